@@ -1,0 +1,1 @@
+"""crossalign: feedback-oriented multi-modal alignment for any recommender."""

@@ -1,0 +1,34 @@
+"""Errors a user can mend.
+
+Every message says what is wrong, where, and how to mend it. The command line prints it on one
+line and leaves with exit code 2; library users catch `CrossalignError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CrossalignError(Exception):
+    """Base of all errors that are the user's to mend."""
+
+
+class ConfigError(CrossalignError):
+    """An option is unknown, has a value out of range, or contradicts another one."""
+
+
+class DataError(CrossalignError):
+    """A data file is missing, unreadable or inconsistent."""
+
+
+class RunError(CrossalignError):
+    """A run folder or checkpoint cannot be used, or training broke off."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
+    """The error for an unknown `name`, with the nearest known one suggested."""
+    names = sorted(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"choose from: {', '.join(names)}"
+    return ConfigError(f"unknown {kind} '{name}': {hint}")

@@ -1,0 +1,68 @@
+"""The contract every backbone keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..align.base import Projected
+from ..registry import Registry
+
+
+class Representations(NamedTuple):
+    """What a backbone says of every user and item; a score is their inner product."""
+
+    user: Tensor
+    """`(n_users, dim)`"""
+    item: Tensor
+    """`(n_items, dim)`"""
+
+
+class Batch(NamedTuple):
+    """Positive pairs with one sampled negative item each."""
+
+    users: Tensor
+    """`(batch,)` int64"""
+    items: Tensor
+    """`(batch,)` int64, items the users interacted with"""
+    negatives: Tensor
+    """`(batch,)` int64, items the users did not interact with in training"""
+
+
+class Backbone(nn.Module):
+    """A recommender that turns graphs and ids into representations and its own loss.
+
+    Constructors take `(graph, features, *, options...)`: the heterograph of `graphs.build_graph`,
+    the mapping of modality name to `(n_items, d)` features, and keyword-only options with
+    defaults, which are what the configuration shows.
+    """
+
+    relations: ClassVar[tuple[str, ...]] = ("interacts", "interacted_by")
+    """Edge types the graph must hold; `similar` stands for one `similar_<modality>` each."""
+
+    needs_features: ClassVar[bool] = False
+    """Whether the backbone cannot work without content features."""
+
+    representation_dim: int
+    """Width of the representations; alignment works in this dimension."""
+
+    def forward(self) -> Representations:
+        """Representations of all users and items, on the training graph while training."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
+        """Weighted, named terms of the backbone's own loss; their sum is minimised."""
+        raise NotImplementedError
+
+    def begin_epoch(self, rng: torch.Generator) -> None:
+        """Redraw or rebuild what changes between epochs; all randomness comes from `rng`."""
+
+    def modalities(self) -> Mapping[str, Projected]:
+        """Content tables the backbone projects itself; alignment reuses these projectors."""
+        return {}
+
+
+BACKBONES: Registry[Backbone] = Registry("backbone")

@@ -1,0 +1,100 @@
+"""Named components whose options are the keyword arguments of their constructors.
+
+A backbone or an aligner is registered with one decorator; its keyword-only arguments, their types
+and defaults, and the lines of its docstring's `Args:` section are what the configuration and
+`--help` show. Standard library only, so that `align/` can be lifted out together with this file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from .errors import unknown_name
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One keyword argument of a component."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """A registered component."""
+
+    name: str
+    cls: type[T]
+    paper: str
+
+    @property
+    def summary(self) -> str:
+        """First line of the class docstring."""
+        return (inspect.getdoc(self.cls) or "").partition("\n")[0]
+
+    def options(self) -> dict[str, Option]:
+        """The keyword-only arguments of the constructor, in order."""
+        init = self.cls.__init__
+        hints = typing.get_type_hints(init)
+        help_of = argument_help(inspect.getdoc(self.cls) or "")
+        return {
+            name: Option(name, hints.get(name, Any), parameter.default, help_of.get(name, ""))
+            for name, parameter in inspect.signature(init).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+
+
+class Registry(Generic[T]):
+    """Components of one kind, by name. Refuses duplicates; suggests the nearest name."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry[T]] = {}
+
+    def register(self, name: str, *, paper: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator that makes the class available as `name`.
+
+        Raises:
+            ValueError: `name` is taken.
+        """
+
+        def add(cls: type[T]) -> type[T]:
+            if name in self._entries:
+                raise ValueError(f"{self.kind} '{name}' is already registered")
+            self._entries[name] = Entry(name, cls, paper)
+            return cls
+
+        return add
+
+    def __getitem__(self, name: str) -> Entry[T]:
+        """The entry called `name`. Raises `ConfigError` with the nearest name if unknown."""
+        if name not in self._entries:
+            raise unknown_name(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._entries)
+
+
+def argument_help(docstring: str) -> dict[str, str]:
+    """`{argument: text}` from the `Args:` section of a Google-style docstring."""
+    section = re.search(r"^Args:\n((?:[ ]+.*\n?|\n)+)", docstring, re.MULTILINE)
+    if section is None:
+        return {}
+    entries = re.split(r"^ {4}(?=\w+:)", section[1], flags=re.MULTILINE)[1:]
+    pairs = (entry.partition(":") for entry in entries)
+    return {name.strip(): " ".join(text.split()) for name, _, text in pairs}

@@ -45,7 +45,7 @@ class Entry(Generic[T]):
     def options(self) -> dict[str, Option]:
         """The keyword-only arguments of the constructor, in order."""
         init = self.cls.__init__
-        hints = typing.get_type_hints(init)
+        hints = typing.get_type_hints(init, include_extras=True)
         help_of = argument_help(inspect.getdoc(self.cls) or "")
         return {
             name: Option(name, hints.get(name, Any), parameter.default, help_of.get(name, ""))

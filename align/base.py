@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigError, unknown_name
 from ..registry import Registry
 
 
@@ -32,15 +34,55 @@ class Projected:
         self.projector = projector
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
-        return self.projector(self.features[rows])
+        return self.projector(self.features.index_select(0, rows))
 
 
 class Alignment(nn.Module):
     """A loss over representations, content modalities and the batch's positive pairs.
 
-    Subclasses bundle projectors, losses and weights, and implement `terms`. They never look
-    inside a backbone.
+    Subclasses bundle losses and weights, and implement `terms`. They never look inside a
+    backbone. Arguments that describe the data come first and may be positional; hyper-parameters
+    are keyword-only, with defaults, which is what the configuration shows.
+
+    Args:
+        dim: width of the representations.
+        modalities: names of the content modalities.
+        feature_dims: modality -> width `d_m` of its features, for those that this alignment
+            projects itself with a `Linear(d_m, dim)` (Xavier-uniform weight, zero bias). Tables
+            of the others are handed in projected.
+        missing: modality -> `(n_items,)` bool, True where an item lacks it.
+
+    Attributes:
+        projectors: modality -> `Linear(d_m, dim)`.
+        needs_neighbors: whether the constructor takes a `neighbors` table.
+
+    Raises:
+        ConfigError: names are empty, repeated or `id`; a mapping names an unknown modality.
     """
+
+    needs_neighbors: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        dim: int = 64,
+        modalities: Sequence[str] = ("image", "text"),
+        feature_dims: Mapping[str, int] | None = None,
+        missing: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        check_modalities(modalities)
+        for name in (*(feature_dims or {}), *(missing or {})):
+            if name not in modalities:
+                raise unknown_name("modality", name, modalities)
+        self.modalities = tuple(modalities)
+        self.projectors = nn.ModuleDict(
+            {name: nn.Linear(width, dim) for name, width in (feature_dims or {}).items()}
+        )
+        for projector in self.projectors.values():
+            nn.init.xavier_uniform_(projector.weight)
+            nn.init.zeros_(projector.bias)
+        for name, mask in (missing or {}).items():
+            self.register_buffer(f"missing_{name}", mask.bool(), persistent=False)
 
     def terms(
         self,
@@ -75,6 +117,49 @@ class Alignment(nn.Module):
         for value in self.terms(user, item, modalities, users, items).values():
             total = total + value
         return total
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Detached scalars that describe the last step, by name; a trainer averages them."""
+        return {}
+
+    def missing(self) -> list[Tensor | None]:
+        """Mask of missing rows of each modality, in order; None where all are present."""
+        return [getattr(self, f"missing_{name}", None) for name in self.modalities]
+
+    def content(self, modalities: Mapping[str, Table]) -> list[Table]:
+        """Projected tables in the order of `self.modalities`, own projectors applied on reading.
+
+        Raises:
+            ConfigError: a modality has no table.
+        """
+        absent = [name for name in self.modalities if name not in modalities]
+        if absent:
+            raise ConfigError(
+                f"no table for modality '{absent[0]}': the alignment was built for "
+                f"{', '.join(self.modalities)} and got {', '.join(modalities) or 'none'}"
+            )
+        return [
+            Projected(modalities[name], self.projectors[name])
+            if name in self.projectors
+            else modalities[name]
+            for name in self.modalities
+        ]
+
+
+def check_modalities(names: Sequence[str]) -> None:
+    """Refuse an empty list, repeated names, and `id`, which names the item table."""
+    if isinstance(names, str) or not names:
+        raise ConfigError("modalities must be a non-empty list of names")
+    if len(set(names)) != len(names) or "id" in names:
+        raise ConfigError(f"modalities {list(names)} must be distinct and none called 'id'")
+
+
+def xavier_(module: nn.Module) -> None:
+    """Xavier-uniform values for every matrix parameter of `module`, as the papers initialise."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.dim() == 2:
+                nn.init.xavier_uniform_(parameter)
 
 
 ALIGNERS: Registry[Alignment] = Registry("alignment")

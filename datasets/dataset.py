@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from ..errors import DataError
+from .validate import check_dataset
 
 SPLITS = ("train", "valid", "test")
 
@@ -32,21 +31,21 @@ class Dataset:
     """Interactions in three splits, item content, and the maps back to the original ids.
 
     Construction validates everything and raises `DataError` that says what is wrong, where, and
-    how to mend it.
+    how to mend it. Tensors lie on the CPU.
 
     Attributes:
         name: short name for reports.
         n_users: number of users; ids are `0 .. n_users - 1`.
         n_items: number of items; ids are `0 .. n_items - 1`.
-        train: `(2, n)` int64, rows users and items.
+        train: `(2, n)` int64, rows users and items; no pair stands twice within a split.
         valid: `(2, n)` int64; every user has a training row.
         test: `(2, n)` int64; every user has a training row.
         features: modality name -> `(n_items, d)` float32, finite; missing rows hold zeros.
         missing: modality name -> `(n_items,)` bool, True where an item lacks the modality;
             a modality without an entry is complete.
         item_graphs: modality name -> ready neighbour graph, instead of or beside features.
-        user_ids: `(n_users,)` original ids.
-        item_ids: `(n_items,)` original ids.
+        user_ids: `(n_users,)` original ids; None if the ids are the original ones.
+        item_ids: `(n_items,)` original ids; None if the ids are the original ones.
         dropped: split name -> number of held-out rows left out because their user has no
             training row.
         truth: `(n_items,)` int64 index into `modalities` of the modality that carries the
@@ -68,6 +67,9 @@ class Dataset:
     dropped: Mapping[str, int] = field(default_factory=dict)
     truth: Tensor | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_dataset(self)
 
     @property
     def modalities(self) -> tuple[str, ...]:

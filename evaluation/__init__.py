@@ -1,1 +1,16 @@
-"""crossalign.evaluation"""
+"""Full-ranking evaluation and recommendation lists."""
+
+from .metrics import METRIC_NAMES, Metrics, parse_metric, user_metrics
+from .ranking import DEFAULT_KS, Evaluator, evaluate
+from .recommend import recommend
+
+__all__ = [
+    "DEFAULT_KS",
+    "METRIC_NAMES",
+    "Evaluator",
+    "Metrics",
+    "evaluate",
+    "parse_metric",
+    "recommend",
+    "user_metrics",
+]

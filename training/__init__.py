@@ -1,1 +1,20 @@
-"""crossalign.training"""
+"""The training loop, its options, and what it leaves on disk."""
+
+from .checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, load_weights
+from .fit import FitResult, fit
+from .options import TrainingOptions
+from .sampling import NegativeSampler, epoch_batches
+from .seeding import generator, seed_everything
+
+__all__ = [
+    "CHECKPOINT_FILE",
+    "WEIGHTS_FILE",
+    "FitResult",
+    "NegativeSampler",
+    "TrainingOptions",
+    "epoch_batches",
+    "fit",
+    "generator",
+    "load_weights",
+    "seed_everything",
+]

@@ -1,0 +1,37 @@
+# Everything runs in .venv, which the first target makes from constraints.txt. Needs Python 3.10
+# to 3.12 with its venv module: `make PYTHON=python3.11 demo` chooses another interpreter.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Waiting OpenMP threads sleep instead of burning the cores that others could use.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)  ## train the built-in data set alone and aligned, and write a report
+	$(BIN)/python -m crossalign demo --out runs/demo
+
+test: $(READY)  ## CROSSALIGN_DATA=folder adds tests on real data; ARGS=... goes to pytest
+	$(BIN)/pytest $(ARGS)
+
+# mypy has to find the package under its own name, whatever the checkout is called.
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p build/types && ln -sfn ../.. build/types/crossalign
+	$(BIN)/mypy
+
+bench: $(READY)
+	@for file in $(sort $(wildcard benchmarks/bench_*.py)); do \
+		echo "== $$file"; $(BIN)/python $$file || exit 1; \
+	done
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,93 @@
+"""Scores and directions of a whole catalogue, for reports and for known truths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .base import Table
+from .functional import unit_rows
+from .rows import ItemViews, missing_masks
+from .scores import active_directions, direction_name, feedback_scores
+
+
+@torch.no_grad()
+def catalogue_scores(
+    user: Tensor,
+    item: Tensor,
+    modalities: Mapping[str, Table],
+    users: Tensor,
+    items: Tensor,
+    *,
+    missing: Mapping[str, Tensor] | None = None,
+    chunk: int = 65536,
+) -> dict[str, Tensor]:
+    """Feedback score of every item in every modality over all given pairs.
+
+    Args:
+        user: `(n_users, dim)`.
+        item: `(n_items, dim)`, the `id` modality.
+        modalities: content modality name -> projected `(n_items, dim)` table.
+        users: `(n_pairs,)` user ids, usually the whole training split.
+        items: `(n_pairs,)` item ids.
+        missing: `(n_items,)` bool masks by modality.
+        chunk: pairs, and items, handled at a time; memory is `chunk * dim`.
+
+    Returns:
+        `id` and every modality -> `(n_items,)` mean cosine with the item's users; NaN for items
+        without pairs and for missing rows.
+    """
+    mean_user, counts = _mean_users(user, users, items, len(item), chunk)
+    masks = missing_masks(missing, tuple(modalities), len(modalities))
+    scores = item.new_full((1 + len(modalities), len(item)), torch.nan)
+    for ids in counts.nonzero().squeeze(1).split(chunk):
+        views = ItemViews.gather(item, list(modalities.values()), ids, masks)
+        part = feedback_scores(mean_user[ids], views).to(scores.dtype)
+        if views.present is not None:
+            part.masked_fill_(~views.present, torch.nan)
+        scores[:, ids] = part
+    return dict(zip(("id", *modalities), scores, strict=True))
+
+
+def alignment_directions(
+    user: Tensor,
+    item: Tensor,
+    modalities: Mapping[str, Table],
+    users: Tensor,
+    items: Tensor,
+    leaky_bi: bool = False,
+    *,
+    missing: Mapping[str, Tensor] | None = None,
+    chunk: int = 65536,
+) -> dict[str, Tensor]:
+    """Which directions are active for which item, over all given pairs instead of a batch.
+
+    Arguments as in `catalogue_scores`; `leaky_bi` picks the dynamic rule, whose variance runs
+    over all items that have pairs.
+
+    Returns:
+        `{source}_to_{target}` -> `(n_items,)` bool; False for items without pairs.
+    """
+    scores = catalogue_scores(user, item, modalities, users, items, missing=missing, chunk=chunk)
+    table = torch.stack(list(scores.values()))
+    known = ~table.isnan()
+    active = active_directions(table.nan_to_num(0.0), known, leaky_bi)
+    return {
+        direction_name(source, target): active[s, t]
+        for s, source in enumerate(scores)
+        for t, target in enumerate(scores)
+        if s != t
+    }
+
+
+def _mean_users(
+    user: Tensor, users: Tensor, items: Tensor, n_items: int, chunk: int
+) -> tuple[Tensor, Tensor]:
+    """Mean unit row of each item's users, `(n_items, dim)`, and the pairs of each item."""
+    total = user.new_zeros(n_items, user.shape[1])
+    for some_users, some_items in zip(users.split(chunk), items.split(chunk), strict=True):
+        total.index_add_(0, some_items, unit_rows(user.index_select(0, some_users)))
+    counts = items.bincount(minlength=n_items)
+    return total / counts.clamp_min(1).unsqueeze(1), counts

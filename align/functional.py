@@ -1,0 +1,172 @@
+"""The numeric core: unit rows, and losses whose gradient is formed while their value is.
+
+A contrastive loss over `n` rows needs an `(n, n)` matrix of exponentials, and autograd would keep
+several of them. Here the matrix exists one block of rows at a time, small enough to stay in the
+processor's cache, and the block's share of the gradient is taken before it is overwritten. What
+is left for the backward pass is one multiplication by the incoming scalar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+EPS = 1e-12
+"""Rows shorter than this count as zero rows."""
+
+SAFE_LOGIT = 60.0
+"""Sums of `exp(logit)` stay inside the float32 range up to this size, so need no shift."""
+
+_CELLS = {"cpu": 1 << 19}
+_CELLS_ELSEWHERE = 1 << 25
+
+
+class _KnownGradient(torch.autograd.Function):
+    """A scalar of some inputs whose gradients were computed beforehand."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, value: Tensor, gradients: Sequence[Tensor | None], *inputs: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(*gradients)
+        return value.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = (None if grad is None else grad * upstream for grad in ctx.saved_tensors)
+        return (None, None, *scaled)
+
+
+def known_gradient(
+    value: Tensor, inputs: Sequence[Tensor], gradients: Sequence[Tensor | None]
+) -> Tensor:
+    """Tie a scalar to its inputs by gradients that are already known.
+
+    Args:
+        value: scalar, detached.
+        inputs: tensors the scalar depends on.
+        gradients: derivative of `value` with respect to each input, or None for no gradient.
+    """
+    return _KnownGradient.apply(value, tuple(gradients), *inputs)
+
+
+def row_blocks(n_rows: int, width: int, device: torch.device) -> Iterator[slice]:
+    """Slices of rows such that a block of `(rows, width)` stays in the cache of the device."""
+    step = max(1, _CELLS.get(device.type, _CELLS_ELSEWHERE) // max(width, 1))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+class _UnitRows(torch.autograd.Function):
+    """Rows scaled to length one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        scale = length.clamp_min(EPS).reciprocal_()
+        unit = x * scale
+        ctx.save_for_backward(unit, scale.masked_fill_(length <= EPS, 0.0))
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        unit, scale = ctx.saved_tensors
+        along = (unit * upstream).sum(-1, keepdim=True)
+        return torch.addcmul(upstream, unit, along, value=-1).mul_(scale)
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Rows of `x` `(..., dim)` scaled to length one; a zero row stays and gets no gradient."""
+    return _UnitRows.apply(x)
+
+
+def log_partition(
+    anchors: Tensor,
+    candidates: Tensor,
+    temperature: Tensor,
+    weights: Tensor | None = None,
+    visit: Callable[[slice, Tensor], None] | None = None,
+) -> Tensor:
+    """Weighted sum of log-partition functions, `sum_i w_i log sum_j exp(a_i c_j / t)`.
+
+    The expensive part of every contrastive and clustering loss here.
+
+    Args:
+        anchors: `(n, dim)` unit rows.
+        candidates: `(m, dim)` unit rows; detach them to let only the anchors move.
+        temperature: positive scalar; differentiable.
+        weights: `(n,)` constants, by default all one.
+        visit: called with every block of anchors and its logits `a c / t`, `(block, m)`, which
+            it may read until it returns.
+
+    Returns:
+        Scalar, 0 when there are no anchors.
+    """
+    inputs = (anchors, candidates, temperature)
+    needs = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
+    with torch.no_grad():
+        value, gradients = _log_partition(*inputs, weights, visit, needs)
+    return known_gradient(value, inputs, gradients)
+
+
+def _log_partition(
+    anchors: Tensor,
+    candidates: Tensor,
+    temperature: Tensor,
+    weights: Tensor | None,
+    visit: Callable[[slice, Tensor], None] | None,
+    needs: list[bool],
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    """Value of `log_partition` and its gradients, block by block."""
+    scaled = anchors / temperature
+    logs = scaled.new_empty(len(anchors), 1)
+    weights = torch.ones_like(logs) if weights is None else weights.unsqueeze(1)
+    to_anchors = torch.zeros_like(anchors)
+    # Transposed, which is the faster order of the product that fills it.
+    to_candidates = torch.zeros_like(candidates.T)
+    shifted = float(temperature) * SAFE_LOGIT < 1.0
+    for block in row_blocks(len(anchors), len(candidates), anchors.device):
+        logits = scaled[block] @ candidates.T
+        if visit is not None:
+            visit(block, logits)
+        top = logits.amax(1, keepdim=True) if shifted else 0.0
+        masses = logits.sub_(top).exp_() if shifted else logits.exp_()
+        total = masses.sum(1, keepdim=True)
+        logs[block] = total.log() + top
+        share = weights[block] / total
+        if needs[0] or needs[2]:
+            torch.mul(masses @ candidates, share, out=to_anchors[block])
+        if needs[1]:
+            to_candidates.addmm_((scaled[block] * share).T, masses)
+    to_anchors /= temperature
+    # The logits depend on anchors / temperature alone, so this derivative is known (Euler).
+    to_temperature = -(to_anchors * anchors).sum() / temperature
+    gradients = (to_anchors, to_candidates.T, to_temperature)
+    wanted = (grad if need else None for grad, need in zip(gradients, needs, strict=True))
+    return (weights * logs).sum(), tuple(wanted)
+
+
+def contrastive_sum(
+    anchors: Tensor, candidates: Tensor, positives: Tensor, temperature: Tensor
+) -> Tensor:
+    """Sum over anchors of the cross-entropy of picking the positive among all candidates.
+
+    `-sum_i log( exp(a_i c_p(i) / t) / sum_j exp(a_i c_j / t) )`, the InfoNCE loss.
+
+    Args:
+        anchors: `(n, dim)` unit rows.
+        candidates: `(m, dim)` unit rows; detach them to let only the anchors move.
+        positives: `(n,)` int64, the row of `candidates` each anchor belongs to.
+        temperature: positive scalar; differentiable.
+
+    Returns:
+        Scalar, 0 when there are no anchors.
+    """
+    matched = (anchors * candidates.index_select(0, positives)).sum() / temperature
+    return log_partition(anchors, candidates, temperature) - matched

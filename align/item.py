@@ -1,0 +1,202 @@
+"""Item-level alignment (ILA) with direction tuning (DT)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ..errors import ConfigError
+from .base import Table, check_modalities
+from .functional import contrastive_sum, unit_rows
+from .rows import (
+    ItemViews,
+    Missing,
+    Pairs,
+    full_precision,
+    mean_users,
+    missing_masks,
+    read_rows,
+)
+from .scores import active_directions, direction_name, feedback_scores
+
+
+class ItemTerms(NamedTuple):
+    """What `item_level` returns."""
+
+    ila: Tensor
+    """Scalar, cross-entropy of finding each item in the target modality."""
+    dt: Tensor
+    """Scalar, minus the gain in feedback score that the maps bring."""
+    active: Tensor
+    """`(source, target, n)` bool, the directions of this batch."""
+
+
+def item_level(
+    mean_user: Tensor,
+    views: ItemViews,
+    maps: Mapping[tuple[int, int], Tensor],
+    temperature: Tensor,
+    leaky_bi: bool,
+) -> ItemTerms:
+    """Item-level alignment of distinct items (FETTLE eq. 3-6, CROSS dynamic rule).
+
+    Every active cell (direction, item) moves its source row through the direction's residual map
+    and is asked to find the item among all rows of the target modality. Targets and users are
+    detached.
+
+    Args:
+        mean_user: `(n, dim)` mean unit row of each item's users, detached.
+        views: the `n` items in every modality.
+        maps: `(source, target)` -> `(dim, dim)` weight of the direction.
+        temperature: positive scalar.
+        leaky_bi: whether the dynamic rule opens reverse directions.
+    """
+    n_modalities, n_items = len(views.rows), len(mean_user)
+    scores = feedback_scores(mean_user, views)
+    active = active_directions(scores, views.present, leaky_bi)
+    # Cells in order of target, then source: the cells of a target share their candidates.
+    target, source, row = active.transpose(0, 1).nonzero().unbind(1)
+    counts = active.sum(2).T
+    sizes = counts.tolist()
+
+    moving = torch.cat(views.rows).index_select(0, source * n_items + row)
+    parts = iter(moving.split([size for line in sizes for size in line]))
+    mapped = [
+        linear(next(parts), maps[s, t]) if s != t else next(parts)
+        for t in range(n_modalities)
+        for s in range(n_modalities)
+    ]
+    moved = unit_rows(moving + torch.cat(mapped))
+
+    found = [
+        _find_items(cells, rows, views.rows[t].detach(), _present(views, t), temperature)
+        for t, (cells, rows) in enumerate(_by_target(moved, row, sizes))
+    ]
+    ila = torch.stack(found).sum() / max(n_items, 1)
+
+    gain = (mean_user.index_select(0, row) * moved).sum(1) - scores[source, row]
+    share = 1.0 / counts[target, source].to(gain.dtype)
+    dt = -(gain * share).sum() / (n_modalities * (n_modalities - 1))
+    return ItemTerms(ila, dt, active)
+
+
+def _by_target(moved: Tensor, row: Tensor, sizes: list[list[int]]) -> zip:
+    """Cells and their item rows, split by target modality."""
+    per_target = [sum(line) for line in sizes]
+    return zip(moved.split(per_target), row.split(per_target), strict=True)
+
+
+def _present(views: ItemViews, modality: int) -> Tensor | None:
+    return None if views.present is None else views.present[modality]
+
+
+def _find_items(
+    cells: Tensor, rows: Tensor, candidates: Tensor, present: Tensor | None, temperature: Tensor
+) -> Tensor:
+    """Cross-entropy of finding items `rows` among the candidates that are present."""
+    if present is not None:
+        position = present.cumsum(0) - 1
+        candidates, rows = candidates[present], position[rows]
+    return contrastive_sum(cells, candidates, rows, temperature)
+
+
+class ILALoss(nn.Module):
+    """Item-level alignment with direction tuning, `ILA + DT`.
+
+    FETTLE (SIGIR 2024) eq. 3-6: for every item the modality that explains its feedback less is
+    pulled towards the one that explains it better. CROSS's dynamic rule (`leaky_bi=True`) also
+    opens the reverse direction while the two are close and scores are uncertain.
+
+    Call it as published: `ila(user, item, *content, users, items)`. Users and targets get no
+    gradient. Sum over active directions, divided by the number of distinct items in the batch.
+
+    Args:
+        dim: width of all tables.
+        gamma: initial temperature; it is learnt and kept in [0.001, 0.5].
+        leaky_bi: False for the one-way rule, True for the dynamic rule.
+        modalities: names of the content tables, in the order of the call.
+
+    Attributes:
+        maps: `{source}_to_{target}` -> bias-free `Linear(dim, dim)`; `id` names the item table.
+        temperature: scalar parameter.
+    """
+
+    def __init__(
+        self,
+        dim: int = 64,
+        gamma: float = 0.1,
+        leaky_bi: bool = False,
+        modalities: Sequence[str] = ("image", "text"),
+    ) -> None:
+        super().__init__()
+        check_modalities(modalities)
+        self.modalities = tuple(modalities)
+        self.leaky_bi = leaky_bi
+        views = ("id", *self.modalities)
+        self._directions = {
+            (s, t): direction_name(source, target)
+            for s, source in enumerate(views)
+            for t, target in enumerate(views)
+            if s != t
+        }
+        self.maps = nn.ModuleDict(
+            {name: nn.Linear(dim, dim, bias=False) for name in self._directions.values()}
+        )
+        self.temperature = nn.Parameter(torch.tensor(float(gamma)))
+        self._shares: Tensor | None = None
+
+    def forward(self, user: Tensor, item: Table, *tables: Table, missing: Missing = None) -> Tensor:
+        """`ILA + DT`, a scalar; arguments as in `terms`."""
+        terms = self.terms(user, item, *tables, missing=missing)
+        return terms["ila"] + terms["dt"]
+
+    @full_precision
+    def terms(
+        self, user: Tensor, item: Table, *tables: Table, missing: Missing = None
+    ) -> dict[str, Tensor]:
+        """The two parts of the loss, `{"ila": ..., "dt": ...}`.
+
+        Args:
+            user: `(n_users, dim)`.
+            item: `(n_items, dim)`, the `id` modality.
+            tables: one `(n_items, dim)` table per content modality, then `users` and `items`,
+                `(batch,)` int64 each.
+            missing: `(n_items,)` bool masks of items that lack a modality, by name or in order.
+
+        Raises:
+            ConfigError: the number of content tables differs from `modalities`.
+        """
+        *content, users, items = tables
+        if len(content) != len(self.modalities):
+            raise ConfigError(
+                f"ILALoss was built for {len(self.modalities)} content modalities "
+                f"({', '.join(self.modalities)}) and called with {len(content)} tables"
+            )
+        pairs = Pairs.of(users, items)
+        masks = missing_masks(missing, self.modalities, len(content))
+        views = ItemViews.gather(item, content, pairs.items, masks)
+        with torch.no_grad():
+            user_rows = unit_rows(read_rows(user, pairs.users))
+        return self.on_rows(user_rows, views, pairs)
+
+    def on_rows(self, user_rows: Tensor, views: ItemViews, pairs: Pairs) -> dict[str, Tensor]:
+        """The loss on rows that are gathered and normalised already."""
+        with torch.no_grad():
+            self.temperature.clamp_(0.001, 0.5)
+            mean_user = mean_users(user_rows, pairs)
+        maps = {pair: self.maps[name].weight for pair, name in self._directions.items()}
+        ila, dt, active = item_level(mean_user, views, maps, self.temperature, self.leaky_bi)
+        self._shares = active.to(ila.dtype).mean(2)
+        return {"ila": ila, "dt": dt}
+
+    def shares(self) -> dict[str, Tensor]:
+        """`direction/<source>_to_<target>` -> share of the last batch's items it was active for."""
+        if self._shares is None:
+            return {}
+        return {
+            f"direction/{name}": self._shares[s, t] for (s, t), name in self._directions.items()
+        }

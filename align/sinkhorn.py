@@ -1,0 +1,57 @@
+"""Balanced soft cluster codes by Sinkhorn-Knopp scaling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EPSILON = 0.05
+"""Sharpness of the codes, fixed by the paper's code."""
+
+ROUNDS = 3
+"""Alternating normalisations."""
+
+
+@torch.no_grad()
+def sinkhorn(
+    scores: Tensor, epsilon: float = EPSILON, rounds: int = ROUNDS, counts: Tensor | None = None
+) -> Tensor:
+    """Soft assignment of samples to prototypes that uses all prototypes about equally.
+
+    FETTLE eq. 7, the SwAV recipe: `rounds` times give every prototype the same total mass, then
+    every sample. The last step is the samples', so each code sums to one exactly and prototype
+    usage is only nearly uniform. Adding a constant to all scores changes nothing.
+
+    Args:
+        scores: `(n, K)` cosine of samples and prototypes.
+        epsilon: divides the scores; smaller is sharper.
+        rounds: number of alternating normalisations.
+        counts: `(n,)` how often each sample occurs; the codes equal those of the repeated rows.
+
+    Returns:
+        `(n, K)` codes, detached, rows sum to one.
+    """
+    if not len(scores):
+        return scores.clone()
+    kernel = ((scores - scores.max()) / epsilon).exp_()
+    counts = scores.new_ones(len(scores)) if counts is None else counts.to(scores.dtype)
+    row_scale, prototype_scale = sinkhorn_scales(kernel, counts, rounds)
+    return kernel.mul_(row_scale.unsqueeze(1)).mul_(prototype_scale)
+
+
+def sinkhorn_scales(kernel: Tensor, counts: Tensor, rounds: int = ROUNDS) -> tuple[Tensor, Tensor]:
+    """The two scaling vectors of `code = diag(row) kernel diag(prototype)`.
+
+    Args:
+        kernel: `(n, K)` positive.
+        counts: `(n,)` multiplicity of each row.
+        rounds: number of alternating normalisations.
+
+    Returns:
+        `(n,)` row scales and `(K,)` prototype scales.
+    """
+    row_scale = torch.ones_like(counts)
+    for _ in range(rounds):
+        prototype_scale = 1.0 / (kernel.T @ (counts * row_scale))
+        row_scale = 1.0 / (kernel @ prototype_scale)
+    return row_scale, prototype_scale

@@ -1,0 +1,265 @@
+"""The typed configuration of a run: one YAML file, `--set key=value`, and their validation.
+
+Sections are frozen dataclasses with a line of help under each field; a backbone's or alignment's
+own options come from its constructor. Unknown keys are refused with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from .align import ALIGNERS
+from .datasets import DataOptions
+from .errors import ConfigError, unknown_name
+from .graphs import GraphOptions
+from .models import BACKBONES
+from .registry import Entry
+from .training import TrainingOptions
+
+STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True, config=STRICT)
+class NeighborOptions:
+    """Co-occurrence neighbours for neighbour-level alignment."""
+
+    k: int = Field(5, ge=1)
+    """Neighbours per item."""
+    score: str = Field("count", pattern="^(count|cosine|jaccard)$")
+    """Similarity of feedback: count, cosine or jaccard."""
+    min_count: int = Field(1, ge=1)
+    """Common users two items need to be neighbours."""
+    file: str | None = None
+    """Precomputed neighbour file (`crossalign neighbors`); computed on the spot if not given."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvaluationOptions:
+    """Full-ranking evaluation."""
+
+    ks: tuple[int, ...] = (5, 10, 20, 50)
+    """Cut-offs of the metrics."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class Component:
+    """A backbone or an alignment by name, with the options its constructor takes."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunConfig:
+    """Everything that determines a run."""
+
+    path: str = "planted"
+    """Data folder or file; `planted` is the built-in data set."""
+    data: DataOptions = Field(default_factory=DataOptions)
+    """How the data is read and split."""
+    graph: GraphOptions = Field(default_factory=GraphOptions)
+    """Item-item graphs."""
+    neighbors: NeighborOptions = Field(default_factory=NeighborOptions)
+    """Co-occurrence neighbours."""
+    backbone: Component = Field(default_factory=lambda: _default_backbone())
+    """Recommender; its options stand beside its name."""
+    alignment: Component | None = None
+    """Alignment, or none."""
+    training: TrainingOptions = Field(default_factory=TrainingOptions)
+    """Optimisation and early stopping."""
+    evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
+    """Metrics."""
+    seed: int = Field(0, ge=0)
+    """Seed of initialisation, sampling and pruning."""
+
+
+SECTIONS: dict[str, type] = {
+    "data": DataOptions,
+    "graph": GraphOptions,
+    "neighbors": NeighborOptions,
+    "training": TrainingOptions,
+    "evaluation": EvaluationOptions,
+}
+COMPONENTS = {"backbone": BACKBONES, "alignment": ALIGNERS}
+
+
+def _default_backbone() -> Component:
+    return Component("lightgcn", component_options("backbone", BACKBONES["lightgcn"], {}))
+
+
+def load_config(
+    file: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    **known: Any,
+) -> RunConfig:
+    """Read a YAML file, then `known` values that are not None, then `key=value` overrides.
+
+    Args:
+        file: YAML file, or None for the defaults.
+        overrides: `section.key=value`; values are YAML.
+        known: top-level values, e.g. `path`, `seed`, `backbone` (a name).
+
+    Raises:
+        ConfigError: a file is missing or malformed, a key unknown, a value out of range.
+    """
+    raw = _read_yaml(Path(file)) if file is not None else {}
+    for key, value in known.items():
+        if value is not None:
+            _set(raw, key, value)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override}: write it as key=value")
+        _set(raw, key.strip(), _yaml_value(text, override))
+    return parse_config(raw)
+
+
+def parse_config(raw: Mapping[str, Any]) -> RunConfig:
+    """Validate nested plain values into a `RunConfig`. Raises `ConfigError` in one line."""
+    fields = {field.name for field in dataclasses.fields(RunConfig)}
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in fields:
+            raise unknown_name("option", key, fields)
+        if key in SECTIONS:
+            values[key] = _section(key, value)
+        elif key in COMPONENTS:
+            values[key] = _component(key, value)
+        else:
+            values[key] = value
+    return _validated(RunConfig, values, prefix="")
+
+
+def to_plain(config: RunConfig) -> dict[str, Any]:
+    """The configuration as plain values, with every default written out; inverse of parsing."""
+    plain: dict[str, Any] = TypeAdapter(RunConfig).dump_python(config, mode="json")
+    for key in COMPONENTS:
+        component = plain[key]
+        plain[key] = {"name": component["name"], **component["options"]} if component else "none"
+    return plain
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The configuration as YAML text that `load_config` reads back to an equal one."""
+    return yaml.safe_dump(to_plain(config), sort_keys=False)
+
+
+class OptionHelp(NamedTuple):
+    """One line of `--help`."""
+
+    key: str
+    default: str
+    help: str
+
+
+def option_help() -> Iterator[OptionHelp]:
+    """Every option of a run with its default and help, sections and components included."""
+    yield OptionHelp("path", "planted", _describe(RunConfig, "path"))
+    yield OptionHelp("seed", "0", _describe(RunConfig, "seed"))
+    for section, cls in SECTIONS.items():
+        defaults = cls()
+        for field in dataclasses.fields(cls):
+            default = getattr(defaults, field.name)
+            yield OptionHelp(f"{section}.{field.name}", str(default), _describe(cls, field.name))
+    for kind, registry in COMPONENTS.items():
+        for name in registry.names():
+            for option in registry[name].options().values():
+                yield OptionHelp(f"{kind}.{option.name} [{name}]", str(option.default), option.help)
+
+
+def _describe(cls: Any, field: str) -> str:
+    return " ".join((cls.__pydantic_fields__[field].description or "").split())
+
+
+def _section(key: str, value: Any) -> Any:
+    cls = SECTIONS[key]
+    if dataclasses.is_dataclass(value):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"option '{key}' must be a mapping of its options, not {value!r}")
+    known = {field.name for field in dataclasses.fields(cls)}
+    for name in value:
+        if name not in known:
+            raise unknown_name(f"option in '{key}'", name, known)
+    return _validated(cls, value, prefix=f"{key}.")
+
+
+def _component(key: str, value: Any) -> Component | None:
+    if value is None or value == "none" or isinstance(value, Component):
+        return None if value == "none" else value
+    given = {"name": value} if isinstance(value, str) else dict(value)
+    name = given.pop("name", None)
+    if name == "none":
+        return None
+    if name is None:
+        raise ConfigError(f"option '{key}' needs a name: choose from {COMPONENTS[key].names()}")
+    return Component(name, component_options(key, COMPONENTS[key][name], given))
+
+
+def component_options(kind: str, entry: Entry[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a component: the given ones validated by their type, defaults for the rest."""
+    options = entry.options()
+    for name in given:
+        if name not in options:
+            raise unknown_name(f"option of {kind} '{entry.name}'", name, options)
+    values = {name: option.default for name, option in options.items()}
+    for name, value in given.items():
+        try:
+            values[name] = TypeAdapter(options[name].type).validate_python(value)
+        except ValidationError as error:
+            raise _config_error(error, f"{kind}.{name}") from None
+    return values
+
+
+def _validated(cls: Any, values: Mapping[str, Any], prefix: str) -> Any:
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        raise _config_error(error, prefix) from None
+
+
+def _config_error(error: ValidationError, prefix: str) -> ConfigError:
+    first = error.errors()[0]
+    key = prefix + ".".join(str(part) for part in first["loc"])
+    return ConfigError(f"option '{key.strip('.')}': {first['msg']}, got {first['input']!r}")
+
+
+def _set(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Put `value` at the dotted `key`; setting a component's option keeps its name."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        current = raw.get(parent)
+        if isinstance(current, str):
+            current = {"name": current}
+        elif current is None and parent == "backbone":
+            current = {"name": RunConfig().backbone.name}
+        raw[parent] = dict(current or {})
+        raw = raw[parent]
+    if not parents and key in COMPONENTS and isinstance(raw.get(key), Mapping):
+        same = raw[key].get("name") == value
+        value = {**(raw[key] if same else {}), "name": value}
+    raw[last] = value
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ConfigError(f"configuration file {file} does not exist")
+    value = _yaml_value(file.read_text(encoding="utf-8"), str(file))
+    if not isinstance(value, dict | None):
+        raise ConfigError(f"{file}: expected 'key: value' lines, found {type(value).__name__}")
+    return value or {}
+
+
+def _yaml_value(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{where}: not valid YAML: {reason}") from None

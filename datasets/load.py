@@ -1,0 +1,80 @@
+"""One call that reads a data set, whatever its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ..errors import ConfigError, DataError
+from . import mmrec, mmssl, pairs, planted, table
+from .dataset import Dataset
+from .options import DataOptions
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file layout. A new one is a module with these four things, and a line in `FORMATS`.
+
+    Attributes:
+        expects: the files that make the layout, for messages.
+        options: the fields of `DataOptions` it reads, beside those that all layouts read.
+        recognises: whether a path looks like this layout.
+        read: reads it.
+    """
+
+    expects: str
+    options: tuple[str, ...]
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, DataOptions], Dataset]
+
+
+FORMATS = {
+    "planted": Format(planted.EXPECTS, planted.OPTIONS, planted.recognises, planted.read),
+    "mmrec": Format(mmrec.EXPECTS, mmrec.OPTIONS, mmrec.recognises, mmrec.read),
+    "mmssl": Format(mmssl.EXPECTS, mmssl.OPTIONS, mmssl.recognises, mmssl.read),
+    "pairs": Format(pairs.EXPECTS, pairs.OPTIONS, pairs.recognises, pairs.read),
+    "table": Format(table.EXPECTS, table.OPTIONS, table.recognises, table.read),
+}
+ALWAYS_READ = ("format", "modalities", "item_graphs")
+DEFAULTS = DataOptions()
+
+
+def load_dataset(path: str | Path, *, options: DataOptions = DEFAULTS) -> Dataset:
+    """Read the data set at `path`.
+
+    Args:
+        path: a folder or a table file, or `planted` for the built-in data set.
+        options: how to read it; the layout is recognised from the files unless
+            `options.format` names it.
+
+    Raises:
+        DataError: the path does not exist, no layout is recognised, or the data are broken.
+        ConfigError: an option has been set that this layout does not read.
+    """
+    path = Path(path)
+    name = _format_of(path, options)
+    _refuse_unread_options(name, options)
+    return FORMATS[name].read(path, options)
+
+
+def _format_of(path: Path, options: DataOptions) -> str:
+    if options.format != "auto":
+        name: str = options.format
+    else:
+        found = (name for name, layout in FORMATS.items() if layout.recognises(path))
+        name = next(found, "")
+    if name != "planted" and not path.exists():
+        raise DataError(f"{path}: no such file or folder; give a data folder, or 'planted'")
+    if not name:
+        expected = "; ".join(layout.expects for layout in FORMATS.values())
+        raise DataError(f"{path}: layout not recognised; expected one of: {expected}")
+    return name
+
+
+def _refuse_unread_options(name: str, options: DataOptions) -> None:
+    read = {*ALWAYS_READ, *FORMATS[name].options}
+    for option in fields(DataOptions):
+        changed = getattr(options, option.name) != getattr(DEFAULTS, option.name)
+        if changed and option.name not in read:
+            raise ConfigError(f"option '{option.name}' has no effect on {name} data; leave it out")

@@ -1,0 +1,59 @@
+"""What can be chosen when a data set is read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class DataOptions:
+    """Options of `load_dataset`. One that the format at hand does not read is refused."""
+
+    format: Literal["auto", "mmrec", "mmssl", "pairs", "table", "planted"] = "auto"
+    """File layout; `auto` recognises it from the files."""
+
+    modalities: tuple[str, ...] | None = None
+    """Modalities to load, in this order; by default all that are found, by name."""
+
+    item_graphs: bool = True
+    """Whether to load ready item-item graphs (`<modality>_knn*.npz`) where there are any."""
+
+    split: str = "auto"
+    """How rows are split: `random` (MMRec's rule), `chronological` (the latest rows of each user
+    are held out), the name of a table's column that says train, valid or test, or `auto`: the
+    split that the data bring, else `random`."""
+
+    split_seed: int = Field(default=999, ge=0)
+    """Seed of the random split."""
+
+    swap_valid_test: bool = False
+    """Swap validation and test. The group behind FETTLE and CROSS labels TikTok's `tstMat.pkl`
+    as validation and `valMat.pkl` as test; swap to compare with its TikTok numbers."""
+
+    min_user_interactions: int = Field(default=1, ge=1)
+    """k-core filter for tables: interactions a user needs to stay (5 in most papers)."""
+
+    min_item_interactions: int = Field(default=1, ge=1)
+    """k-core filter for tables: interactions an item needs to stay (5 in most papers)."""
+
+    user_column: str | None = None
+    """Column of user ids in a table; by default the one called user, user_id or the like."""
+
+    item_column: str | None = None
+    """Column of item ids in a table; by default the one called item, item_id or the like."""
+
+    time_column: str | None = None
+    """Column of times in a table, for `split: chronological`; by default the one called time,
+    timestamp or the like."""
+
+    planted_users: int = Field(default=3000, ge=10)
+    """Number of users of the planted data set."""
+
+    planted_items: int = Field(default=2000, ge=10)
+    """Number of items of the planted data set."""
+
+    planted_seed: int = Field(default=0, ge=0)
+    """Seed of the planted data set."""

@@ -1,0 +1,156 @@
+"""Splitting rules, k-core filtering, and leaving out users who were never trained on."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from .options import DataOptions
+
+TRAIN, VALID, TEST = 0, 1, 2
+LABELS = {"train": TRAIN, "valid": VALID, "test": TEST}
+HOLD_OUT_FIFTH_FROM = 10  # rows a user needs before a fifth of them is held out
+
+
+def choose_labels(
+    where: object,
+    users: np.ndarray,
+    options: DataOptions,
+    *,
+    given: np.ndarray | None = None,
+    time: np.ndarray | None = None,
+) -> np.ndarray:
+    """Labels `(n,)` by `options.split`.
+
+    Args:
+        where: the source, for messages.
+        users: `(n,)` user numbers from 0.
+        options: `split` and `split_seed` are used.
+        given: `(n,)` labels that the data bring, for `auto` and for named columns.
+        time: `(n,)` times, for `chronological`.
+
+    Raises:
+        DataError: the split asked for needs what the data do not bring.
+    """
+    if options.split == "chronological":
+        if time is None:
+            raise DataError(f"{where}: has no times; choose another split than chronological")
+        return chronological_split(users, time)
+    if options.split == "random" or (options.split == "auto" and given is None):
+        return random_split(users, options.split_seed)
+    if given is None:
+        raise DataError(
+            f"{where}: split '{options.split}' is unknown here; choose auto, random or "
+            "chronological"
+        )
+    return given
+
+
+def random_split(users: np.ndarray, seed: int) -> np.ndarray:
+    """MMRec's rule: the rows of each user in random order, the last ones held out.
+
+    See `hold_out_last` for how many. Returns `(n,)` labels `TRAIN`, `VALID` or `TEST`.
+    """
+    return hold_out_last(users, np.random.default_rng(seed).permutation(len(users)))
+
+
+def chronological_split(users: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """The latest rows of each user are held out, test after validation; ties keep file order."""
+    return hold_out_last(users, np.argsort(np.argsort(time, kind="stable"), kind="stable"))
+
+
+def hold_out_last(users: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """Labels for `(n,)` rows, holding out the rows of highest rank of each user.
+
+    A user with 3 to 9 rows gives the last to test and the one before to validation. From 10 rows
+    on, a fifth is held out (rounded down), the later half of it, rounded up, for test. A user
+    with one or two rows stays in training whole, where MMRec's rule (meant for 5-core data) would
+    leave nothing to train on.
+
+    Args:
+        users: `(n,)` user numbers from 0.
+        rank: `(n,)` distinct positions in the order that decides.
+    """
+    order = np.lexsort((rank, users))
+    counts = np.bincount(users)
+    ends = np.cumsum(counts)
+    sorted_users = users[order]
+    from_end = ends[sorted_users] - 1 - np.arange(len(users))
+    held = np.where(counts >= HOLD_OUT_FIFTH_FROM, counts // 5, np.where(counts >= 3, 2, 0))
+    test = held - held // 2
+    label = np.full(len(users), TRAIN)
+    label[order[from_end < held[sorted_users]]] = VALID
+    label[order[from_end < test[sorted_users]]] = TEST
+    return label
+
+
+def k_core(users: np.ndarray, items: np.ndarray, min_user: int, min_item: int) -> np.ndarray:
+    """`(n,)` bool: rows left after dropping rare users and items until nothing changes.
+
+    Args:
+        users: `(n,)` user numbers from 0.
+        items: `(n,)` item numbers from 0.
+        min_user: rows a user needs to stay.
+        min_item: rows an item needs to stay.
+    """
+    keep = np.ones(len(users), dtype=bool)
+    while True:
+        of_user = np.bincount(users[keep], minlength=users.max(initial=0) + 1)
+        of_item = np.bincount(items[keep], minlength=items.max(initial=0) + 1)
+        still = keep & (of_user[users] >= min_user) & (of_item[items] >= min_item)
+        if still.sum() == keep.sum():
+            return keep
+        keep = still
+
+
+def drop_cold_users(train: Tensor, held_out: Tensor) -> tuple[Tensor, int]:
+    """Leave out the held-out rows of users without a training row.
+
+    Args:
+        train: `(2, n)` training pairs.
+        held_out: `(2, m)` validation or test pairs.
+
+    Returns:
+        The kept pairs `(2, <= m)` and the number of rows left out.
+    """
+    kept = held_out[:, torch.isin(held_out[0], train[0])]
+    return kept, held_out.shape[1] - kept.shape[1]
+
+
+class SplitFields(TypedDict):
+    """The fields of a `Dataset` that a split fills."""
+
+    train: Tensor
+    valid: Tensor
+    test: Tensor
+    dropped: dict[str, int]
+
+
+def split_pairs(
+    where: object, users: np.ndarray, items: np.ndarray, label: np.ndarray
+) -> SplitFields:
+    """Split labelled rows, leaving out the held-out rows of users without a training row.
+
+    Raises:
+        DataError: a split is empty; `where` names the source.
+    """
+    pairs = torch.from_numpy(np.stack([users, items]).astype(np.int64))
+    splits = {name: pairs[:, torch.from_numpy(label == value)] for name, value in LABELS.items()}
+    valid, cold_valid = drop_cold_users(splits["train"], splits["valid"])
+    test, cold_test = drop_cold_users(splits["train"], splits["test"])
+    for name, kept in (("train", splits["train"]), ("valid", valid), ("test", test)):
+        if kept.shape[1] == 0:
+            raise DataError(
+                f"{where}: the {name} split is empty; give rows of all three splits, by users who "
+                "have a training row"
+            )
+    return SplitFields(
+        train=splits["train"],
+        valid=valid,
+        test=test,
+        dropped={"valid": cold_valid, "test": cold_test},
+    )

@@ -1,0 +1,58 @@
+"""Blocks of the (users x items) matrix of scores: their size, their cells, their sanity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import RunError
+
+if TYPE_CHECKING:
+    from ..models.base import Representations
+
+_BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}  # scores of a block: stay in the CPU's cache
+
+
+def distinct_pairs(pairs: Tensor, n_items: int) -> Tensor:
+    """The distinct columns of `(2, n)` user-item pairs, sorted by user, then item."""
+    keys = torch.unique(pairs[0].cpu() * n_items + pairs[1].cpu())
+    return torch.stack([keys // n_items, keys % n_items])
+
+
+def in_block(cells: Tensor, first: int, n_rows: int, n_items: int) -> Tensor:
+    """The cells in rows `first .. first + n_rows - 1`, as positions in that block."""
+    bounds = torch.tensor([first, first + n_rows]) * n_items
+    low, high = torch.searchsorted(cells, bounds).tolist()
+    return cells[low:high] - first * n_items
+
+
+def default_block(n_items: int, user: Tensor) -> int:
+    """Users per block such that the scores take about `_BLOCK_BYTES`."""
+    block_bytes = _BLOCK_BYTES.get(user.device.type, _BLOCK_BYTES["cpu"])
+    return max(16, block_bytes // (n_items * user.element_size()))
+
+
+def checked_tables(representations: Representations) -> tuple[Tensor, Tensor]:
+    """The tables, at least float32, after making sure that no score can be NaN or infinite."""
+    tables = []
+    largest_norm = []
+    for name, table in zip(("user", "item"), representations, strict=True):
+        wide = table.detach()
+        wide = wide.float() if wide.element_size() < 4 else wide
+        norms = torch.linalg.vector_norm(wide, dim=1, dtype=torch.float64)
+        if not bool(torch.isfinite(norms).all()):
+            row = int((~torch.isfinite(norms)).nonzero()[0])
+            raise RunError(
+                f"the representation of {name} {row} is not finite: lower the learning rate or the "
+                "loss weights"
+            )
+        tables.append(wide)
+        largest_norm.append(float(norms.max()))
+    if largest_norm[0] * largest_norm[1] > torch.finfo(tables[0].dtype).max:
+        raise RunError(
+            f"scores overflow {tables[0].dtype} (largest norms {largest_norm[0]:.3g} and "
+            f"{largest_norm[1]:.3g}): lower the learning rate or add weight decay"
+        )
+    return tables[0], tables[1]

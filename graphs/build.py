@@ -1,0 +1,219 @@
+"""From a data set to the heterograph that backbones pass messages on.
+
+To add a relation, write a function that yields its `Relation`s and name it in `RELATIONS`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..datasets.dataset import Dataset
+from ..errors import ConfigError, unknown_name
+from .cache import cached_graph
+from .cooccurrence import cooccurrence_neighbors
+from .dgl_import import dgl
+from .knn import SEARCHES, Search, feature_knn
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """How the graphs between items, and between users, are built."""
+
+    knn_k: int = 10
+    """Neighbours per item in the feature graphs."""
+
+    knn_self: bool = True
+    """Whether an item may be its own neighbour in the feature graphs."""
+
+    knn_search: Search = "auto"
+    """Search for feature neighbours: exact, ivf, hnsw, or auto (by the number of items)."""
+
+    cooccur_k: int = 0
+    """Neighbours per node in the co-occurrence graphs; must be set where one is asked for."""
+
+    memory_mib: int = 512
+    """Bound in MiB on the working memory of a block of the kNN and co-occurrence searches."""
+
+    def __post_init__(self) -> None:
+        if self.knn_search not in SEARCHES:
+            raise unknown_name("knn_search", self.knn_search, SEARCHES)
+        for name, least in (("knn_k", 1), ("cooccur_k", 0), ("memory_mib", 1)):
+            if getattr(self, name) < least:
+                value = getattr(self, name)
+                raise ConfigError(f"{name} must be at least {least}, got {value}")
+
+
+class Relation(NamedTuple):
+    """The edges of one canonical edge type."""
+
+    etype: tuple[str, str, str]
+    """source node type, name, destination node type"""
+    src: Tensor
+    """`(n_edges,)` int64"""
+    dst: Tensor
+    """`(n_edges,)` int64"""
+    weight: Tensor | None = None
+    """`(n_edges,)` float32"""
+
+
+def build_graph(
+    dataset: Dataset,
+    options: GraphOptions | None = None,
+    *,
+    relations: Iterable[str] = ("interacts", "interacted_by"),
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Any:
+    """The DGL heterograph of a data set: training interactions and item relations.
+
+    | relation | canonical edge type | edge data |
+    |---|---|---|
+    | `interacts` | `('user', 'interacts', 'item')` | |
+    | `interacted_by` | `('item', 'interacted_by', 'user')` | |
+    | `similar` | `('item', 'similar_<modality>', 'item')` for each modality | `weight`: cosine |
+    | `cooccurs` | `('item', 'cooccurs', 'item')` | `weight`: number of common users |
+    | `user_cooccurs` | `('user', 'cooccurs', 'user')` | `weight`: number of common items |
+
+    Messages of the last three flow from the neighbour to the node whose neighbour it is, so the
+    in-degree of every node is the number of its neighbours. A modality's ready graph is preferred
+    to its features; items without features get no edges. Both node types carry `degree`, int64,
+    the number of training interactions.
+
+    Args:
+        dataset: the data set; only its training split is used.
+        options: numbers of neighbours and how they are searched; None for the defaults.
+        relations: names from the table.
+        cache_dir: folder for graphs that were built before. They are found by a hash of the
+            data, the options and the relations, so a stale graph is never used.
+
+    Raises:
+        ConfigError: unknown relation, or one that this data set or these options cannot give.
+    """
+    options = options or GraphOptions()
+    names = tuple(dict.fromkeys(relations))
+    for name in names:
+        if name not in RELATIONS:
+            raise unknown_name("relation", name, RELATIONS)
+    if cache_dir is None:
+        return _build(dataset, options, names)
+    return cached_graph(cache_dir, dataset, options, names, lambda: _build(dataset, options, names))
+
+
+def _build(dataset: Dataset, options: GraphOptions, names: tuple[str, ...]) -> Any:
+    """Build the graph, without the cache."""
+    relations = [relation for name in names for relation in RELATIONS[name](dataset, options)]
+    counts = {"user": dataset.n_users, "item": dataset.n_items}
+    graph = dgl.heterograph({r.etype: (r.src, r.dst) for r in relations}, num_nodes_dict=counts)
+    for relation in relations:
+        if relation.weight is not None:
+            graph.edges[relation.etype].data["weight"] = relation.weight
+    for node_type, ids in zip(("user", "item"), dataset.train, strict=True):
+        if node_type in graph.ntypes:
+            degree = torch.bincount(ids, minlength=counts[node_type])
+            graph.nodes[node_type].data["degree"] = degree
+    return graph
+
+
+def _interacts(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
+    users, items = dataset.train
+    yield Relation(("user", "interacts", "item"), users, items)
+
+
+def _interacted_by(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
+    users, items = dataset.train
+    yield Relation(("item", "interacted_by", "user"), items, users)
+
+
+def _similar(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
+    """One relation for each modality that has a ready graph or features."""
+    modalities = dict.fromkeys((*dataset.modalities, *dataset.item_graphs))
+    if not modalities:
+        raise ConfigError(
+            f"data set '{dataset.name}' has neither features nor ready item graphs: relation "
+            "'similar' needs <modality>_feat.npy or <modality>_knn*.npz, or another backbone"
+        )
+    for modality in modalities:
+        if modality in dataset.item_graphs:
+            item, neighbor, weight = _ready_graph(dataset, modality, options)
+        else:
+            ids, cosine = feature_knn(
+                dataset.features[modality],
+                options.knn_k,
+                include_self=options.knn_self,
+                missing=dataset.missing.get(modality),
+                search=options.knn_search,
+                memory_mib=options.memory_mib,
+            )
+            item, neighbor, weight = _list_edges(ids, cosine)
+        yield Relation(("item", f"similar_{modality}", "item"), neighbor, item, weight)
+
+
+def _ready_graph(
+    dataset: Dataset, modality: str, options: GraphOptions
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Item, neighbour and cosine of the best `knn_k` edges of each item of a ready graph."""
+    ready = dataset.item_graphs[modality]
+    keep = torch.ones(len(ready.similarity), dtype=torch.bool)
+    if not options.knn_self:
+        keep = ready.edges[0] != ready.edges[1]
+    (item, neighbor), weight = ready.edges[:, keep], ready.similarity[keep]
+    order = np.lexsort((neighbor.numpy(), -weight.numpy(), item.numpy()))
+    item, neighbor, weight = item[order], neighbor[order], weight[order]
+    degree = torch.bincount(item, minlength=dataset.n_items)
+    place = torch.arange(len(item)) - (degree.cumsum(0) - degree)[item]
+    if options.knn_k > int(degree.max()):
+        logger.warning(
+            "the ready graph of '%s' has at most %d neighbours per item; knn_k=%d has no effect",
+            modality,
+            int(degree.max()),
+            options.knn_k,
+        )
+    best = place < options.knn_k
+    return item[best], neighbor[best], weight[best]
+
+
+def _cooccurs(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
+    users_items = dataset.train
+    yield _cooccurrence("item", users_items, dataset.n_users, dataset.n_items, options)
+
+
+def _user_cooccurs(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
+    items_users = dataset.train.flip(0)
+    yield _cooccurrence("user", items_users, dataset.n_items, dataset.n_users, options)
+
+
+def _cooccurrence(
+    node_type: str, pairs: Tensor, n_others: int, n_nodes: int, options: GraphOptions
+) -> Relation:
+    """Edges between the nodes in the second row of `pairs` that share most of the first."""
+    if options.cooccur_k < 1:
+        raise ConfigError("a co-occurrence graph needs cooccur_k of at least 1, e.g. cooccur_k=10")
+    found = cooccurrence_neighbors(
+        pairs, n_others, n_nodes, options.cooccur_k, memory_mib=options.memory_mib
+    )
+    node, neighbor, count = _list_edges(found.ids, found.counts.float())
+    return Relation((node_type, "cooccurs", node_type), neighbor, node, count)
+
+
+def _list_edges(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Node, neighbour and value of all entries of `(n, k)` lists but the padding."""
+    node, place = torch.nonzero(ids >= 0, as_tuple=True)
+    return node, ids[node, place], values[node, place]
+
+
+RELATIONS: dict[str, Callable[[Dataset, GraphOptions], Iterator[Relation]]] = {
+    "interacts": _interacts,
+    "interacted_by": _interacted_by,
+    "similar": _similar,
+    "cooccurs": _cooccurs,
+    "user_cooccurs": _user_cooccurs,
+}

@@ -1,0 +1,57 @@
+"""Matrix factorisation trained with BPR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from ..graphs.dgl_import import DGLGraph
+from .base import BACKBONES, Backbone, Batch, Representations
+from .objectives import norm_regulariser, representation_bpr, take
+
+
+@BACKBONES.register("bpr", paper="Rendle et al., BPR, UAI 2009")
+class BPR(Backbone):
+    """Matrix factorisation: one free vector per user and item, no graph, no content.
+
+    Args:
+        graph: heterograph with `user` and `item` nodes; only their numbers are read.
+        features: ignored.
+        dim: embedding size.
+        reg_weight: weight of the norm regulariser over the batch rows.
+    """
+
+    def __init__(
+        self,
+        graph: DGLGraph,
+        features: Mapping[str, Tensor],
+        *,
+        dim: PositiveInt = 64,
+        reg_weight: NonNegativeFloat = 0.1,
+    ) -> None:
+        super().__init__()
+        self.representation_dim = dim
+        self.reg_weight = reg_weight
+        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
+        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
+        nn.init.xavier_normal_(self.user_embedding)
+        nn.init.xavier_normal_(self.item_embedding)
+
+    def forward(self) -> Representations:
+        """The two embedding tables, `(n_users, dim)` and `(n_items, dim)`."""
+        return Representations(self.user_embedding, self.item_embedding)
+
+    def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
+        """Terms `bpr` and `reg`."""
+        rows = (
+            take(representations.user, batch.users),
+            take(representations.item, batch.items),
+            take(representations.item, batch.negatives),
+        )
+        return {
+            "bpr": representation_bpr(representations, batch),
+            "reg": self.reg_weight * norm_regulariser(*rows),
+        }

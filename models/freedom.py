@@ -1,0 +1,170 @@
+"""FREEDOM: frozen item-item graph and degree-sensitive edge pruning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from ..align.base import Projected
+from ..errors import ConfigError
+from ..graphs.dgl_import import DGLGraph
+from ..graphs.propagation import Adjacency, BipartitePropagation
+from .base import BACKBONES, Backbone, Batch, Representations
+from .objectives import bpr_loss, pair_scores, representation_bpr, take
+
+
+@BACKBONES.register("freedom", paper="Zhou and Shen, FREEDOM, MM 2023")
+class FREEDOM(Backbone):
+    """LightGCN on a pruned user-item graph plus a frozen content kNN graph over the items.
+
+    `item = lightgcn_item + S^n E_item` with `S = sum_m w_m S_m`, each `S_m` the binary,
+    degree-normalised kNN graph of modality m (eq. 3-6); while training, the user-item graph keeps
+    a share of the edges drawn anew each epoch with probability proportional to
+    `1 / sqrt(d_u d_i)` (eq. 1-2); evaluation uses all edges.
+
+    Args:
+        graph: heterograph with `interacts`, `interacted_by` and one `similar_<modality>` each.
+        features: modality name -> `(n_items, d_m)`, projected for the content ranking terms.
+        dim: embedding size.
+        n_layers: layers on the user-item graph.
+        n_item_layers: layers n on the item-item graph.
+        dropout: share of user-item edges left out in each training epoch.
+        reg_weight: weight of the content ranking terms.
+        modality_weights: weights w_m of the item graphs by modality name; equal if not given.
+        trainable_features: train copies of the feature tables, as the published code does; else
+            they stay frozen and only the projectors learn.
+    """
+
+    relations: ClassVar[tuple[str, ...]] = ("interacts", "interacted_by", "similar")
+
+    def __init__(
+        self,
+        graph: DGLGraph,
+        features: Mapping[str, Tensor],
+        *,
+        dim: PositiveInt = 64,
+        n_layers: NonNegativeInt = 2,
+        n_item_layers: NonNegativeInt = 1,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.8,
+        reg_weight: NonNegativeFloat = 1e-3,
+        modality_weights: Mapping[str, float] | None = None,
+        trainable_features: bool = False,
+    ) -> None:
+        super().__init__()
+        self.representation_dim = dim
+        self.n_layers = n_layers
+        self.n_item_layers = n_item_layers
+        self.dropout = dropout
+        self.reg_weight = reg_weight
+        self.n_nodes = (graph.num_nodes("user"), graph.num_nodes("item"))
+        self.edges = graph.edges(etype="interacts", order="eid")
+        self.propagation = BipartitePropagation.from_graph(graph)
+        self.pruned = self.propagation
+        self.item_graphs = nn.ModuleDict(_item_graphs(graph))
+        self.item_graph_weights = _normalised_weights(modality_weights, tuple(self.item_graphs))
+        self.user_embedding = nn.Parameter(torch.empty(self.n_nodes[0], dim))
+        self.item_embedding = nn.Parameter(torch.empty(self.n_nodes[1], dim))
+        nn.init.xavier_uniform_(self.user_embedding)
+        nn.init.xavier_uniform_(self.item_embedding)
+        self.features = FeatureTables(features, trainable=trainable_features)
+        self.projectors = nn.ModuleDict(
+            {name: nn.Linear(table.shape[1], dim) for name, table in features.items()}
+        )
+
+    def begin_epoch(self, rng: torch.Generator) -> None:
+        """Draw the edges kept in this epoch, without replacement."""
+        if self.dropout > 0:
+            users, items = self.edges
+            degrees = (torch.bincount(users)[users] * torch.bincount(items)[items]).double()
+            n_kept = int(len(users) * (1.0 - self.dropout))
+            # Exponential keys: the n smallest are a weighted draw without replacement of any size.
+            keys = torch.empty_like(degrees).exponential_(generator=rng) * degrees.sqrt()
+            self.keep_edges(keys.topk(n_kept, largest=False, sorted=False).indices)
+
+    def keep_edges(self, kept: Tensor) -> None:
+        """Train on the edges at positions `kept` `(n_kept,)` of the `interacts` relation."""
+        users, items = self.edges
+        self.pruned = BipartitePropagation.from_edges(users[kept], items[kept], *self.n_nodes)
+        self.pruned.to(self.user_embedding.device)
+
+    def forward(self) -> Representations:
+        """`(n_users, dim)` and `(n_items, dim)`, on the pruned graph while training."""
+        propagation = self.pruned if self.training else self.propagation
+        user, item = propagation(self.user_embedding, self.item_embedding, self.n_layers)
+        return Representations(user, item + self._propagate_items(self.item_embedding))
+
+    def _propagate_items(self, item: Tensor) -> Tensor:
+        for _ in range(self.n_item_layers):
+            weights = self.item_graph_weights
+            parts = [weights[name] * graph(item) for name, graph in self.item_graphs.items()]
+            item = torch.stack(parts).sum(dim=0)
+        return item
+
+    def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
+        """Terms `bpr` and one `bpr_<modality>` each, users against projected content."""
+        terms = {"bpr": representation_bpr(representations, batch, eps=0)}
+        if self.reg_weight > 0:
+            user = take(representations.user, batch.users)
+            for name, table in self.modalities().items():
+                positive = pair_scores(user, table[batch.items])
+                negative = pair_scores(user, table[batch.negatives])
+                terms[f"bpr_{name}"] = self.reg_weight * bpr_loss(positive, negative, eps=0)
+        return terms
+
+    def modalities(self) -> Mapping[str, Projected]:
+        """Content through this backbone's own projectors."""
+        return {
+            name: Projected(self.features[name], projector)
+            for name, projector in self.projectors.items()
+        }
+
+
+class FeatureTables(nn.Module):
+    """Content tables by modality name: frozen and left out of checkpoints, or trained.
+
+    Args:
+        features: modality name -> `(n_items, d_m)`.
+        trainable: make trained copies instead of keeping the given tables.
+    """
+
+    def __init__(self, features: Mapping[str, Tensor], *, trainable: bool) -> None:
+        super().__init__()
+        for name, table in features.items():
+            if trainable:
+                self.register_parameter(name, nn.Parameter(table.clone()))
+            else:
+                self.register_buffer(name, table, persistent=False)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Table of modality `name`, `(n_items, d_m)`."""
+        return getattr(self, name)
+
+
+def _item_graphs(graph: DGLGraph) -> dict[str, Adjacency]:
+    """The normalised kNN graph of every modality, `S_m` of eq. 4."""
+    prefix = "similar_"
+    relations = [etype for etype in graph.etypes if etype.startswith(prefix)]
+    return {
+        etype.removeprefix(prefix): Adjacency.from_graph(graph, etype, norm="dst_both")
+        for etype in relations
+    }
+
+
+def _normalised_weights(
+    weights: Mapping[str, float] | None, names: tuple[str, ...]
+) -> dict[str, float]:
+    """Weights of the item graphs that sum to one, equal where none are given."""
+    given = dict(weights) if weights else dict.fromkeys(names, 1.0)
+    if set(given) != set(names):
+        raise ConfigError(
+            f"modality_weights names {sorted(given)}, but the item graphs are {sorted(names)}: "
+            "give one weight for each"
+        )
+    total = sum(given.values())
+    if total <= 0 or min(given.values()) < 0:
+        raise ConfigError(f"modality_weights {given} must be non-negative and not all zero")
+    return {name: weight / total for name, weight in given.items()}

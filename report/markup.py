@@ -1,0 +1,117 @@
+"""Small pieces of HTML. Text is escaped here; `Html` marks what already is HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from string import Template
+from typing import NewType
+
+Html = NewType("Html", str)
+"""Text that is HTML already. Everything else is escaped before it goes into a page."""
+
+
+def escape(value: object) -> Html:
+    """`value` as text that is safe in HTML, attributes included."""
+    return Html(html.escape(str(value)))
+
+
+def join(parts: Iterable[Html]) -> Html:
+    """Parts one after another, the empty ones left out."""
+    return Html("\n".join(part for part in parts if part))
+
+
+def page(title: str, subtitle: str, body: Html) -> Html:
+    """A whole, self-contained page: nothing in it refers to another file or host."""
+    folder = resources.files(__package__)
+    template = Template((folder / "page.html").read_text(encoding="utf-8"))
+    style = (folder / "style.css").read_text(encoding="utf-8")
+    return Html(
+        template.substitute(title=escape(title), subtitle=escape(subtitle), style=style, body=body)
+    )
+
+
+def section(heading: str, *parts: Html) -> Html:
+    """A headed section, or nothing if all parts are empty."""
+    body = join(parts)
+    return Html(f"<section>\n<h2>{escape(heading)}</h2>\n{body}\n</section>") if body else body
+
+
+def grid(*parts: Html) -> Html:
+    """Parts side by side where the screen is wide enough, else below each other."""
+    body = join(parts)
+    return Html(f'<div class="grid">\n{body}\n</div>') if body else body
+
+
+def panel(heading: str, body: Html) -> Html:
+    """A card with a small heading, or nothing if `body` is empty."""
+    return (
+        Html(f'<div class="panel">\n<h3>{escape(heading)}</h3>\n{body}\n</div>') if body else body
+    )
+
+
+def note(text: str) -> Html:
+    """A short remark in small print."""
+    return Html(f'<p class="note">{escape(text)}</p>')
+
+
+def code(text: str) -> Html:
+    """Text as it would stand in a terminal or file, or nothing if it is empty."""
+    return Html(f"<pre>{escape(text)}</pre>") if text else Html("")
+
+
+def link(text: str, target: str) -> Html:
+    """A link to a file beside the page."""
+    return Html(f'<a href="{escape(target)}">{escape(text)}</a>')
+
+
+def figure(title: str, svg: str) -> Html:
+    """An inline plot under its title, or nothing if there is no plot."""
+    if not svg:
+        return Html("")
+    return Html(f"<figure>\n<figcaption>{escape(title)}</figcaption>\n{svg}\n</figure>")
+
+
+def tiles(values: Mapping[str, str]) -> Html:
+    """Headline numbers: name -> value."""
+    cells = "".join(
+        f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>\n'
+        for name, value in values.items()
+    )
+    return Html(f'<div class="tiles">\n{cells}</div>' if cells else "")
+
+
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str | Html]], *, best: int | None = None
+) -> Html:
+    """A table whose first column names the rows; cells are HTML already.
+
+    Args:
+        headers: names of the columns, escaped here.
+        rows: cells, made with `escape` or `link`.
+        best: index of the row to print in bold.
+    """
+    if not rows:
+        return Html("")
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in headers)
+    body = "".join(
+        f"<tr{' class=best' if index == best else ''}>"
+        + f'<th scope="row">{row[0]}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in row[1:])
+        + "</tr>\n"
+        for index, row in enumerate(rows)
+    )
+    return Html(
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{body}</tbody>\n</table></div>"
+    )
+
+
+def facts(values: Mapping[str, object]) -> Html:
+    """A two-column table of names and values, or nothing if there are none."""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>\n'
+        for name, value in values.items()
+    )
+    return Html(f'<table class="facts">\n{rows}</table>' if rows else "")

@@ -1,0 +1,49 @@
+"""Numbers and names as people write them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+METRIC_LABELS: Mapping[str, str] = {
+    "recall": "Recall",
+    "ndcg": "NDCG",
+    "precision": "Precision",
+    "map": "MAP",
+    "hit": "Hit rate",
+    "mrr": "MRR",
+}
+"""Metric key -> label, in the order of the tables."""
+
+
+def metric_label(key: str) -> str:
+    """`recall@20` as people write it, `Recall@20`."""
+    name, at, k = key.partition("@")
+    return METRIC_LABELS.get(name, name) + at + k
+
+
+def number(value: float, digits: int = 4) -> str:
+    """`value` with `digits` decimals; a dash where there is no number."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def duration(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation; NaN where there are too few values for either."""
+    if not values:
+        return math.nan, math.nan
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return mean, math.nan
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return mean, math.sqrt(variance)

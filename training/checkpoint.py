@@ -1,0 +1,234 @@
+"""What a run leaves on disk, so that nothing is lost when it is killed.
+
+`checkpoint.pt` holds everything that the next epoch depends on: a run that is killed at any moment
+and resumed gives, on a CPU, the same history bit for bit as one that was never interrupted. It
+contains tensors, numbers and strings only, and is read with torch's restricted unpickler.
+`model.safetensors` holds the weights of the best epoch. Both are replaced atomically.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
+from torch import nn
+
+from ..errors import RunError
+from ..evaluation.metrics import Metrics
+from ..fileio import atomic_path, write_text
+from .state import TrainingState
+
+CHECKPOINT_FILE = "checkpoint.pt"
+WEIGHTS_FILE = "model.safetensors"
+HISTORY_FILE = "history.jsonl"
+TIMINGS_FILE = "timings.jsonl"
+_VERSION = 1
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        folder: created when the first file is written.
+        modules: what is trained.
+        optimizer: its optimiser.
+        rngs: purpose -> generator of the run.
+        fingerprint: identifies configuration and data; a checkpoint with another one is refused.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        modules: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        rngs: Mapping[str, torch.Generator],
+        fingerprint: str = "",
+    ) -> None:
+        self.folder = Path(folder)
+        self.modules = modules
+        self.optimizer = optimizer
+        self.rngs = rngs
+        self.fingerprint = fingerprint
+
+    @property
+    def checkpoint(self) -> Path:
+        """Path of the checkpoint."""
+        return self.folder / CHECKPOINT_FILE
+
+    def save(self, state: TrainingState, *, improved: bool, checkpoint: bool) -> None:
+        """Write what the last epoch brought; history last, since resuming rewrites it."""
+        if improved:
+            self.save_weights(state)
+        if checkpoint:
+            self.save_checkpoint(state)
+        self.append_rows(state)
+
+    def save_weights(self, state: TrainingState) -> None:
+        """Write the best weights to `model.safetensors`."""
+        metadata = {"epoch": str(state.best_epoch), "fingerprint": self.fingerprint}
+        weights = {name: tensor.contiguous() for name, tensor in state.best_weights.items()}
+        with atomic_path(self.folder / WEIGHTS_FILE) as temporary:
+            temporary.write_bytes(serialize(weights, metadata))
+
+    def save_checkpoint(self, state: TrainingState) -> None:
+        """Write everything that the next epoch depends on."""
+        values = {f.name: getattr(state, f.name) for f in fields(state)}
+        if state.best_metrics is not None:
+            values["best_metrics"] = asdict(state.best_metrics)
+        content = {
+            "version": _VERSION,
+            "fingerprint": self.fingerprint,
+            "modules": self.modules.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rngs": self._rng_states(),
+            "state": values,
+        }
+        buffer = io.BytesIO()  # torch.save hides a full disk behind a RuntimeError of its own
+        torch.save(content, buffer)
+        with atomic_path(self.checkpoint) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
+
+    def append_rows(self, state: TrainingState) -> None:
+        """Add the last epoch's rows to the history and the timings."""
+        for name, rows in ((HISTORY_FILE, state.history), (TIMINGS_FILE, state.timings)):
+            try:
+                with (self.folder / name).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(rows[-1]) + "\n")
+            except OSError as error:
+                raise RunError(
+                    f"cannot write {self.folder / name}: {error.strerror}; mend that, then resume"
+                ) from error
+
+    def start(self) -> TrainingState:
+        """Begin a new run in this folder.
+
+        Raises:
+            RunError: the folder already holds a run.
+        """
+        if self.checkpoint.exists():
+            raise RunError(
+                f"{self.folder} already holds a run: resume it, or choose another folder"
+            )
+        self._rewrite_rows(TrainingState())
+        return TrainingState()
+
+    def resume(self) -> TrainingState:
+        """Go on where the checkpoint was written; without a checkpoint, begin.
+
+        Raises:
+            RunError: the checkpoint is damaged, or belongs to another configuration or data set.
+        """
+        for leftover in self.folder.glob(".*.tmp.*"):  # of a writer that was killed
+            leftover.unlink()
+        if not self.checkpoint.exists():
+            return self.start()
+        content = self._read_checkpoint()
+        try:
+            self.modules.load_state_dict(content["modules"])
+            self.optimizer.load_state_dict(content["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise RunError(
+                f"{self.checkpoint} holds another model ({_first_line(error)}): resume with the "
+                "settings it was started with, or choose another folder"
+            ) from error
+        self._set_rng_states(content["rngs"])
+        values = content["state"]
+        if values["best_metrics"] is not None:
+            values["best_metrics"] = Metrics(**values["best_metrics"])
+        state = TrainingState(**values)
+        self._rewrite_rows(state)
+        return state
+
+    def _read_checkpoint(self) -> dict[str, Any]:
+        try:
+            content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            version, fingerprint = content["version"], content["fingerprint"]
+        except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
+            raise self._damaged(error) from error
+        except pickle.UnpicklingError as error:
+            raise self._damaged(error) from error
+        if version != _VERSION:
+            raise RunError(
+                f"{self.checkpoint} has format {version}, this program reads {_VERSION}: resume "
+                "with the version of crossalign that wrote it"
+            )
+        if fingerprint != self.fingerprint:
+            raise RunError(
+                f"{self.checkpoint} belongs to another configuration or data set: resume with the "
+                "settings it was started with, or choose another folder"
+            )
+        return content
+
+    def _damaged(self, error: Exception) -> RunError:
+        return RunError(
+            f"{self.checkpoint} is damaged ({_first_line(error)}): delete it and train again; the "
+            f"best weights so far are in {WEIGHTS_FILE}"
+        )
+
+    def _rewrite_rows(self, state: TrainingState) -> None:
+        for name, rows in ((HISTORY_FILE, state.history), (TIMINGS_FILE, state.timings)):
+            write_text(self.folder / name, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def _rng_states(self) -> dict[str, Any]:
+        states: dict[str, Any] = {name: rng.get_state() for name, rng in self.rngs.items()}
+        used = torch.cuda.is_initialized()
+        cuda = torch.cuda.get_rng_state() if used else None
+        return {"own": states, "torch": torch.get_rng_state(), "cuda": cuda}
+
+    def _set_rng_states(self, states: Mapping[str, Any]) -> None:
+        for name, rng in self.rngs.items():
+            rng.set_state(states["own"][name])
+        torch.set_rng_state(states["torch"])
+        if states["cuda"] is not None and torch.cuda.is_initialized():
+            torch.cuda.set_rng_state(states["cuda"])
+
+
+def load_weights(
+    path: str | os.PathLike[str], backbone: nn.Module, alignment: nn.Module | None = None
+) -> None:
+    """Load the weights that a run left in `model.safetensors`.
+
+    Args:
+        path: the file, or the run folder.
+        backbone: receives its weights in place.
+        alignment: likewise; its weights in the file are ignored if this is None.
+
+    Raises:
+        RunError: the file is missing or damaged, or holds weights of another model.
+    """
+    path = Path(path)
+    path = path / WEIGHTS_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise RunError(f"{path} does not exist: give the folder of a run that finished an epoch")
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise RunError(
+            f"{path} is damaged ({_first_line(error)}): copy it again, or train again"
+        ) from error
+    for prefix, module in (("backbone.", backbone), ("alignment.", alignment)):
+        if module is not None:
+            own = {n[len(prefix) :]: t for n, t in weights.items() if n.startswith(prefix)}
+            try:
+                module.load_state_dict(own)
+            except RuntimeError as error:
+                raise RunError(
+                    f"{path} holds another model ({_first_line(error)}): build the model with the "
+                    "settings of that run"
+                ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """The error in one line; torch lists mismatches on lines of their own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:200] if lines else type(error).__name__

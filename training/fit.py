@@ -1,0 +1,245 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from ..align.base import Alignment, Table
+from ..datasets.dataset import Dataset
+from ..errors import RunError
+from ..evaluation.metrics import Metrics, parse_metric
+from ..evaluation.ranking import DEFAULT_KS, Evaluator
+from ..models.base import Backbone, Batch
+from .checkpoint import RunFolder
+from .options import TrainingOptions
+from .sampling import NegativeSampler, epoch_batches
+from .seeding import deterministic_sums, generator, seed_everything
+from .state import StepLog, TrainingState, first_not_finite, step_means
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training run found; the modules hold the weights of `best_epoch`.
+
+    Attributes:
+        history: one flat row per epoch: `epoch`, `learning_rate`, `loss` and `loss/<term>` (means
+            over steps), `diagnostics/<name>`, and after an evaluation `valid/<metric>` and
+            `best_epoch`.
+        best_epoch: epoch with the best validation score, counted from 1.
+        best_valid: its validation metrics.
+        stopped_early: whether patience ran out before `epochs`.
+        seconds: wall-clock time of all epochs, those before a resume included.
+    """
+
+    history: list[Row]
+    best_epoch: int
+    best_valid: Metrics
+    stopped_early: bool
+    seconds: float
+
+
+def fit(
+    backbone: Backbone,
+    dataset: Dataset,
+    options: TrainingOptions | None = None,
+    *,
+    alignment: Alignment | None = None,
+    features: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
+    run_dir: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    fingerprint: str = "",
+    progress: bool = True,
+    on_epoch: Callable[[Row], None] | None = None,
+) -> FitResult:
+    """Train `backbone`, with `alignment` if given, and leave the best validation weights in both.
+
+    The test split is never read.
+
+    Args:
+        backbone: trained in place; moved to the device of the options.
+        dataset: its training and validation splits are used.
+        options: None takes the defaults.
+        alignment: trained together with the backbone by the same optimiser.
+        features: modality name -> `(n_items, d)` features for the alignment; None takes those of
+            the data set. A table that the backbone projects itself replaces the one of its name.
+        seed: seed of batches, negatives, the backbone's own draws and dropout. Parameters were
+            initialised before: call `seed_everything` first.
+        run_dir: folder for checkpoint, best weights and history; None keeps all in memory.
+        resume: go on from the checkpoint in `run_dir`, if there is one.
+        fingerprint: identifies configuration and data, to refuse the checkpoint of another run.
+        progress: show a bar over epochs.
+        on_epoch: called with the history row after each epoch.
+
+    Raises:
+        RunError: a loss is not finite, or `run_dir` cannot be used.
+        DataError: the data cannot be trained on or validated.
+        ConfigError: the device is not there.
+    """
+    options = options or TrainingOptions()
+    device = options.torch_device()
+    seed_everything(seed)
+    rngs = {purpose: generator(seed, purpose) for purpose in ("batches", "backbone")}
+
+    modules = nn.ModuleDict({"backbone": backbone})
+    if alignment is not None:
+        modules["alignment"] = alignment
+    modules.to(device)
+    raw = dataset.features if features is None else features
+    tables = (
+        {name: table.to(device) for name, table in raw.items()} if alignment is not None else {}
+    )
+    optimizer = _adam(modules.parameters(), options)
+
+    sampler = NegativeSampler(
+        dataset.train, dataset.n_users, dataset.n_items, power=options.negative_power
+    )
+    evaluator = Evaluator(dataset, "valid", (*DEFAULT_KS, parse_metric(options.monitor)[1]))
+
+    state, folder = TrainingState(), None
+    if run_dir is not None:
+        folder = RunFolder(run_dir, modules, optimizer, rngs, fingerprint)
+        state = folder.resume() if resume else folder.start()
+
+    bar = tqdm(total=options.epochs, initial=state.epoch, unit="epoch", disable=not progress)
+    deterministic = deterministic_sums(options.deterministic and device.type == "cpu")
+    try:
+        with bar, deterministic:
+            while not state.is_over(options):
+                epoch, started = state.epoch + 1, time.perf_counter()
+                _set_learning_rate(optimizer, options.learning_rate_at(epoch))
+                batches = epoch_batches(
+                    dataset.train, sampler, options.batch_size, rngs["batches"], device
+                )
+                modules.train()
+                backbone.begin_epoch(rngs["backbone"])
+                columns = _train_epoch(backbone, alignment, tables, batches, optimizer)
+                _refuse_not_finite(columns, epoch, state)
+                row: Row = {"epoch": epoch, "learning_rate": options.learning_rate_at(epoch)}
+                row |= step_means(columns)
+                trained = time.perf_counter()
+
+                improved = False
+                if epoch % options.eval_every == 0 or epoch == options.epochs:
+                    metrics = _validate(modules, evaluator, epoch)
+                    improved = state.judge(epoch, metrics, options.monitor, modules)
+                    row |= {f"valid/{name}": value for name, value in metrics.items()}
+                    row["best_epoch"] = state.best_epoch
+                seconds = {"train": trained - started, "valid": time.perf_counter() - trained}
+
+                state.epoch = epoch
+                state.history.append(row)
+                state.timings.append({"epoch": epoch, **seconds})
+                if folder is not None:
+                    due = epoch % options.checkpoint_every == 0 or state.is_over(options)
+                    folder.save(state, improved=improved, checkpoint=due)
+                _show(bar, row, state, options.monitor)
+                if on_epoch is not None:
+                    on_epoch(row)
+    finally:  # also when training breaks off or is interrupted
+        if state.best_weights:
+            modules.load_state_dict(state.best_weights)
+        modules.eval()
+
+    assert state.best_metrics is not None  # the last epoch is always evaluated
+    return FitResult(
+        history=state.history,
+        best_epoch=state.best_epoch,
+        best_valid=state.best_metrics,
+        stopped_early=state.epoch < options.epochs,
+        seconds=sum(row["train"] + row["valid"] for row in state.timings),
+    )
+
+
+def _train_epoch(
+    backbone: Backbone,
+    alignment: Alignment | None,
+    features: Mapping[str, Tensor],
+    batches: Iterable[Batch],
+    optimizer: torch.optim.Optimizer,
+) -> dict[str, list[float]]:
+    """One step per batch; returns the loss terms and diagnostics of every step, by name."""
+    log = StepLog()
+    for batch in batches:
+        representations = backbone()
+        terms = dict(backbone.loss(batch, representations))
+        diagnostics: dict[str, Tensor] = {}
+        if alignment is not None:
+            tables: dict[str, Table] = {**features, **backbone.modalities()}
+            user, item = representations
+            aligned = alignment.terms(user, item, tables, batch.users, batch.items)
+            terms |= {f"align/{name}": value for name, value in aligned.items()}
+            diagnostics = alignment.diagnostics()
+        total = torch.stack(list(terms.values())).sum()
+
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+
+        losses = {f"loss/{name}": value for name, value in terms.items()} | {"loss": total}
+        log.add(losses | {f"diagnostics/{name}": value for name, value in diagnostics.items()})
+    return log.read()
+
+
+@torch.no_grad()
+def _validate(modules: nn.ModuleDict, evaluator: Evaluator, epoch: int) -> Metrics:
+    modules.eval()
+    try:
+        return evaluator(modules["backbone"]())
+    except RunError as error:
+        raise RunError(f"training broke off in epoch {epoch}: {error}") from error
+
+
+def _refuse_not_finite(
+    columns: Mapping[str, list[float]], epoch: int, state: TrainingState
+) -> None:
+    """Break off when a loss became NaN or infinite during the epoch."""
+    found = first_not_finite(
+        {name: column for name, column in columns.items() if name.startswith("loss")}
+    )
+    if found is not None:
+        step, name = found
+        kept = f"; the weights of epoch {state.best_epoch} are kept" if state.best_epoch else ""
+        raise RunError(
+            f"training broke off in epoch {epoch}, step {step}: {name} is not finite; lower "
+            f"learning_rate or the weight of this loss term{kept}"
+        )
+
+
+def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _adam(parameters: Iterable[nn.Parameter], options: TrainingOptions) -> torch.optim.Adam:
+    """Adam, as one fused kernel where this torch has it for the device."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    adam = functools.partial(
+        torch.optim.Adam, trained, lr=options.learning_rate, weight_decay=options.weight_decay
+    )
+    try:
+        return adam(fused=True)
+    except RuntimeError:  # torch before 2.4 has no fused Adam for CPU
+        return adam()
+
+
+def _show(bar: tqdm, row: Row, state: TrainingState, monitor: str) -> None:
+    """Losses of this epoch and the best validation score, at the end of the bar."""
+    shown = {name: f"{value:.4f}" for name, value in row.items() if name.startswith("loss")}
+    valid = row.get(f"valid/{monitor}")
+    if valid is not None:
+        shown[monitor] = f"{valid:.4f}"
+    shown["best"] = f"{state.best_score:.4f} (epoch {state.best_epoch})"
+    bar.set_postfix(shown, refresh=False)
+    bar.update()

@@ -1,0 +1,99 @@
+"""What a run has gathered so far, and the scalars of its steps."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..evaluation.metrics import Metrics
+from .options import TrainingOptions
+
+
+@dataclass
+class TrainingState:
+    """Everything that grows while a run goes on, besides the modules and the optimiser.
+
+    Attributes:
+        epoch: finished epochs.
+        best_epoch: epoch with the best validation score, counted from 1; 0 before any evaluation.
+        best_score: its value of the monitored metric.
+        best_metrics: all its validation metrics.
+        best_weights: copy of its weights, state-dict names.
+        bad_evaluations: evaluations since then, none of which was better.
+        history: one flat row per epoch, free of wall-clock times so that equal runs have equal
+            histories.
+        timings: one row of seconds per epoch.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: float = -math.inf
+    best_metrics: Metrics | None = None
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    bad_evaluations: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    timings: list[dict[str, Any]] = field(default_factory=list)
+
+    def is_over(self, options: TrainingOptions) -> bool:
+        """Whether all epochs are done, or patience has run out."""
+        return self.epoch >= options.epochs or self.bad_evaluations > options.patience
+
+    def judge(self, epoch: int, metrics: Metrics, monitor: str, modules: nn.Module) -> bool:
+        """Take `metrics` as the best if they are strictly better; nothing is rounded.
+
+        Returns:
+            Whether they are the best so far.
+        """
+        if metrics[monitor] <= self.best_score:
+            self.bad_evaluations += 1
+            return False
+        self.best_epoch, self.best_score, self.best_metrics = epoch, metrics[monitor], metrics
+        self.best_weights = {name: t.detach().clone() for name, t in modules.state_dict().items()}
+        self.bad_evaluations = 0
+        return True
+
+
+class StepLog:
+    """Collects the scalars of every step where they are, without waiting for the device."""
+
+    def __init__(self) -> None:
+        self._names: list[tuple[str, ...]] = []
+        self._values: list[Tensor] = []
+
+    def add(self, scalars: Mapping[str, Tensor]) -> None:
+        """Append the scalars of one step."""
+        self._names.append(tuple(scalars))
+        self._values.append(torch.stack([value.detach() for value in scalars.values()]))
+
+    def read(self) -> dict[str, list[float]]:
+        """Name -> its values in the order of the steps; the one transfer from the device."""
+        columns: dict[str, list[float]] = defaultdict(list)
+        values = torch.cat(self._values).double().tolist() if self._values else []
+        for name, value in zip(itertools.chain(*self._names), values, strict=True):
+            columns[name].append(value)
+        return dict(columns)
+
+
+def step_means(columns: Mapping[str, Sequence[float]]) -> dict[str, float | None]:
+    """Name -> mean over the steps that had it; None (null in JSON) if that is not finite."""
+    means = {name: float(np.mean(column)) for name, column in columns.items()}
+    return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
+
+
+def first_not_finite(columns: Mapping[str, Sequence[float]]) -> tuple[int, str] | None:
+    """Step (from 1) and name of the first value that is NaN or infinite; None if there is none."""
+    found = [
+        (step, name)
+        for name, column in columns.items()
+        for step, value in enumerate(column, start=1)
+        if not math.isfinite(value)
+    ]
+    return min(found, key=lambda entry: entry[0], default=None)

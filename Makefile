@@ -24,9 +24,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	@for file in $(sort $(wildcard benchmarks/bench_*.py)); do \
-		echo "== $$file"; $(BIN)/python $$file || exit 1; \
-	done
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

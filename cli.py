@@ -120,10 +120,7 @@ def _study(options: argparse.Namespace, methods: list[Method], split: str) -> No
     from .report import write_study_report
     from .study import format_table, run_study
 
-    seeds = [int(seed) for seed in options.seeds.split(",")]
-    results = run_study(
-        methods, seeds, options.out, jobs=options.jobs, progress=not options.quiet
-    )
+    results = run_study(methods, options.seeds, options.out, jobs=options.jobs, progress=not options.quiet)
     if split == "valid":
         results.sort(key=lambda result: -result.mean_sd("valid", "recall@20")[0])
     metrics = ["recall@10", "recall@20", "ndcg@10", "ndcg@20"]
@@ -155,15 +152,11 @@ def _list(options: argparse.Namespace) -> None:
             print(f"  {name:10s} {entry.summary}\n  {'':10s} {entry.paper}")
 
 
-def _run_config(
-    options: argparse.Namespace, more: dict[str, object] | None = None
-) -> RunConfig:
+def _run_config(options: argparse.Namespace, more: dict[str, object] | None = None) -> RunConfig:
     from .config import load_config
 
     known = {key: getattr(options, key, None) for key in ("backbone", "alignment", "seed")}
-    return load_config(
-        options.config, options.set, path=options.data, **known, **(more or {})
-    )
+    return load_config(options.config, options.set, path=options.data, **known, **(more or {}))
 
 
 def _default_folder(options: argparse.Namespace) -> Path:
@@ -171,6 +164,21 @@ def _default_folder(options: argparse.Namespace) -> Path:
     alignment = f"-{config.alignment.name}" if config.alignment else ""
     data = Path(config.path).name or "data"
     return Path("runs") / f"{data}-{config.backbone.name}{alignment}-seed{config.seed}"
+
+
+def _seeds(text: str) -> list[int]:
+    """Comma-separated seeds; argparse turns the error into its one line."""
+    seeds = text.split(",")
+    if not all(seed.strip().isdecimal() for seed in seeds):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of seeds such as 0,1,2")
+    return [int(seed) for seed in seeds]
+
+
+def _positive(text: str) -> int:
+    """An integer of at least one."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive integer")
+    return int(text)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -216,8 +224,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--quiet", action="store_true", help="no progress bars")
 
     def add_study(command: argparse.ArgumentParser, seeds: str) -> None:
-        command.add_argument("--seeds", default=seeds, help=f"comma-separated (default {seeds})")
-        command.add_argument("--jobs", type=int, default=1, help="processes at a time (default 1)")
+        command.add_argument(
+            "--seeds", type=_seeds, default=seeds, help=f"comma-separated (default {seeds})"
+        )
+        command.add_argument(
+            "--jobs", type=_positive, default=1, help="processes at a time (default 1)"
+        )
         command.add_argument("--out", required=True, metavar="FOLDER", help="study folder")
         add_quiet(command)
 
@@ -240,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("neighbors", _neighbors, "write co-occurrence neighbours", configured=True)
     command.add_argument("data", nargs="?", help="data folder or file, or 'planted'")
-    command.add_argument("-k", type=int, default=10, help="neighbours per item (default 10)")
+    command.add_argument("-k", type=_positive, default=10, help="neighbours per item (default 10)")
     command.add_argument("-o", "--out", required=True, metavar="FILE", help="neighbour file, .npz")
     add_quiet(command)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
@@ -44,7 +44,7 @@ class NeighborOptions:
 class EvaluationOptions:
     """Full-ranking evaluation."""
 
-    ks: tuple[int, ...] = (5, 10, 20, 50)
+    ks: tuple[PositiveInt, ...] = Field((5, 10, 20, 50), min_length=1)
     """Cut-offs of the metrics."""
 
 

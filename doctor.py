@@ -169,19 +169,19 @@ def _probe(name: str, look: Callable[[], str | Finding], mend: str) -> Finding:
     try:
         found = look()
     except Exception as error:
-        reason = str(error).partition("\n")[0] or "no reason given"
-        lacking = _missing_module(error)
-        mend = f"python -m pip install {lacking}" if lacking else mend
-        return Finding(name, f"does not work: {type(error).__name__}: {reason}", mend=mend)
+        cause = error.__cause__ or error
+        reason = str(cause).partition("\n")[0] or "no reason given"
+        value = f"does not work: {type(cause).__name__}: {reason}"
+        return Finding(name, value, mend=_install_missing(cause) or mend)
     return found if isinstance(found, Finding) else Finding(name, found)
 
 
-def _missing_module(error: BaseException) -> str | None:
-    """The undeclared dependency that `error`, or its cause, is about; None if it is another."""
-    cause = error.__cause__ or error
-    name = (getattr(cause, "name", None) or "").partition(".")[0]
-    own = name in ("", "dgl", "faiss", "torch", __package__)
-    return name if isinstance(cause, ModuleNotFoundError) and not own else None
+def _install_missing(error: BaseException) -> str | None:
+    """The command that installs the undeclared dependency that `error` is about, if it is."""
+    name = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or name in ("", "dgl", "faiss", "torch"):
+        return None
+    return f"python -m pip install {name}"
 
 
 def _dgl() -> str:
@@ -190,8 +190,13 @@ def _dgl() -> str:
 
 
 def _faiss() -> str:
-    """FAISS version and whether it reaches a GPU."""
-    return importlib.import_module(f"{__package__}.graphs.faiss_import").faiss_status()
+    """FAISS version and whether it reaches a GPU.
+
+    Looked at here and not by `graphs.faiss_import`, which cannot be imported without DGL.
+    """
+    faiss = importlib.import_module("faiss")
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
+    return f"{faiss.__version__} on {f'{gpus} GPU' if gpus else 'the CPU'}"
 
 
 def _torch_csr() -> str:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from .align import ALIGNERS, Alignment
 from .config import RunConfig, load_config, to_plain, to_yaml
@@ -25,11 +24,18 @@ from .datasets import Dataset, load_dataset
 from .errors import ConfigError, RunError
 from .evaluation import Evaluator, Metrics
 from .fileio import write_text
-from .graphs import build_graph, cooccurrence_neighbors, dataset_hash, load_neighbors
+from .graphs import (
+    Neighbors,
+    build_graph,
+    cooccurrence_neighbors,
+    dataset_hash,
+    load_neighbors,
+    save_neighbors,
+)
 from .graphs.dgl_import import DGLGraph
 from .models import BACKBONES, Backbone, Representations
 from .report import write_report
-from .training import FitResult, fit, load_best, seed_everything
+from .training import FitResult, fit, load_weights, seed_everything
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def load_run(folder: str | Path) -> tuple[RunConfig, Dataset, Backbone]:
     config = load_config(folder / "config.yaml")
     dataset = load_dataset(config.path, options=config.data)
     backbone = make_backbone(config, make_graph(config, dataset), dataset)
-    load_best(folder, backbone)
+    load_weights(folder, backbone)
     return config, dataset, backbone
 
 
@@ -159,17 +165,22 @@ def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> A
         "missing": dataset.missing,
     }
     if cls.needs_neighbors:
-        data["neighbors"] = make_neighbors(config, dataset)
-    return cls(
-        backbone.representation_dim, dataset.modalities, **data, **config.alignment.options
-    )
+        data["neighbors"] = make_neighbors(config, dataset).ids
+    return cls(backbone.representation_dim, dataset.modalities, **data, **config.alignment.options)
 
 
-def make_neighbors(config: RunConfig, dataset: Dataset) -> Tensor:
-    """Co-occurrence neighbours `(n_items, k)`: from the configured file, or computed."""
+def make_neighbors(config: RunConfig, dataset: Dataset, *, progress: bool = False) -> Neighbors:
+    """Co-occurrence neighbours of the training split: from the configured file, or computed."""
     options = config.neighbors
     if options.file is not None:
-        return load_neighbors(options.file, n_items=dataset.n_items).ids[:, : options.k]
+        data_hash = dataset_hash(dataset)
+        stored = load_neighbors(options.file, n_items=dataset.n_items, data_hash=data_hash)
+        if stored.ids.shape[1] < options.k:
+            raise ConfigError(
+                f"{options.file} has {stored.ids.shape[1]} neighbours per item, neighbors.k is "
+                f"{options.k}: lower neighbors.k or make the file with -k {options.k}"
+            )
+        return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
     return cooccurrence_neighbors(
         dataset.train,
         dataset.n_users,
@@ -177,12 +188,21 @@ def make_neighbors(config: RunConfig, dataset: Dataset) -> Tensor:
         options.k,
         score=options.score,
         min_count=options.min_count,
-    ).ids
+        progress=progress,
+    )
 
 
-def evaluate_split(
-    backbone: Backbone, dataset: Dataset, split: str, config: RunConfig
-) -> Metrics:
+def write_neighbors(
+    file: str | Path, config: RunConfig, dataset: Dataset, *, progress: bool = False
+) -> Neighbors:
+    """Compute co-occurrence neighbours and write them to `file`, with where they come from."""
+    neighbors = make_neighbors(config, dataset, progress=progress)
+    about = {**to_plain(config)["neighbors"], "dataset": dataset.name}
+    save_neighbors(file, neighbors, {**about, "data_hash": dataset_hash(dataset)})
+    return neighbors
+
+
+def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
     """Full-ranking metrics of a trained backbone on one split."""
     backbone.eval()
     with torch.inference_mode():
@@ -235,39 +255,6 @@ def refuse_other_settings(folder: Path, config: RunConfig) -> None:
         raise RunError(
             f"{folder} was trained with another {keys}: use the same settings or another --out"
         )
-
-
-def _settings(config: RunConfig) -> set[tuple[str, str]]:
-    """Dotted keys and values of what determines the numbers of a run."""
-    budget = {f"training.{key}" for key in ("epochs", "patience", "checkpoint_every", "device")}
-    settings = set()
-    for key, value in to_plain(config).items():
-        inner = value if isinstance(value, dict) else {"": value}
-        settings |= {(f"{key}.{name}".strip("."), repr(v)) for name, v in inner.items()}
-    return {(key, value) for key, value in settings if key not in budget}
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    packages = ("torch", "dgl", "numpy", "scipy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def _prepare_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
-    """Refuse to overwrite a run, or to continue one of other settings; write `config.yaml`."""
-    file = folder / "config.yaml"
-    if file.exists():
-        if not resume:
-            raise RunError(
-                f"{folder} already holds a run: continue it with --resume, or choose another --out"
-            )
-        differing = sorted(_settings(load_config(file)) ^ _settings(config))
-        if differing:
-            keys = ", ".join(dict.fromkeys(key for key, _ in differing))
-            raise RunError(
-                f"{folder} was trained with another {keys}: use the same settings or another --out"
-            )
-    write_text(file, to_yaml(config))
 
 
 def _summary(

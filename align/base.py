@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, unknown_name
@@ -122,7 +121,7 @@ class Alignment(nn.Module):
         """Detached scalars that describe the last step, by name; a trainer averages them."""
         return {}
 
-    def missing(self) -> list[Tensor | None]:
+    def missing_masks(self) -> list[Tensor | None]:
         """Mask of missing rows of each modality, in order; None where all are present."""
         return [getattr(self, f"missing_{name}", None) for name in self.modalities]
 
@@ -147,19 +146,13 @@ class Alignment(nn.Module):
 
 
 def check_modalities(names: Sequence[str]) -> None:
-    """Refuse an empty list, repeated names, and `id`, which names the item table."""
+    """Refuse an empty list, repeated names, dots, and `id`, which names the item table."""
     if isinstance(names, str) or not names:
-        raise ConfigError("modalities must be a non-empty list of names")
-    if len(set(names)) != len(names) or "id" in names:
-        raise ConfigError(f"modalities {list(names)} must be distinct and none called 'id'")
-
-
-def xavier_(module: nn.Module) -> None:
-    """Xavier-uniform values for every matrix parameter of `module`, as the papers initialise."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            if parameter.dim() == 2:
-                nn.init.xavier_uniform_(parameter)
+        raise ConfigError(f"modalities must be a non-empty list of names, not {names!r}")
+    if len(set(names)) != len(names) or "id" in names or any("." in name for name in names):
+        raise ConfigError(
+            f"modalities {list(names)} must be distinct, without dots, and none called 'id'"
+        )
 
 
 ALIGNERS: Registry[Alignment] = Registry("alignment")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from .base import Table
 from .functional import known_gradient, log_partition, unit_rows
+from .products import product, whole_tiles
 from .rows import ItemViews, Missing, Pairs, full_precision, missing_masks, read_rows
 from .sinkhorn import EPSILON, sinkhorn_scales
 
@@ -20,6 +21,7 @@ def view_loss(
     weights: Tensor,
     prototypes: Tensor,
     temperature: Tensor,
+    workspace: Tensor,
 ) -> Tensor:
     """One view's share of the swapped prediction: its own predictions' normaliser, and its codes.
 
@@ -35,16 +37,17 @@ def view_loss(
         weights: `(n,)` total weight of the predictions made from each row.
         prototypes: `(K, dim)` unit rows.
         temperature: positive scalar.
+        workspace: `(n or more, K)`, overwritten; fresh memory would cost as much as a product.
 
     Returns:
         Scalar `sum_i weights_i logsumexp(x_i C / t) - (q_i C) . partners_i / t`; the codes `q`
         are constants.
     """
-    kernel = rows.new_empty(len(rows), len(prototypes))
+    kernel = workspace[: len(whole_tiles(rows))]
     sharpen = temperature.detach() / EPSILON
 
     def keep(block: slice, logits: Tensor) -> None:
-        torch.mul(logits, sharpen, out=kernel[block]).exp_()
+        torch.mul(logits, sharpen, out=kernel[block]).exp2_()
 
     normaliser = log_partition(rows, prototypes, temperature, weights, visit=keep)
     return normaliser - code_agreement(kernel, counts, partners, prototypes, temperature)
@@ -56,24 +59,31 @@ def code_agreement(
     """`sum_i (q_i C) . partners_i / t` with `q` the Sinkhorn codes of `kernel`, constants.
 
     The two scaling vectors of the codes go into the thin factors of each product, so the codes
-    themselves are never formed.
+    themselves are never formed. Padding rows of the kernel count zero times.
     """
     inputs = (partners, prototypes, temperature)
     moving = torch.is_grad_enabled() and prototypes.requires_grad
     with torch.no_grad():
-        row_scale, prototype_scale = sinkhorn_scales(kernel, counts)
-        row_scale, prototype_scale = row_scale.unsqueeze(1), prototype_scale.unsqueeze(1)
-        targets = (kernel @ (prototypes * prototype_scale)).mul_(row_scale / temperature)
+        n = len(partners)
+        row_scale, prototype_scale = sinkhorn_scales(kernel, whole_tiles(counts))
+        row_scale = (row_scale / temperature).unsqueeze(1)
+        prototype_scale = prototype_scale.unsqueeze(1)
+        targets = (product(kernel, prototypes * prototype_scale) * row_scale)[:n]
         value = (targets * partners).sum()
         to_prototypes = None
         if moving:
-            pulled = (partners * (row_scale / temperature)).T @ kernel
+            pulled = product((whole_tiles(partners) * row_scale).T, kernel)
             to_prototypes = pulled.T * prototype_scale
     return known_gradient(value, inputs, (targets, to_prototypes, -value / temperature))
 
 
 def user_item_loss(
-    user_rows: Tensor, item_rows: Tensor, pairs: Pairs, prototypes: Tensor, temperature: Tensor
+    user_rows: Tensor,
+    item_rows: Tensor,
+    pairs: Pairs,
+    prototypes: Tensor,
+    temperature: Tensor,
+    workspace: Tensor,
 ) -> Tensor:
     """Swapped prediction between the two ends of every pair (FETTLE eq. 9), mean over pairs.
 
@@ -83,6 +93,7 @@ def user_item_loss(
         pairs: the batch.
         prototypes: `(K, dim)` unit rows.
         temperature: positive scalar.
+        workspace: `(n, K)` scratch memory for the longer of the two tables.
     """
     share = 1.0 / max(len(pairs), 1)
     ends = (
@@ -94,12 +105,18 @@ def user_item_loss(
         others = other_rows.index_select(0, other_position)
         partners = torch.zeros_like(rows).index_add(0, position, others) * share
         counts = counts.to(rows.dtype)
-        total = total + view_loss(rows, counts, partners, counts * share, prototypes, temperature)
+        total = total + view_loss(
+            rows, counts, partners, counts * share, prototypes, temperature, workspace
+        )
     return total
 
 
 def modality_loss(
-    views: ItemViews, item_counts: Tensor, prototypes: Tensor, temperature: Tensor
+    views: ItemViews,
+    item_counts: Tensor,
+    prototypes: Tensor,
+    temperature: Tensor,
+    workspace: Tensor,
 ) -> Tensor:
     """Swapped prediction between every ordered pair of modalities (FETTLE eq. 8).
 
@@ -111,6 +128,7 @@ def modality_loss(
         item_counts: `(n,)` pairs of each item.
         prototypes: `(K, dim)` unit rows.
         temperature: positive scalar.
+        workspace: `(n, K)` scratch memory.
     """
     counts = item_counts.to(prototypes.dtype)
     total = prototypes.new_zeros(())
@@ -118,21 +136,21 @@ def modality_loss(
         partners, weights = torch.zeros_like(rows), torch.zeros_like(counts)
         for n, other_rows in enumerate(views.rows):
             if n != m:
-                both = (
-                    counts
-                    if views.present is None
-                    else counts * (views.present[m] & views.present[n])
-                )
-                share = both / both.sum().clamp_min(1)
-                partners = partners + other_rows * share.unsqueeze(1)
+                share = _pair_share(counts, views.present, m, n)
+                partners = torch.addcmul(partners, other_rows, share.unsqueeze(1))
                 weights = weights + share
-        here = (counts, partners, weights)
+        view = (rows, counts, partners, weights)
         if views.present is not None:
             kept = views.present[m].nonzero().squeeze(1)
-            rows, *here = (x.index_select(0, kept) for x in (rows, *here))
-        kept_counts, partners, weights = here
-        total = total + view_loss(rows, kept_counts, partners, weights, prototypes, temperature)
+            view = tuple(x.index_select(0, kept) for x in view)
+        total = total + view_loss(*view, prototypes, temperature, workspace)
     return total
+
+
+def _pair_share(counts: Tensor, present: Tensor | None, m: int, n: int) -> Tensor:
+    """Weight of each item in the mean over pairs whose item has both modalities."""
+    both = counts if present is None else counts * (present[m] & present[n])
+    return both / both.sum().clamp_min(1)
 
 
 class CLALoss(nn.Module):
@@ -199,12 +217,18 @@ class CLALoss(nn.Module):
             self.temperature.clamp_(0.01, 0.99)
             for prototypes in (self.prototypes_user_item, self.prototypes_modalities):
                 prototypes.copy_(unit_rows(prototypes))
-        n_modalities = len(views.rows)
+        longest = max(pairs.user_counts, pairs.item_counts, key=len)
+        workspace = user_rows.new_empty(
+            len(whole_tiles(longest.to(user_rows.dtype))), len(self.prototypes_user_item)
+        )
+        shared = (self.temperature, workspace)
         user_item = user_item_loss(
-            user_rows, views.rows[0], pairs, self.prototypes_user_item, self.temperature
+            user_rows, views.rows[0], pairs, self.prototypes_user_item, *shared
         )
-        modalities = modality_loss(
-            views, pairs.item_counts, self.prototypes_modalities, self.temperature
-        )
-        divisor = max(n_modalities * (n_modalities - 1), 1)
+        modalities = modality_loss(views, pairs.item_counts, self.prototypes_modalities, *shared)
+        divisor = max(len(views.rows) * (len(views.rows) - 1), 1)
         return {"user_item": user_item / 2, "modalities": modalities / divisor}
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """The temperature, detached, as `temperature/cla`."""
+        return {"temperature/cla": self.temperature.detach().clone()}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from .base import ALIGNERS, Alignment, Table, xavier_
+from .base import ALIGNERS, Alignment, Table
 from .cluster import CLALoss
 from .functional import unit_rows
 from .item import ILALoss
@@ -22,8 +22,8 @@ class CROSS(Alignment):
     """Dynamic item-level, cluster-level and neighbour-level alignment.
 
     `ila_weight (ILA + DT) + cla_weight CLA + cna_weight (CNA + cna_reg_weight REG)`. Rows of the
-    batch's distinct items and of their neighbours are read and projected once. Maps and
-    prototypes start Xavier-uniform.
+    batch's distinct items and of their neighbours are read and projected once. Maps, prototypes
+    and projectors start Xavier-uniform.
 
     Args:
         dim: width of the representations.
@@ -76,8 +76,6 @@ class CROSS(Alignment):
         self.ila_weight = ila_weight
         self.cla_weight = cla_weight
         self.cna_weight = cna_weight
-        xavier_(self.ila)
-        xavier_(self.cla)
 
     @full_precision
     def terms(
@@ -91,7 +89,7 @@ class CROSS(Alignment):
         """Weighted `ila`, `dt`, `cla_user_item`, `cla_modalities`, `cna` and `cna_reg`."""
         pairs = Pairs.of(users, items)
         reach = self.cna.reach(pairs.items)
-        around = ItemViews.gather(item, self.content(modalities), reach, self.missing())
+        around = ItemViews.gather(item, self.content(modalities), reach, self.missing_masks())
         views = around.select(torch.searchsorted(reach, pairs.items))
         user_rows = unit_rows(read_rows(user, pairs.users))
         ila = self.ila.on_rows(user_rows, views, pairs)
@@ -107,9 +105,5 @@ class CROSS(Alignment):
         }
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Share of the last batch's items per direction, and the learnt temperatures."""
-        return {
-            **self.ila.shares(),
-            "temperature/ila": self.ila.temperature.detach(),
-            "temperature/cla": self.cla.temperature.detach(),
-        }
+        """Share of the last batch's items per direction, and the learnt temperatures, detached."""
+        return {**self.ila.diagnostics(), **self.cla.diagnostics()}

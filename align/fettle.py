@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from .base import ALIGNERS, Alignment, Table, xavier_
+from .base import ALIGNERS, Alignment, Table
 from .cluster import CLALoss
 from .functional import unit_rows
 from .item import ILALoss
@@ -18,7 +18,7 @@ class FETTLE(Alignment):
     """Feedback-oriented item-level and cluster-level alignment.
 
     `ila_weight (ILA + DT) + cla_weight CLA` (FETTLE eq. 11). Only the distinct rows of the batch
-    are projected, read and compared. Maps and prototypes start Xavier-uniform.
+    are projected, read and compared. Maps, prototypes and projectors start Xavier-uniform.
 
     Args:
         dim: width of the representations.
@@ -52,8 +52,6 @@ class FETTLE(Alignment):
         self.cla = CLALoss(n_prototypes, dim, cla_temperature, modalities)
         self.ila_weight = ila_weight
         self.cla_weight = cla_weight
-        xavier_(self.ila)
-        xavier_(self.cla)
 
     @full_precision
     def terms(
@@ -66,7 +64,7 @@ class FETTLE(Alignment):
     ) -> dict[str, Tensor]:
         """Weighted `ila`, `dt`, `cla_user_item` and `cla_modalities`; arguments as in the base."""
         pairs = Pairs.of(users, items)
-        views = ItemViews.gather(item, self.content(modalities), pairs.items, self.missing())
+        views = ItemViews.gather(item, self.content(modalities), pairs.items, self.missing_masks())
         user_rows = unit_rows(read_rows(user, pairs.users))
         ila = self.ila.on_rows(user_rows, views, pairs)
         cla = self.cla.on_rows(user_rows, views, pairs)
@@ -78,9 +76,5 @@ class FETTLE(Alignment):
         }
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Share of the last batch's items per direction, and the learnt temperatures."""
-        return {
-            **self.ila.shares(),
-            "temperature/ila": self.ila.temperature.detach(),
-            "temperature/cla": self.cla.temperature.detach(),
-        }
+        """Share of the last batch's items per direction, and the learnt temperatures, detached."""
+        return {**self.ila.diagnostics(), **self.cla.diagnostics()}

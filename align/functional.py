@@ -8,6 +8,7 @@ is left for the backward pass is one multiplication by the incoming scalar.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,13 +16,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .products import product, whole_tiles
+
 EPS = 1e-12
 """Rows shorter than this count as zero rows."""
+
+LOG2_E = 1.0 / math.log(2.0)
 
 SAFE_LOGIT = 60.0
 """Sums of `exp(logit)` stay inside the float32 range up to this size, so need no shift."""
 
-_CELLS = {"cpu": 1 << 19}
+_CELLS = {"cpu": 1 << 20}
 _CELLS_ELSEWHERE = 1 << 25
 
 
@@ -56,8 +61,12 @@ def known_gradient(
 
 
 def row_blocks(n_rows: int, width: int, device: torch.device) -> Iterator[slice]:
-    """Slices of rows such that a block of `(rows, width)` stays in the cache of the device."""
-    step = max(1, _CELLS.get(device.type, _CELLS_ELSEWHERE) // max(width, 1))
+    """Slices of rows such that a block of `(rows, width)` stays in the cache of the device.
+
+    All but the last have the same power-of-two length.
+    """
+    cells = _CELLS.get(device.type, _CELLS_ELSEWHERE)
+    step = 1 << max((cells // max(width, 1)).bit_length() - 1, 0)
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
 
@@ -102,8 +111,8 @@ def log_partition(
         candidates: `(m, dim)` unit rows; detach them to let only the anchors move.
         temperature: positive scalar; differentiable.
         weights: `(n,)` constants, by default all one.
-        visit: called with every block of anchors and its logits `a c / t`, `(block, m)`, which
-            it may read until it returns.
+        visit: called with every block of anchors and its base-two logits `a c log2(e) / t`,
+            `(block, m)`, which it may read until it returns; rows from `n` on are padding.
 
     Returns:
         Scalar, 0 when there are no anchors.
@@ -111,7 +120,8 @@ def log_partition(
     inputs = (anchors, candidates, temperature)
     needs = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
     with torch.no_grad():
-        value, gradients = _log_partition(*inputs, weights, visit, needs)
+        constants = (x.detach() for x in inputs)
+        value, gradients = _log_partition(*constants, weights, visit, needs)
     return known_gradient(value, inputs, gradients)
 
 
@@ -124,32 +134,38 @@ def _log_partition(
     needs: list[bool],
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
     """Value of `log_partition` and its gradients, block by block."""
-    scaled = anchors / temperature
-    logs = scaled.new_empty(len(anchors), 1)
-    weights = torch.ones_like(logs) if weights is None else weights.unsqueeze(1)
-    to_anchors = torch.zeros_like(anchors)
+    n, m = len(anchors), len(candidates)
+    # Base two, because torch's exp2 is several times faster than its exp on most CPUs.
+    scaled = whole_tiles(anchors * (LOG2_E / temperature))
+    candidates = whole_tiles(candidates)
+    weights = anchors.new_ones(n) if weights is None else weights
+    padded_weights = whole_tiles(weights).unsqueeze(1)
+    logs = scaled.new_empty(len(scaled), 1)
+    to_anchors = torch.zeros_like(scaled)
     # Transposed, which is the faster order of the product that fills it.
     to_candidates = torch.zeros_like(candidates.T)
     shifted = float(temperature) * SAFE_LOGIT < 1.0
-    for block in row_blocks(len(anchors), len(candidates), anchors.device):
-        logits = scaled[block] @ candidates.T
+    for block in row_blocks(len(scaled), len(candidates), anchors.device):
+        logits = product(scaled[block], candidates.T)
         if visit is not None:
-            visit(block, logits)
-        top = logits.amax(1, keepdim=True) if shifted else 0.0
-        masses = logits.sub_(top).exp_() if shifted else logits.exp_()
+            visit(block, logits[:, :m])
+        logits[:, m:] = -torch.inf
+        top = logits.amax(1, keepdim=True) if shifted else logits.new_zeros(())
+        masses = (logits.sub_(top) if shifted else logits).exp2_()
         total = masses.sum(1, keepdim=True)
-        logs[block] = total.log() + top
-        share = weights[block] / total
+        logs[block] = total.log() + top / LOG2_E
+        share = padded_weights[block] / total
         if needs[0] or needs[2]:
-            torch.mul(masses @ candidates, share, out=to_anchors[block])
+            torch.mul(product(masses, candidates), share, out=to_anchors[block])
         if needs[1]:
-            to_candidates.addmm_((scaled[block] * share).T, masses)
-    to_anchors /= temperature
+            to_candidates += product((scaled[block] * share).T, masses)
+    to_anchors = to_anchors[:n] / temperature
+    to_candidates = to_candidates[:, :m].T / LOG2_E
     # The logits depend on anchors / temperature alone, so this derivative is known (Euler).
     to_temperature = -(to_anchors * anchors).sum() / temperature
-    gradients = (to_anchors, to_candidates.T, to_temperature)
+    gradients = (to_anchors, to_candidates, to_temperature)
     wanted = (grad if need else None for grad, need in zip(gradients, needs, strict=True))
-    return (weights * logs).sum(), tuple(wanted)
+    return weights @ logs[:n, 0], tuple(wanted)
 
 
 def contrastive_sum(

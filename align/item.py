@@ -121,7 +121,8 @@ class ILALoss(nn.Module):
         modalities: names of the content tables, in the order of the call.
 
     Attributes:
-        maps: `{source}_to_{target}` -> bias-free `Linear(dim, dim)`; `id` names the item table.
+        maps: `{source}_to_{target}` -> bias-free `Linear(dim, dim)`, Xavier-uniform; `id` names
+            the item table.
         temperature: scalar parameter.
     """
 
@@ -146,6 +147,8 @@ class ILALoss(nn.Module):
         self.maps = nn.ModuleDict(
             {name: nn.Linear(dim, dim, bias=False) for name in self._directions.values()}
         )
+        for direction in self.maps.values():
+            nn.init.xavier_uniform_(direction.weight)
         self.temperature = nn.Parameter(torch.tensor(float(gamma)))
         self._shares: Tensor | None = None
 
@@ -190,13 +193,16 @@ class ILALoss(nn.Module):
             mean_user = mean_users(user_rows, pairs)
         maps = {pair: self.maps[name].weight for pair, name in self._directions.items()}
         ila, dt, active = item_level(mean_user, views, maps, self.temperature, self.leaky_bi)
-        self._shares = active.to(ila.dtype).mean(2)
+        self._shares = active.sum(2) / max(active.shape[2], 1)
         return {"ila": ila, "dt": dt}
 
-    def shares(self) -> dict[str, Tensor]:
-        """`direction/<source>_to_<target>` -> share of the last batch's items it was active for."""
-        if self._shares is None:
-            return {}
-        return {
-            f"direction/{name}": self._shares[s, t] for (s, t), name in self._directions.items()
-        }
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Share of the last batch's items per direction, and the temperature, detached.
+
+        Keys `direction/{source}_to_{target}` and `temperature/ila`.
+        """
+        state = {"temperature/ila": self.temperature.detach().clone()}
+        if self._shares is not None:
+            for (s, t), name in self._directions.items():
+                state[f"direction/{name}"] = self._shares[s, t]
+        return state

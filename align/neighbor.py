@@ -7,7 +7,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding_bag
 
 from ..errors import ConfigError
 from .base import Table
@@ -59,13 +58,20 @@ def neighbor_level(
             kept = present[anchors].nonzero().squeeze(1)
             own = anchors[kept]
             near = fill_neighbors(neighbors[kept], present[neighbors[kept]], own)
-        weights = attention.expand(near.shape).contiguous()
-        mean = embedding_bag(near, rows, mode="sum", per_sample_weights=weights)
+        mean = rank_mean(rows, near, attention)
         each = torch.arange(len(own), device=own.device)
         found = contrastive_sum(rows.index_select(0, own), unit_rows(mean), each, scale)
         contrast.append(found / max(len(own), 1))
         norm.append(mean.square().sum() / 2)
     return torch.stack(contrast).mean(), torch.stack(norm).sum()
+
+
+def rank_mean(rows: Tensor, near: Tensor, attention: Tensor) -> Tensor:
+    """Weighted mean `sum_k a_k rows[near[:, k]]`, `(n, dim)`, of `(n, k)` neighbour positions."""
+    n, k = near.shape
+    # Rank first, so that the mean is one vector-matrix product.
+    gathered = rows.index_select(0, near.T.flatten()).view(k, n * rows.shape[1])
+    return (attention @ gathered).view(n, rows.shape[1])
 
 
 class CNALoss(nn.Module):

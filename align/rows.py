@@ -71,7 +71,7 @@ class ItemViews:
         cls, item: Table, content: Sequence[Table], ids: Tensor, missing: Sequence[Tensor | None]
     ) -> ItemViews:
         """Read and normalise the rows `ids` of every table, leaving missing ones unread."""
-        absent = (None, *(None if mask is None else mask[ids] for mask in missing))
+        absent = (None, *(None if mask is None else mask[ids].bool() for mask in missing))
         rows = tuple(
             unit_rows(read_rows(table, ids, gap))
             for table, gap in zip((item, *content), absent, strict=True)

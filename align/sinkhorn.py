@@ -50,8 +50,10 @@ def sinkhorn_scales(kernel: Tensor, counts: Tensor, rounds: int = ROUNDS) -> tup
     Returns:
         `(n,)` row scales and `(K,)` prototype scales.
     """
+    tiny = torch.finfo(kernel.dtype).tiny
     row_scale = torch.ones_like(counts)
     for _ in range(rounds):
-        prototype_scale = 1.0 / (kernel.T @ (counts * row_scale))
-        row_scale = 1.0 / (kernel @ prototype_scale)
+        # The factors 1/K and 1/n of the published steps cancel in the codes.
+        prototype_scale = (kernel.T @ (counts * row_scale)).clamp_min_(tiny).reciprocal_()
+        row_scale = (kernel @ prototype_scale).clamp_min_(tiny).reciprocal_()
     return row_scale, prototype_scale

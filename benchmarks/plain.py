@@ -10,7 +10,7 @@ import math
 import random
 
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import logsigmoid
 from torch import Tensor, nn
 
 
@@ -71,7 +71,7 @@ def train_epoch(
         negative = (user * item_table[negatives]).sum(1)
         rows = (model.user.weight[users], model.item.weight[items], model.item.weight[negatives])
         reg = torch.stack([torch.norm(matrix) for matrix in rows]).sum() / len(users)
-        loss = -F.logsigmoid(positive - negative).mean() + 1e-4 * reg
+        loss = -logsigmoid(positive - negative).mean() + 1e-4 * reg
         loss.backward()
         optimizer.step()
 

@@ -96,16 +96,12 @@ def _read_features(
     content: Content, modality: str, path: Path, item_ids: np.ndarray, all_items: bool
 ) -> None:
     if path.suffix == ".npy":
-        values = load_array(path)
+        values = _table(path, load_array(path))
         rows = _integer_rows(path, item_ids, len(values), exact=all_items)
     else:
-        ids, values = _keyed_npz(path) if path.suffix == ".npz" else _keyed_parquet(path)
+        ids, keyed = _keyed_npz(path) if path.suffix == ".npz" else _keyed_parquet(path)
+        values = _table(path, keyed)
         rows = _keyed_rows(path, item_ids, ids)
-    if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise DataError(
-            f"{path}: is {values.dtype} of shape {values.shape}; give a table of numbers, "
-            "one row an item"
-        )
     if values.dtype == np.float16:
         content.notes.append(f"{modality}: stored as float16, widened to float32")
     absent = rows < 0
@@ -114,6 +110,16 @@ def _read_features(
     content.features[modality] = torch.from_numpy(table)
     if absent.any():
         content.missing[modality] = torch.from_numpy(absent)
+
+
+def _table(path: Path, values: np.ndarray) -> np.ndarray:
+    """`values`, if they are a table of numbers."""
+    if values.ndim != 2 or values.dtype.kind not in "fiu":
+        raise DataError(
+            f"{path}: is {values.dtype} of shape {values.shape}; give a table of numbers, "
+            "one row an item"
+        )
+    return values
 
 
 def load_array(path: Path) -> np.ndarray:
@@ -142,11 +148,7 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 def _integer_rows(path: Path, item_ids: np.ndarray, n_rows: int, *, exact: bool) -> np.ndarray:
     """Row of each item in a file whose row number is the item id."""
-    if item_ids.dtype.kind != "i":
-        raise DataError(
-            f"{path}: row numbers stand for item ids, but the ids are strings such as "
-            f"'{item_ids[0]}'; use an .npz with ids and features, or Parquet"
-        )
+    _refuse_text_ids(path, item_ids)
     if exact and n_rows != len(item_ids):
         raise DataError(
             f"{path}: {n_rows} rows for {len(item_ids)} items; give one row for each item id"
@@ -160,9 +162,24 @@ def _integer_rows(path: Path, item_ids: np.ndarray, n_rows: int, *, exact: bool)
     return item_ids
 
 
+def _refuse_text_ids(path: Path, item_ids: np.ndarray) -> None:
+    if item_ids.dtype.kind != "i":
+        raise DataError(
+            f"{path}: row numbers stand for item ids, but the ids are strings such as "
+            f"'{item_ids[0]}'; use an .npz with ids and features, or Parquet"
+        )
+
+
 def _keyed_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
     arrays = load_arrays(path, ("ids", "features"))
-    return arrays["ids"], arrays["features"]
+    ids, values = arrays["ids"], arrays["features"]
+    if ids.ndim != 1:
+        raise DataError(f"{path}: ids have shape {ids.shape}; give one id a row")
+    if values.shape[:1] != ids.shape:
+        raise DataError(
+            f"{path}: {ids.size} ids for features of shape {values.shape}; give one each"
+        )
+    return ids, values
 
 
 def _keyed_parquet(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -179,8 +196,6 @@ def _keyed_parquet(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _keyed_rows(path: Path, item_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Row of each item in a keyed file, -1 where it has none."""
-    if ids.ndim != 1:
-        raise DataError(f"{path}: ids have shape {ids.shape}; give one id a row")
     index = pd.Index(tidy_ids(ids).astype(str))
     if not index.is_unique:
         raise DataError(f"{path}: item id {index[index.duplicated()][0]} stands twice; keep one")
@@ -195,20 +210,17 @@ def _keyed_rows(path: Path, item_ids: np.ndarray, ids: np.ndarray) -> np.ndarray
 
 def _read_graph(path: Path, item_ids: np.ndarray, all_items: bool) -> ItemGraph:
     """A ready graph, its ends renumbered; edges that touch items left out are left out."""
+    _refuse_text_ids(path, item_ids)
     arrays = load_arrays(path, ("row", "col", "cos"))
-    row, col, cos = arrays["row"], arrays["col"], arrays["cos"]
-    if row.dtype.kind not in "iu" or col.dtype.kind not in "iu" or cos.dtype.kind != "f":
-        raise DataError(f"{path}: row and col must be whole numbers and cos floating point")
-    if row.ndim != 1 or not row.shape == col.shape == cos.shape:
-        raise DataError(
-            f"{path}: row {row.shape}, col {col.shape} and cos {cos.shape} must be equally long"
-        )
-    end = max(row.max(initial=-1), col.max(initial=-1)) + 1
-    n_rows = (
-        int(arrays["shape"][0]) if "shape" in arrays else max(int(end), int(item_ids.max()) + 1)
-    )
+    row, col, cos = _checked_edges(path, arrays)
+    ends = np.concatenate([row, col])
+    n_rows = max(int(ends.max(initial=-1)), int(item_ids.max())) + 1
+    if "shape" in arrays:
+        if arrays["shape"].shape != (2,):
+            raise DataError(f"{path}: shape is {arrays['shape']}; give two numbers")
+        n_rows = int(arrays["shape"][0])
     _integer_rows(path, item_ids, n_rows, exact=all_items)
-    if end > n_rows or min(row.min(initial=0), col.min(initial=0)) < 0:
+    if ends.max(initial=0) >= n_rows or ends.min(initial=0) < 0:
         raise DataError(f"{path}: an item id is outside 0 .. {n_rows - 1}; build the graph again")
     number = np.full(n_rows, -1)
     number[item_ids] = np.arange(len(item_ids))
@@ -217,3 +229,16 @@ def _read_graph(path: Path, item_ids: np.ndarray, all_items: bool) -> ItemGraph:
     return ItemGraph(
         torch.from_numpy(edges[:, kept]), torch.from_numpy(cos[kept].astype(np.float32))
     )
+
+
+def _checked_edges(
+    path: Path, arrays: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    row, col, cos = arrays["row"], arrays["col"], arrays["cos"]
+    if row.dtype.kind not in "iu" or col.dtype.kind not in "iu" or cos.dtype.kind != "f":
+        raise DataError(f"{path}: row and col must be whole numbers and cos floating point")
+    if row.ndim != 1 or not row.shape == col.shape == cos.shape:
+        raise DataError(
+            f"{path}: row {row.shape}, col {col.shape} and cos {cos.shape} must be equally long"
+        )
+    return row, col, cos

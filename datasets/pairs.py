@@ -28,10 +28,12 @@ def read(path: Path, options: DataOptions) -> Dataset:
         DataError: the file is missing, or a line has another shape.
     """
     file = path if path.is_file() else path / "pairs.tsv"
+    if not file.is_file():
+        raise DataError(f"{path}: has no pairs.tsv; expected {EXPECTS}")
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read as UTF-8 text; expected {EXPECTS}") from error
+        raise DataError(f"{file}: cannot be read as UTF-8 text; save it in UTF-8") from error
     users: list[str] = []
     items: list[str] = []
     for number, line in enumerate(lines, start=1):

@@ -11,12 +11,14 @@ that was never drawn for anything else: equal in distribution, useless for prefe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import DataError
 from .dataset import Dataset
 from .options import DataOptions
 from .splits import random_split, split_pairs
@@ -35,13 +37,28 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, options: DataOptions) -> Dataset:
-    """Generate the data set that `options` describe; `path` is not read."""
-    return planted(
+    """Generate the data set that `options` describe; there is nothing to read at `path`.
+
+    With fewer modalities than were planted there is no truth.
+
+    Raises:
+        DataError: a modality is asked for that was not planted.
+    """
+    data = planted(
         options.planted_users,
         options.planted_items,
         seed=options.planted_seed,
         split_seed=options.split_seed,
     )
+    if options.modalities is None:
+        return data
+    for modality in options.modalities:
+        if modality not in MODALITIES:
+            found = ", ".join(MODALITIES)
+            raise DataError(f"{path}: has no modality '{modality}'; choose from {found}")
+    chosen = {modality: data.features[modality] for modality in options.modalities}
+    truth = data.truth if tuple(chosen) == data.modalities else None
+    return replace(data, features=chosen, truth=truth)
 
 
 def planted(

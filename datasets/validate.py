@@ -180,4 +180,4 @@ def _check_truth(data: Dataset) -> None:
         return
     _check_tensor("truth", data.truth, (torch.int64,))
     _check_shape("truth", data.truth, (data.n_items,), "give one modality index for each item")
-    _check_range("truth", "modality index", data.truth, len(data.features))
+    _check_range("truth", "modality", data.truth, len(data.features))

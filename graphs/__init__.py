@@ -1,19 +1,25 @@
 """Graphs: heterographs from data sets, message passing, and nearest-neighbour lists."""
 
+from .adjacency import Adjacency
+from .approximate import approximate_neighbors, recall_at_k
 from .build import GraphOptions, build_graph
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
 from .knn import feature_knn
-from .neighbors import Neighbors
-from .propagation import Adjacency, BipartitePropagation
+from .neighbors import Neighbors, load_neighbors, save_neighbors
+from .propagation import BipartitePropagation
 
 __all__ = [
     "Adjacency",
     "BipartitePropagation",
     "GraphOptions",
     "Neighbors",
+    "approximate_neighbors",
     "build_graph",
     "cooccurrence_neighbors",
     "dataset_hash",
     "feature_knn",
+    "load_neighbors",
+    "recall_at_k",
+    "save_neighbors",
 ]

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from ..datasets.dataset import Dataset
 from ..errors import ConfigError, unknown_name
 from .cache import cached_graph
 from .cooccurrence import cooccurrence_neighbors
-from .dgl_import import dgl
 from .knn import SEARCHES, Search, feature_knn
+
+if TYPE_CHECKING:
+    from .dgl_import import DGLGraph
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +74,7 @@ def build_graph(
     *,
     relations: Iterable[str] = ("interacts", "interacted_by"),
     cache_dir: str | os.PathLike[str] | None = None,
-) -> Any:
+) -> DGLGraph:
     """The DGL heterograph of a data set: training interactions and item relations.
 
     | relation | canonical edge type | edge data |
@@ -98,8 +100,10 @@ def build_graph(
     Raises:
         ConfigError: unknown relation, or one that this data set or these options cannot give.
     """
-    options = options or GraphOptions()
+    options = GraphOptions() if options is None else options
     names = tuple(dict.fromkeys(relations))
+    if not names:
+        raise ConfigError(f"a graph needs at least one relation of: {', '.join(RELATIONS)}")
     for name in names:
         if name not in RELATIONS:
             raise unknown_name("relation", name, RELATIONS)
@@ -108,8 +112,10 @@ def build_graph(
     return cached_graph(cache_dir, dataset, options, names, lambda: _build(dataset, options, names))
 
 
-def _build(dataset: Dataset, options: GraphOptions, names: tuple[str, ...]) -> Any:
+def _build(dataset: Dataset, options: GraphOptions, names: tuple[str, ...]) -> DGLGraph:
     """Build the graph, without the cache."""
+    from .dgl_import import dgl  # importing DGL takes seconds: only where a graph is made
+
     relations = [relation for name in names for relation in RELATIONS[name](dataset, options)]
     counts = {"user": dataset.n_users, "item": dataset.n_items}
     graph = dgl.heterograph({r.etype: (r.src, r.dst) for r in relations}, num_nodes_dict=counts)
@@ -162,9 +168,7 @@ def _ready_graph(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Item, neighbour and cosine of the best `knn_k` edges of each item of a ready graph."""
     ready = dataset.item_graphs[modality]
-    keep = torch.ones(len(ready.similarity), dtype=torch.bool)
-    if not options.knn_self:
-        keep = ready.edges[0] != ready.edges[1]
+    keep = (ready.edges[0] != ready.edges[1]) | options.knn_self
     (item, neighbor), weight = ready.edges[:, keep], ready.similarity[keep]
     order = np.lexsort((neighbor.numpy(), -weight.numpy(), item.numpy()))
     item, neighbor, weight = item[order], neighbor[order], weight[order]

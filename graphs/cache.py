@@ -13,15 +13,15 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..datasets.dataset import Dataset
 from ..fileio import atomic_path, write_text
 from .content_hash import dataset_hash
-from .dgl_import import dgl
 
 if TYPE_CHECKING:
     from .build import GraphOptions
+    from .dgl_import import DGLGraph
 
 FORMAT = 1
 """Raise when the rules of `build` change, so that older files are not used."""
@@ -34,8 +34,8 @@ def cached_graph(
     dataset: Dataset,
     options: GraphOptions,
     relations: tuple[str, ...],
-    build: Callable[[], Any],
-) -> Any:
+    build: Callable[[], DGLGraph],
+) -> DGLGraph:
     """The graph from `cache_dir`, or from `build`, which is then stored.
 
     A damaged file is reported as a warning and replaced.
@@ -53,6 +53,8 @@ def cached_graph(
         "options": asdict(options),
         "relations": list(relations),
     }
+    from .dgl_import import dgl
+
     key = hashlib.sha256(json.dumps(source, sort_keys=True).encode()).hexdigest()[:32]
     path = Path(cache_dir) / f"graph-{key}.dgl"
     graph = _load(path)
@@ -65,7 +67,7 @@ def cached_graph(
     return graph
 
 
-def _load(path: Path) -> Any | None:
+def _load(path: Path) -> DGLGraph | None:
     """The stored graph, or None if there is none or it is damaged."""
     about = path.with_suffix(".json")
     if not path.exists() and not about.exists():
@@ -73,6 +75,8 @@ def _load(path: Path) -> Any | None:
     try:
         # The checksum comes first: DGL's reader does not survive every kind of damage.
         if json.loads(about.read_text(encoding="utf-8"))["sha256"] == _checksum(path):
+            from .dgl_import import dgl
+
             graphs, _ = dgl.load_graphs(str(path))
             return graphs[0]
         problem = "its checksum is wrong"
@@ -84,5 +88,8 @@ def _load(path: Path) -> Any | None:
 
 def _checksum(path: Path) -> str:
     """SHA-256 of a file."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -32,4 +32,4 @@ def _add(digest: hashlib.blake2b, name: str, tensor: Tensor) -> None:
     """Feed name, type, shape and bytes of a tensor."""
     array = tensor.detach().cpu().contiguous().numpy()
     digest.update(f"|{name} {array.dtype.str} {array.shape}|".encode())
-    digest.update(memoryview(array).cast("B") if array.size else b"")
+    digest.update(array.reshape(-1).data)

@@ -38,7 +38,13 @@ def to_csr(src: Tensor, dst: Tensor, n_src: int, n_dst: int) -> CSR:
         dst: `(n_edges,)` integer destination nodes.
         n_src: number of source nodes.
         n_dst: number of destination nodes.
+
+    Raises:
+        ValueError: a node is out of range (the kernels would read foreign memory).
     """
+    for name, nodes, size in (("source", src, n_src), ("destination", dst, n_dst)):
+        if len(nodes) and not 0 <= int(nodes.min()) <= int(nodes.max()) < size:
+            raise ValueError(f"edges hold {name} nodes outside 0 .. {size - 1}")
     small = max(len(src), n_src, n_dst) < 2**31
     index_type = torch.int32 if small else torch.int64
     order = torch.argsort(dst.to(index_type), stable=True)

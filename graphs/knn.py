@@ -14,10 +14,14 @@ from .faiss_import import import_faiss
 
 Search = Literal["auto", "exact", "ivf", "hnsw"]
 SEARCHES = ("auto", "exact", "ivf", "hnsw")
-EXACT_LIMIT = 200_000
-"""`auto` searches exactly up to this many items; beyond, exact takes longer than IVF by far."""
+EXACT_LIMIT = 2e13
+"""`auto` searches exactly up to this many multiplications, a few minutes on two cores."""
+BYTES_PER_CANDIDATE = 48
+"""Working memory of one candidate of one query: value, id, their sorted copies."""
 SLACK = 16
 """Candidates beyond k, so that ties at the end of a list are broken by item id."""
+GOOD_RECALL = 0.95
+"""Below this, the recall of an approximate search is logged as a warning."""
 RECALL_SAMPLE = 1000
 """Items on which the recall of an approximate search is measured."""
 
@@ -45,7 +49,8 @@ def feature_knn(
             it can still be crowded out by those with smaller ids.
         missing: `(n_items,)` bool, True for rows that have no features: they get no neighbours
             and are nobody's neighbour.
-        search: `exact`, approximate `ivf` or `hnsw`, or `auto`: exact up to 200,000 items.
+        search: `exact`, approximate `ivf` or `hnsw`, or `auto`: exact as long as
+            that takes minutes (up to 70,000 items of 4096 features, or 220,000 of 384).
         memory_mib: bound on the working memory of one chunk of queries.
 
     Returns:
@@ -68,7 +73,7 @@ def feature_knn(
         return ids, cosine
     rows = torch.nn.functional.normalize(features.detach().cpu()[present].float()).numpy()
     if search == "auto":
-        search = "exact" if len(rows) <= EXACT_LIMIT else "ivf"
+        search = "exact" if len(rows) ** 2 * rows.shape[1] <= EXACT_LIMIT else "ivf"
     index = _build_index(rows, search)
     queries = np.arange(len(rows))
     found, value = _search(index, rows, queries, k, include_self, memory_mib)
@@ -108,8 +113,8 @@ def _search(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Best `k` of each query row in chunks: positions (-1 where fewer) and cosines."""
     wanted = min(k + SLACK + (not include_self), len(rows))
-    # Per query: candidates (value, id and their sorted copies) and FAISS's distances to a tile.
-    per_query = 48 * wanted + 4 * rows.shape[1] + 4 * min(len(rows), 4096)
+    tile = min(len(rows), 4096)  # FAISS multiplies with so many items at a time
+    per_query = BYTES_PER_CANDIDATE * wanted + 4 * (rows.shape[1] + tile)
     chunk = max(1, memory_mib * 2**20 // per_query)
     ids, values = [], []
     for start in range(0, len(queries), chunk):
@@ -140,4 +145,5 @@ def _log_recall(
         len(np.intersect1d(a[a >= 0], b[b >= 0])) for a, b in zip(found[sample], exact, strict=True)
     )
     recall = hits / max(1, int((exact >= 0).sum()))
-    logger.info("kNN search '%s': recall@%d %.4f on %d items", search, k, recall, len(sample))
+    level = logging.INFO if recall >= GOOD_RECALL else logging.WARNING
+    logger.log(level, "kNN '%s': recall@%d is %.3f on %d items", search, k, recall, len(sample))

@@ -1,185 +1,17 @@
-"""Message passing over one relation, or back and forth between users and items.
-
-A normalised adjacency is node scaling around an unweighted sum, `diag(a) S diag(b)`, so no edge
-weights are stored. The backward pass is the product with the transposed structure, prepared
-once; no activations are kept for it.
-"""
+"""Message passing back and forth between users and items."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import unknown_name
-from .engines import CSR, Engine, NeighborSum, neighbor_sum, resolve_engine, to_csr
+from .adjacency import Adjacency, Kernel, checked_rows
+from .engines import Engine
 
-Norm = Literal["both", "dst_both", "row", "none"]
-NORMS = ("both", "dst_both", "row", "none")
-
-
-class _Kernel(NamedTuple):
-    """What one dtype and device needs to multiply: `diag(dst_scale) S diag(src_scale)`."""
-
-    sum: NeighborSum
-    transposed_sum: NeighborSum
-    dst_scale: Tensor | None
-    src_scale: Tensor | None
-
-
-class Adjacency(nn.Module):
-    """The normalised sparse matrix of one relation: rows are destinations, columns sources.
-
-    Build it with `from_graph` or `from_edges`. Node types, full graphs and sampled blocks are
-    all the same to it: only the numbers of source and destination nodes and the edges matter.
-    Its buffers move with `.to(device)` and are not part of the state dict. Repeated edges count
-    as often as they occur; a node without edges gets zeros.
-
-    The value of the edge `u -> v`, with in-degree `in` and out-degree `out`, is
-
-    - `both`: `(in(v) + eps)^-1/2 (out(u) + eps)^-1/2`, the symmetric norm of a bipartite graph,
-    - `dst_both`: `(in(v) + eps)^-1/2 (in(u) + eps)^-1/2`, for a directed k-nearest-neighbour
-      graph over one node type (FREEDOM: every value is `1 / (k + eps)`),
-    - `row`: `1 / (in(v) + eps)`, the mean of the neighbours,
-    - `none`: 1.
-    """
-
-    indptr: Tensor
-    indices: Tensor
-    transposed_indptr: Tensor
-    transposed_indices: Tensor
-
-    def __init__(self, by_dst: CSR, by_src: CSR, *, norm: Norm, engine: Engine, eps: float) -> None:
-        super().__init__()
-        if norm not in NORMS:
-            raise unknown_name("norm", norm, NORMS)
-        self.norm = norm
-        self.engine = engine
-        self.eps = eps
-        for prefix, csr in (("", by_dst), ("transposed_", by_src)):
-            self.register_buffer(f"{prefix}indptr", csr.indptr, persistent=False)
-            self.register_buffer(f"{prefix}indices", csr.indices, persistent=False)
-        self._kernels: dict[torch.dtype, _Kernel] = {}
-        resolve_engine(engine, by_dst.indptr.device)
-
-    @classmethod
-    def from_graph(
-        cls,
-        graph: Any,
-        etype: str | tuple[str, str, str],
-        *,
-        norm: Norm = "both",
-        engine: Engine = "auto",
-        eps: float = 1e-7,
-    ) -> Adjacency:
-        """The adjacency of edge type `etype` of a DGL graph or sampled block."""
-        source, _, destination = graph.to_canonical_etype(etype)
-        src, dst = graph.edges(etype=etype)
-        n_src, n_dst = graph.num_src_nodes(source), graph.num_dst_nodes(destination)
-        return cls.from_edges(src, dst, n_src, n_dst, norm=norm, engine=engine, eps=eps)
-
-    @classmethod
-    def from_edges(
-        cls,
-        src: Tensor,
-        dst: Tensor,
-        n_src: int,
-        n_dst: int,
-        *,
-        norm: Norm = "both",
-        engine: Engine = "auto",
-        eps: float = 1e-7,
-    ) -> Adjacency:
-        """The adjacency of the edges `src -> dst`.
-
-        Args:
-            src: `(n_edges,)` int64 source nodes.
-            dst: `(n_edges,)` int64 destination nodes.
-            n_src: number of source nodes.
-            n_dst: number of destination nodes.
-            norm: `both`, `dst_both`, `row` or `none`; see the class.
-            engine: `dgl`, `torch`, or `auto`: DGL where this build of it can work, else torch.
-            eps: added to degrees before the power.
-
-        Raises:
-            ConfigError: unknown norm or engine.
-            CrossalignError: DGL is asked for where it cannot work.
-        """
-        by_dst, by_src = to_csr(src, dst, n_src, n_dst), to_csr(dst, src, n_dst, n_src)
-        return cls(by_dst, by_src, norm=norm, engine=engine, eps=eps)
-
-    @property
-    def n_src(self) -> int:
-        """Number of source nodes: rows that `forward` takes."""
-        return len(self.transposed_indptr) - 1
-
-    @property
-    def n_dst(self) -> int:
-        """Number of destination nodes: rows that `forward` gives."""
-        return len(self.indptr) - 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The product with `x`, `(n_src, dim)` to `(n_dst, dim)`, differentiable in `x`."""
-        return _Product.apply(_checked(x, self.n_src), self, False)
-
-    def transposed(self, x: Tensor) -> Tensor:
-        """The product of the transposed matrix with `x`, `(n_dst, dim)` to `(n_src, dim)`."""
-        return _Product.apply(_checked(x, self.n_dst), self, True)
-
-    def value_per_edge(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """`(n_edges,)` values of the matrix, edges ordered by destination."""
-        kernel = self.kernel(dtype)
-        dst = _expand(self.indptr)
-        value = torch.ones(len(dst), dtype=dtype, device=dst.device)
-        if kernel.dst_scale is not None:
-            value = value * kernel.dst_scale[dst, 0]
-        if kernel.src_scale is not None:
-            value = value * kernel.src_scale[self.indices.long(), 0]
-        return value
-
-    def to_coo(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The matrix as a coalesced sparse `(n_dst, n_src)` tensor."""
-        index = torch.stack([_expand(self.indptr), self.indices.long()])
-        shape = (self.n_dst, self.n_src)
-        return torch.sparse_coo_tensor(index, self.value_per_edge(dtype), shape).coalesce()
-
-    def kernel(self, dtype: torch.dtype) -> _Kernel:
-        """The sums and scalings for `dtype` on the current device; prepared at first use."""
-        if dtype not in self._kernels:
-            dst_scale, src_scale = self._scales()
-            self._kernels[dtype] = _Kernel(
-                neighbor_sum(CSR(self.indptr, self.indices, self.n_src), self.engine),
-                neighbor_sum(
-                    CSR(self.transposed_indptr, self.transposed_indices, self.n_dst), self.engine
-                ),
-                None if dst_scale is None else dst_scale.to(dtype),
-                None if src_scale is None else src_scale.to(dtype),
-            )
-        return self._kernels[dtype]
-
-    def _scales(self) -> tuple[Tensor | None, Tensor | None]:
-        """Float64 scalings `(n_dst, 1)` and `(n_src, 1)`; None is all ones."""
-        in_degree = self.indptr.diff().double().add(self.eps).unsqueeze(1)
-        out_degree = self.transposed_indptr.diff().double().add(self.eps).unsqueeze(1)
-        if self.norm == "both":
-            return in_degree.rsqrt(), out_degree.rsqrt()
-        if self.norm == "dst_both":
-            return in_degree.rsqrt(), in_degree.rsqrt()
-        return (in_degree.reciprocal() if self.norm == "row" else None), None
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Adjacency:
-        """Moving the module makes the prepared kernels stale."""
-        self._kernels.clear()
-        return super()._apply(fn, recurse)
-
-    def extra_repr(self) -> str:
-        """What `print` shows."""
-        return (
-            f"{self.n_dst} x {self.n_src}, {len(self.indices)} edges, "
-            f"norm={self.norm}, engine={self.engine}"
-        )
+if TYPE_CHECKING:
+    from .dgl_import import DGLGraph
 
 
 class BipartitePropagation(nn.Module):
@@ -196,11 +28,13 @@ class BipartitePropagation(nn.Module):
 
     def __init__(self, to_user: Adjacency) -> None:
         super().__init__()
+        if to_user.norm != "both":
+            raise ValueError(f"the adjacency must have norm 'both', not '{to_user.norm}'")
         self.to_user = to_user
 
     @classmethod
     def from_graph(
-        cls, graph: Any, *, engine: Engine = "auto", eps: float = 1e-7
+        cls, graph: DGLGraph, *, engine: Engine = "auto", eps: float = 1e-7
     ) -> BipartitePropagation:
         """Over the `interacts` edges of a DGL graph of `build_graph`."""
         users, items = graph.edges(etype="interacts")
@@ -233,7 +67,7 @@ class BipartitePropagation(nn.Module):
             item: `(n_items, dim)`, layer 0.
             n_layers: number of products; 0 returns the input.
         """
-        user, item = _checked(user, self.to_user.n_dst), _checked(item, self.to_user.n_src)
+        user, item = checked_rows(user, self.to_user.n_dst), checked_rows(item, self.to_user.n_src)
         if n_layers == 0:
             return user, item
         return _LayerMean.apply(user, item, self.to_user, n_layers)
@@ -245,24 +79,6 @@ class BipartitePropagation(nn.Module):
             user, item = self.to_user(item), self.to_user.transposed(user)
             result.append((user, item))
         return result
-
-
-class _Product(torch.autograd.Function):
-    """`A x` or its transpose; the gradient is the other one's product."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, adjacency: Adjacency, transposed: bool) -> Tensor:
-        ctx.adjacency, ctx.transposed = adjacency, transposed
-        kernel = adjacency.kernel(x.dtype)
-        total, after, before = kernel.sum, kernel.dst_scale, kernel.src_scale
-        if transposed:
-            total, after, before = kernel.transposed_sum, before, after
-        out = total(x if before is None else x * before)
-        return out if after is None else out.mul_(after)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return _Product.apply(grad, ctx.adjacency, not ctx.transposed), None, None
 
 
 class _LayerMean(torch.autograd.Function):
@@ -282,34 +98,23 @@ class _LayerMean(torch.autograd.Function):
         return (*_LayerMean.apply(grad_user, grad_item, ctx.to_user, ctx.n_layers), None, None)
 
 
-def _layer_mean(kernel: _Kernel, user: Tensor, item: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def _layer_mean(kernel: Kernel, user: Tensor, item: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """`(x + A x + ... + A^n x) / (n + 1)` in Horner form, `acc = x + A acc`.
 
     With `A = D S D`, the running sums are kept as `D acc`: one scaling at either end and
     `D^2` (1 / degree) between layers, each fused with the addition.
     """
     a, b = kernel.dst_scale, kernel.src_scale
-    assert a is not None and b is not None
+    assert a is not None
+    assert b is not None
+    a_squared, b_squared = a * a, b * b
     first_user, first_item = user * a, item * b
     acc_user, acc_item = first_user, first_item
     for layer in range(n):
         sum_user, sum_item = kernel.sum(acc_item), kernel.transposed_sum(acc_user)
         if layer < n - 1:
-            acc_user = torch.addcmul(first_user, a * a, sum_user, out=sum_user)
-            acc_item = torch.addcmul(first_item, b * b, sum_item, out=sum_item)
+            acc_user = torch.addcmul(first_user, a_squared, sum_user, out=sum_user)
+            acc_item = torch.addcmul(first_item, b_squared, sum_item, out=sum_item)
     acc_user = torch.addcmul(user, a, sum_user, out=sum_user)
     acc_item = torch.addcmul(item, b, sum_item, out=sum_item)
     return acc_user.div_(n + 1), acc_item.div_(n + 1)
-
-
-def _checked(x: Tensor, n_rows: int) -> Tensor:
-    """`x`, if it is a matrix of `n_rows` rows: kernels must not read out of bounds."""
-    if x.ndim != 2 or len(x) != n_rows:
-        raise ValueError(f"expected a ({n_rows}, dim) tensor, got shape {tuple(x.shape)}")
-    return x
-
-
-def _expand(indptr: Tensor) -> Tensor:
-    """Row number of each edge, int64."""
-    rows = torch.arange(len(indptr) - 1, device=indptr.device)
-    return rows.repeat_interleave(indptr.diff().long())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import logsigmoid
 from torch import Tensor
 
 from .base import Batch, Representations
@@ -29,7 +29,7 @@ def bpr_loss(positive: Tensor, negative: Tensor, *, eps: float = PUBLISHED_EPS) 
     """
     margin = positive - negative
     if eps == 0:
-        return -F.logsigmoid(margin).mean()
+        return -logsigmoid(margin).mean()
     return -(eps + margin.sigmoid()).log().mean()
 
 

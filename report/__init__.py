@@ -1,6 +1,6 @@
-"""Reports that people look at: one self-contained HTML file per run, and per comparison."""
+"""Reports that people look at: one self-contained HTML file per run, and per study."""
 
-from .comparison import Comparison, Method, compare, write_comparison
 from .run_report import write_report
+from .study_report import MethodRuns, write_study_report
 
-__all__ = ["Comparison", "Method", "compare", "write_comparison", "write_report"]
+__all__ = ["MethodRuns", "write_report", "write_study_report"]

@@ -7,6 +7,7 @@ also be read in black and white. Text stays text; legends stand beside or below 
 
 from __future__ import annotations
 
+import html
 import io
 import math
 import re
@@ -17,6 +18,7 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .numbers import mean_and_spread
@@ -26,7 +28,7 @@ _VARIABLES = {"#010101": "ink", "#010102": "muted", "#010103": "line", "#010104"
 }
 _INK, _MUTED, _LINE, _CARD, *_SERIES = _VARIABLES
 _DASHES = ("-", "--", ":", "-.")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "crossalign",
     "font.family": "sans-serif",
@@ -94,10 +96,12 @@ def line_plot(
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.7, 2.9), layout="constrained")
         axes = figure.subplots()
+        handles: dict[str, Line2D] = {}
         for index, (label, (x, y)) in enumerate(drawn.items()):
-            axes.plot(x, y, label=label, **_series_style(index, len(x)))
+            handles[label] = axes.plot(x, y, **_series_style(index, len(x)))[0]
         if mark is not None:
-            axes.plot(mark.x, mark.y, "o", ms=7, mfc=_CARD, mec=_INK, mew=1.6, label=mark.label)
+            style: dict[str, Any] = {"ms": 7, "mfc": _CARD, "mec": _INK, "mew": 1.6}
+            handles[mark.label] = axes.plot(mark.x, mark.y, "o", **style)[0]
         if scale == "magnitudes":
             _spread_magnitudes(axes, [value for _, y in drawn.values() for value in y])
         if percent:
@@ -105,10 +109,8 @@ def line_plot(
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         axes.set(xlabel=xlabel, ylabel=ylabel)
-        if len(drawn) > 1 or mark is not None:
-            figure.legend(
-                loc="outside lower center", ncols=2 if len(drawn) < 5 else 3, handlelength=2.6
-            )
+        if len(handles) > 1:
+            _legend(figure, handles)
         return _svg(figure, name)
 
 
@@ -134,12 +136,23 @@ def dot_plot(name: str, values: Mapping[str, Sequence[float]], *, xlabel: str) -
             error = spread if math.isfinite(spread) else None
             axes.plot(ours, [index - 0.22] * len(ours), "o", ms=3.5, mfc="none", mec=color)
             axes.errorbar(mean, index, xerr=error, fmt="o", ms=7, color=color, capsize=4, lw=1.8)
-        axes.set_yticks(range(len(rows)), list(rows))
+        axes.set_yticks(range(len(rows)), list(map(_plain, rows)))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-        axes.set_xlabel(xlabel)
+        axes.set_xlabel(_plain(xlabel))
         return _svg(figure, name)
+
+
+def _legend(figure: Figure, handles: Mapping[str, Line2D]) -> None:
+    """A legend below the axes, where it covers no data."""
+    figure.legend(
+        handles.values(),
+        map(_plain, handles),
+        loc="outside lower center",
+        ncols=2 if len(handles) < 5 else 3,
+        handlelength=2.6,
+    )
 
 
 def _spread_magnitudes(axes: Axes, values: Sequence[float]) -> None:
@@ -178,5 +191,10 @@ def _svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
     for placeholder, variable in _VARIABLES.items():
         svg = svg.replace(placeholder, f"var(--{variable})")
-    label = f'role="img" aria-label="{name}"'
-    return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf"<svg {label} \1>", svg, count=1)
+    _, box, rest = re.split(r'(viewBox="[^"]*")[^>]*', svg, maxsplit=1)
+    return f'<svg role="img" aria-label="{html.escape(name)}" {box}{rest}'
+
+
+def _plain(label: str) -> str:
+    """`label` without what Matplotlib would read as a formula."""
+    return label.replace("$", r"\$")

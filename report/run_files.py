@@ -88,8 +88,7 @@ def read_run(folder: Path) -> RunRecord:
     path = folder / "metrics.json"
     if not path.is_file():
         raise RunError(f"no metrics.json in {folder}: train there first, or give a run folder")
-    metrics = _parse(path.read_text(encoding="utf-8"), str(path))
-    config = folder / "config.yaml"
+    metrics = _parse(_text(path), str(path))
     return RunRecord(
         folder=folder,
         backbone=str(metrics.get("backbone") or "run"),
@@ -105,18 +104,25 @@ def read_run(folder: Path) -> RunRecord:
         versions={key: str(value) for key, value in _mapping(metrics.get("versions")).items()},
         command=str(metrics.get("command") or ""),
         facts=_mapping(metrics.get("dataset_facts")),
-        config=config.read_text(encoding="utf-8") if config.is_file() else "",
+        config=_text(folder / "config.yaml"),
         history=tuple(_epochs(_rows(folder / "history.jsonl"))),
         per_epoch=_medians(_rows(folder / "timings.jsonl")),
     )
 
 
+def _text(path: Path) -> str:
+    """Contents of a file, or nothing if there is none."""
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except UnicodeDecodeError:
+        raise RunError(f"{path} is not UTF-8 text: train anew or restore it") from None
+
+
 def _rows(path: Path) -> list[dict[str, Any]]:
     """The objects in a JSONL file, in order; none if there is no file."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return [
         _parse(line, f"{path}, line {number}")
-        for number, line in enumerate(lines, start=1)
+        for number, line in enumerate(_text(path).splitlines(), start=1)
         if line.strip()
     ]
 

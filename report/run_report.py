@@ -185,6 +185,9 @@ def _series(rows: Mapping[int, Mapping[str, float]]) -> dict[str, tuple[list[int
 
 def _data_and_time(run: RunRecord) -> Html:
     facts = {key.replace("_", " "): _fact(value) for key, value in run.facts.items()}
+    for split, values in (("validation", run.valid), ("test", run.test)):
+        if "n_users" in values:
+            facts[f"{split} users"] = _fact(int(values["n_users"]))
     seconds = {key.replace("_", " "): duration(value) for key, value in run.seconds.items()}
     seconds |= {f"{key}, median epoch": duration(value) for key, value in run.per_epoch.items()}
     return markup.grid(

@@ -20,12 +20,6 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def repository() -> Path:
-    """Root of the checkout."""
-    return ROOT
-
-
-@pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real data sets; a test that asks for it is skipped where there is none."""
     folder = os.environ.get("CROSSALIGN_DATA")

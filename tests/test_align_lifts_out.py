@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import crossalign.align
 import pytest
+
+import crossalign.align
 
 FOLDER = Path(crossalign.align.__file__).parent
 ALLOWED_RELATIVE = {"registry", "errors"}

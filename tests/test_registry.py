@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from crossalign.errors import ConfigError
 from crossalign.registry import Registry, argument_help
 
@@ -21,7 +22,7 @@ class Widget:
         self.size, self.colour = size, colour
 
 
-@pytest.fixture()
+@pytest.fixture
 def registry() -> Registry[Widget]:
     registry: Registry[Widget] = Registry("widget")
     registry.register("plain", paper="none")(Widget)

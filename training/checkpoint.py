@@ -75,7 +75,7 @@ class RunFolder:
 
     def save_weights(self, state: TrainingState) -> None:
         """Write the best weights to `model.safetensors`."""
-        metadata = {"epoch": str(state.best_epoch), "fingerprint": self.fingerprint}
+        metadata = {"epoch": str(state.best_epoch)}  # one entry: safetensors shuffles several
         weights = {name: tensor.contiguous() for name, tensor in state.best_weights.items()}
         with atomic_path(self.folder / WEIGHTS_FILE) as temporary:
             temporary.write_bytes(serialize(weights, metadata))
@@ -146,7 +146,10 @@ class RunFolder:
         if values["best_metrics"] is not None:
             values["best_metrics"] = Metrics(**values["best_metrics"])
         state = TrainingState(**values)
+        # the files may be ahead of the checkpoint
         self._rewrite_rows(state)
+        if state.best_weights:
+            self.save_weights(state)
         return state
 
     def _read_checkpoint(self) -> dict[str, Any]:

@@ -97,9 +97,7 @@ def fit(
         modules["alignment"] = alignment
     modules.to(device)
     raw = dataset.features if features is None else features
-    tables = (
-        {name: table.to(device) for name, table in raw.items()} if alignment is not None else {}
-    )
+    tables = {name: table.to(device) for name, table in raw.items() if alignment is not None}
     optimizer = _adam(modules.parameters(), options)
 
     sampler = NegativeSampler(
@@ -118,15 +116,16 @@ def fit(
         with bar, deterministic:
             while not state.is_over(options):
                 epoch, started = state.epoch + 1, time.perf_counter()
-                _set_learning_rate(optimizer, options.learning_rate_at(epoch))
+                row: Row = {"epoch": epoch, "learning_rate": options.learning_rate_at(epoch)}
+                for group in optimizer.param_groups:
+                    group["lr"] = row["learning_rate"]
+                modules.train()
+                backbone.begin_epoch(rngs["backbone"])
                 batches = epoch_batches(
                     dataset.train, sampler, options.batch_size, rngs["batches"], device
                 )
-                modules.train()
-                backbone.begin_epoch(rngs["backbone"])
                 columns = _train_epoch(backbone, alignment, tables, batches, optimizer)
                 _refuse_not_finite(columns, epoch, state)
-                row: Row = {"epoch": epoch, "learning_rate": options.learning_rate_at(epoch)}
                 row |= step_means(columns)
                 trained = time.perf_counter()
 
@@ -136,11 +135,8 @@ def fit(
                     improved = state.judge(epoch, metrics, options.monitor, modules)
                     row |= {f"valid/{name}": value for name, value in metrics.items()}
                     row["best_epoch"] = state.best_epoch
-                seconds = {"train": trained - started, "valid": time.perf_counter() - trained}
+                state.finish(row, train=trained - started, valid=time.perf_counter() - trained)
 
-                state.epoch = epoch
-                state.history.append(row)
-                state.timings.append({"epoch": epoch, **seconds})
                 if folder is not None:
                     due = epoch % options.checkpoint_every == 0 or state.is_over(options)
                     folder.save(state, improved=improved, checkpoint=due)
@@ -152,14 +148,7 @@ def fit(
             modules.load_state_dict(state.best_weights)
         modules.eval()
 
-    assert state.best_metrics is not None  # the last epoch is always evaluated
-    return FitResult(
-        history=state.history,
-        best_epoch=state.best_epoch,
-        best_valid=state.best_metrics,
-        stopped_early=state.epoch < options.epochs,
-        seconds=sum(row["train"] + row["valid"] for row in state.timings),
-    )
+    return _result(state, options)
 
 
 def _train_epoch(
@@ -217,9 +206,18 @@ def _refuse_not_finite(
         )
 
 
-def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+def _result(state: TrainingState, options: TrainingOptions) -> FitResult:
+    if state.best_metrics is None:  # a resumed run whose `epochs` was lowered
+        raise RunError(
+            f"no epoch was evaluated before epoch {state.epoch}: raise epochs or lower eval_every"
+        )
+    return FitResult(
+        history=state.history,
+        best_epoch=state.best_epoch,
+        best_valid=state.best_metrics,
+        stopped_early=state.epoch < options.epochs,
+        seconds=sum(row["train"] + row["valid"] for row in state.timings),
+    )
 
 
 def _adam(parameters: Iterable[nn.Parameter], options: TrainingOptions) -> torch.optim.Adam:

@@ -111,9 +111,9 @@ def epoch_batches(
         rng: CPU generator.
         device: where the batches are wanted.
     """
-    order = torch.randperm(pairs.shape[1], generator=rng)
-    users, items = pairs[:, order]
-    rows = torch.stack([users, items, sampler.sample(users, rng)]).to(device)
+    # sampled before shuffling: data sets list pairs by user, which keeps look-ups in the cache
+    rows = torch.cat([pairs, sampler.sample(pairs[0], rng)[None]])
+    rows = rows[:, torch.randperm(pairs.shape[1], generator=rng)].to(device)
     for batch in rows.split(batch_size, dim=1):
         yield Batch(batch[0], batch[1], batch[2])
 

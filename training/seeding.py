@@ -6,6 +6,7 @@ import random
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def deterministic_sums(enabled: bool) -> Iterator[None]:
         return
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    debugging = torch.utils.deterministic  # type: ignore[attr-defined]
+    debugging: Any = torch.utils.deterministic
     fill = debugging.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
     debugging.fill_uninitialized_memory = False  # a debugging aid that costs time

@@ -46,6 +46,12 @@ class TrainingState:
         """Whether all epochs are done, or patience has run out."""
         return self.epoch >= options.epochs or self.bad_evaluations > options.patience
 
+    def finish(self, row: dict[str, Any], **seconds: float) -> None:
+        """Close the epoch that `row` describes; `seconds` are its timings."""
+        self.epoch = row["epoch"]
+        self.history.append(row)
+        self.timings.append({"epoch": self.epoch, **seconds})
+
     def judge(self, epoch: int, metrics: Metrics, monitor: str, modules: nn.Module) -> bool:
         """Take `metrics` as the best if they are strictly better; nothing is rounded.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from crossalign.datasets import Dataset
 from crossalign.graphs import GraphOptions, build_graph
 from crossalign.models import BACKBONES, Backbone, Batch
@@ -77,7 +78,9 @@ def dataset() -> Dataset:
         for name in ("text", "image")
     }
     splits = {s: torch.from_numpy(data[s].T.copy()) for s in ("train", "valid", "test")}
-    return Dataset("golden", int(data["n_users"]), int(data["n_items"]), **splits, features=features)
+    return Dataset(
+        "golden", int(data["n_users"]), int(data["n_items"]), **splits, features=features
+    )
 
 
 def make(name: str, dataset: Dataset, golden: dict[str, np.ndarray]) -> Backbone:

@@ -1,0 +1,120 @@
+"""Co-occurrence neighbours against loops, and what the approximate way reports."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+from crossalign.errors import ConfigError
+from crossalign.graphs import (
+    Neighbors,
+    approximate_neighbors,
+    cooccurrence_neighbors,
+    recall_at_k,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SCORES = ("count", "cosine", "jaccard")
+
+
+def loop_reference(pairs, n_items, k, score, min_count):
+    """The rule, item by item, in exact arithmetic (cosines are compared by their squares)."""
+    users = [{u for u, i in pairs.T.tolist() if i == item} for item in range(n_items)]
+    ids = torch.full((n_items, k), -1)
+    counts = torch.zeros(n_items, k, dtype=torch.int64)
+    for i in range(n_items):
+        found = []
+        for j in range(n_items):
+            count = len(users[i] & users[j])
+            if j == i or count < min_count:
+                continue
+            cosine = Fraction(count * count, len(users[i]) * len(users[j]))
+            jaccard = Fraction(count, len(users[i] | users[j]))
+            first = {"count": count, "cosine": cosine, "jaccard": jaccard}[score]
+            found.append((-first, -count, -cosine, j))
+        for place, (_, count, _, j) in enumerate(sorted(found)[:k]):
+            ids[i, place], counts[i, place] = j, -count
+    return ids, counts
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pairs=st.lists(st.tuples(st.integers(0, 7), st.integers(0, 8)), max_size=50),
+    k=st.integers(1, 10),
+    score=st.sampled_from(SCORES),
+    min_count=st.integers(1, 3),
+)
+def test_equals_the_loop_reference(pairs, k, score, min_count):
+    """Few users and items, so ties, repeats, empty rows and short lists all occur."""
+    tensor = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T
+    found = cooccurrence_neighbors(tensor, 8, 9, k, score=score, min_count=min_count)
+    ids, counts = loop_reference(tensor, 9, k, score, min_count)
+    assert torch.equal(found.ids, ids)
+    assert torch.equal(found.counts, counts)
+
+
+def test_ties_go_to_the_higher_cosine_then_the_smaller_id():
+    # Item 0 shares one user with 1, 2 and 3; item 1 has two users more, 2 and 3 one user each.
+    pairs = torch.tensor([[0, 0, 0, 0, 1, 2], [0, 1, 2, 3, 1, 1]])
+    found = cooccurrence_neighbors(pairs, 3, 4, 3)
+    assert found.ids[0].tolist() == [2, 3, 1]
+    assert found.counts[0].tolist() == [1, 1, 1]
+
+
+def test_repeated_pairs_count_once():
+    pairs = torch.tensor([[0, 0, 0, 1], [0, 0, 1, 1]])
+    assert cooccurrence_neighbors(pairs, 2, 2, 1).counts.tolist() == [[1], [1]]
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_blocks_do_not_change_the_result(score, monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    pairs = torch.nonzero(torch.rand(60, 40, generator=rng) < 0.2).T
+    whole = cooccurrence_neighbors(pairs, 60, 40, 6, score=score)
+    monkeypatch.setattr("crossalign.graphs.cooccurrence.BYTES_PER_ENTRY", 2**16)  # 16 a block
+    blocked = cooccurrence_neighbors(pairs, 60, 40, 6, score=score, memory_mib=1)
+    assert torch.equal(whole.ids, blocked.ids)
+    assert torch.equal(whole.ids, loop_reference(pairs, 40, 6, score, 1)[0])
+
+
+@pytest.mark.parametrize(("option", "value"), [("k", 0), ("min_count", 0), ("memory_mib", 0)])
+def test_options_out_of_range_are_refused(option, value):
+    options = {"k": 3, option: value}
+    with pytest.raises(ConfigError, match=f"{option} .* at least 1, got 0"):
+        cooccurrence_neighbors(torch.tensor([[0], [0]]), 1, 1, **options)
+    with pytest.raises(ConfigError, match="did you mean 'cosine'"):
+        cooccurrence_neighbors(torch.tensor([[0], [0]]), 1, 1, 3, score="cosin")
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_approximate_is_exact_when_every_item_is_a_candidate(score):
+    rng = torch.Generator().manual_seed(1)
+    pairs = torch.nonzero(torch.rand(50, 30, generator=rng) < 0.15).T
+    exact = cooccurrence_neighbors(pairs, 50, 30, 5, score=score, min_count=2)
+    approx = approximate_neighbors(
+        pairs, 50, 30, 5, score=score, min_count=2, n_candidates=29, dim=8
+    )
+    assert torch.equal(approx.ids, exact.ids)
+    assert torch.equal(approx.counts, exact.counts)
+
+
+def test_approximate_finds_most_neighbours_and_is_reproducible():
+    """Items in groups bought by the same people; few candidates suffice."""
+    rng = torch.Generator().manual_seed(2)
+    taste = torch.arange(400) % 10
+    likely = torch.where(taste[:, None] == torch.arange(200)[None] % 10, 0.3, 0.005)
+    pairs = torch.nonzero(torch.rand(400, 200, generator=rng) < likely).T
+    exact = cooccurrence_neighbors(pairs, 400, 200, 10)
+    approx = approximate_neighbors(pairs, 400, 200, 10, n_candidates=40, dim=16)
+    again = approximate_neighbors(pairs, 400, 200, 10, n_candidates=40, dim=16)
+    assert recall_at_k(approx, exact) > 0.9
+    assert torch.equal(approx.ids, again.ids)
+
+
+def test_recall_counts_only_exact_neighbours():
+    exact = Neighbors(torch.tensor([[1, 2], [0, -1]]), torch.tensor([[2, 1], [2, 0]]))
+    approx = Neighbors(torch.tensor([[2, 3], [-1, -1]]), torch.tensor([[1, 1], [0, 0]]))
+    assert recall_at_k(approx, exact) == pytest.approx(1 / 3)
+    assert recall_at_k(exact, exact) == 1.0

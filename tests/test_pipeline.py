@@ -1,0 +1,158 @@
+"""The pipeline end to end on small built-in data: run folders, resuming, studies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from crossalign.config import RunConfig, load_config
+from crossalign.errors import ConfigError, RunError
+from crossalign.models import BACKBONES
+from crossalign.pipeline import evaluate_split, load_run, make_graph, train
+from crossalign.study import Method, format_table, grid_methods, method_label, run_study
+
+SMALL = [
+    "data.planted_users=150",
+    "data.planted_items=100",
+    "training.epochs=2",
+    "alignment.n_prototypes=16",
+]
+
+
+def small(backbone: str = "lightgcn", alignment: str = "none", *more: str) -> RunConfig:
+    overrides = [*SMALL, *more]
+    if alignment == "none":
+        overrides = [entry for entry in overrides if not entry.startswith("alignment.")]
+    return load_config(None, overrides, backbone=backbone, alignment=alignment)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "cross"
+    train(small(alignment="cross"), folder, progress=False, command="crossalign train planted")
+    return folder
+
+
+def test_a_run_folder_holds_everything_the_design_names(finished: Path) -> None:
+    names = {file.name for file in finished.iterdir()}
+    assert names >= {
+        "config.yaml",
+        "metrics.json",
+        "history.jsonl",
+        "model.safetensors",
+        "checkpoint.pt",
+        "report.html",
+    }
+
+
+def test_metrics_file_says_what_was_run_and_what_came_out(finished: Path) -> None:
+    summary = json.loads((finished / "metrics.json").read_text())
+    assert summary["backbone"] == "lightgcn"
+    assert summary["alignment"] == "cross"
+    assert summary["epochs"] == 2
+    assert set(summary["test"]) >= {"recall@20", "ndcg@10", "precision@5", "map@50", "mrr@20"}
+    assert 0 <= summary["test"]["recall@20"] <= 1
+
+
+def test_a_loaded_run_gives_the_metrics_it_was_saved_with(finished: Path) -> None:
+    config, dataset, backbone = load_run(finished)
+    metrics = evaluate_split(backbone, dataset, "test", config)
+    saved = json.loads((finished / "metrics.json").read_text())["test"]
+    assert metrics["recall@20"] == pytest.approx(saved["recall@20"], abs=1e-12)
+
+
+def test_the_same_seed_gives_the_same_history(finished: Path, tmp_path: Path) -> None:
+    train(small(alignment="cross"), tmp_path / "again", progress=False)
+    again = (tmp_path / "again" / "history.jsonl").read_bytes()
+    assert again == (finished / "history.jsonl").read_bytes()
+
+
+def test_another_seed_gives_another_history(finished: Path, tmp_path: Path) -> None:
+    train(small("lightgcn", "cross", "seed=1"), tmp_path / "other", progress=False)
+    other = (tmp_path / "other" / "history.jsonl").read_bytes()
+    assert other != (finished / "history.jsonl").read_bytes()
+
+
+def test_a_run_is_never_overwritten(finished: Path) -> None:
+    with pytest.raises(RunError, match="already holds a run"):
+        train(small(alignment="cross"), finished, progress=False)
+
+
+def test_resuming_with_other_settings_names_the_setting(finished: Path) -> None:
+    other = small("lightgcn", "cross", "training.learning_rate=0.5")
+    with pytest.raises(RunError, match=r"another training\.learning_rate"):
+        train(other, finished, resume=True, progress=False)
+
+
+def test_a_finished_run_can_be_lengthened_by_resuming(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(small(), folder, progress=False)
+    train(small("lightgcn", "none", "training.epochs=4"), folder, resume=True, progress=False)
+    train(small("lightgcn", "none", "training.epochs=4"), tmp_path / "whole", progress=False)
+    whole = (tmp_path / "whole" / "history.jsonl").read_bytes()
+    assert (folder / "history.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize("alignment", ["none", "fettle", "cross"])
+@pytest.mark.parametrize("backbone", BACKBONES.names())
+def test_every_backbone_runs_with_every_alignment(
+    backbone: str, alignment: str, tmp_path: Path
+) -> None:
+    config = small(backbone, alignment, "training.epochs=1")
+    run = train(config, tmp_path / "run", progress=False)
+    assert 0 <= run.test["recall@20"] <= 1
+
+
+def test_the_graph_holds_only_the_relations_the_backbone_reads() -> None:
+    from crossalign.datasets import load_dataset
+
+    config = small("freedom")
+    dataset = load_dataset(config.path, options=config.data)
+    assert set(make_graph(config, dataset).etypes) == {
+        "interacts",
+        "interacted_by",
+        "similar_image",
+        "similar_text",
+    }
+
+
+def test_alignment_without_content_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "clicks.csv"
+    rows = [f"{user},{item}" for user in range(20) for item in range(user % 3, 12)]
+    table.write_text("user,item\n" + "\n".join(rows) + "\n")
+    config = load_config(None, [], path=str(table), alignment="cross")
+    with pytest.raises(ConfigError, match="needs content features"):
+        train(config, tmp_path / "run", progress=False)
+
+
+def test_a_study_reuses_finished_runs_and_reports_every_seed(tmp_path: Path) -> None:
+    methods = [Method(method_label(c), c) for c in (small("bpr"), small("lightgcn"))]
+    first = run_study(methods, [0, 1], tmp_path, progress=False)
+    before = (tmp_path / "bpr" / "seed1" / "metrics.json").stat().st_mtime_ns
+    second = run_study(methods, [0, 1], tmp_path, progress=False)
+    assert first == second
+    assert (tmp_path / "bpr" / "seed1" / "metrics.json").stat().st_mtime_ns == before
+    assert len(first[0].test["recall@20"]) == 2
+    assert format_table(first, ["recall@20"])[2].startswith("| bpr")
+
+
+def test_a_study_in_processes_equals_one_in_sequence(tmp_path: Path) -> None:
+    methods = [Method("bpr", small("bpr"))]
+    alone = run_study(methods, [0, 1], tmp_path / "a", progress=False)
+    together = run_study(methods, [0, 1], tmp_path / "b", jobs=2, progress=False)
+    assert alone[0].test == together[0].test
+
+
+def test_a_grid_has_one_method_per_point() -> None:
+    methods = grid_methods(small(), {"backbone.n_layers": [1, 2], "training.batch_size": [64]})
+    assert [m.config.backbone.options["n_layers"] for m in methods] == [1, 2]
+    assert [m.label for m in methods] == ["n_layers=1,batch_size=64", "n_layers=2,batch_size=64"]
+
+
+def test_a_study_with_nothing_to_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing to run"):
+        run_study([], [0], tmp_path)
+    with pytest.raises(ConfigError, match="share a label"):
+        run_study([Method("a", small()), Method("a", small())], [0], tmp_path)

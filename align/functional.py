@@ -143,7 +143,7 @@ def _log_partition(
     logs = scaled.new_empty(len(scaled), 1)
     to_anchors = torch.zeros_like(scaled)
     # Transposed, which is the faster order of the product that fills it.
-    to_candidates = torch.zeros_like(candidates.T)
+    to_candidates = candidates.new_zeros(candidates.shape[::-1])
     shifted = float(temperature) * SAFE_LOGIT < 1.0
     for block in row_blocks(len(scaled), len(candidates), anchors.device):
         logits = product(scaled[block], candidates.T)

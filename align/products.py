@@ -44,7 +44,7 @@ def product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def whole_tiles(rows: Tensor) -> Tensor:
-    """`rows` `(n, ...)` with zero rows appended up to a whole number of tiles, if oneDNN is used."""
+    """`rows` `(n, ...)` with zero rows appended up to whole tiles if oneDNN is used."""
     n = len(rows)
     if not uses_onednn(rows) or n % TILE == 0:
         return rows

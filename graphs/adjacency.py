@@ -147,8 +147,8 @@ class Adjacency(nn.Module):
     def to_coo(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """The matrix as a coalesced sparse `(n_dst, n_src)` tensor."""
         index = torch.stack([_expand(self.indptr), self.indices.long()])
-        shape = (self.n_dst, self.n_src)
-        return torch.sparse_coo_tensor(index, self.value_per_edge(dtype), shape).coalesce()
+        value, shape = self.value_per_edge(dtype), (self.n_dst, self.n_src)
+        return torch.sparse_coo_tensor(index, value, shape, check_invariants=True).coalesce()
 
     def kernel(self, dtype: torch.dtype) -> Kernel:
         """The sums and scalings for `dtype` on the current device; prepared at first use."""

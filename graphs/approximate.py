@@ -40,7 +40,8 @@ def approximate_neighbors(
 
     Counts and their ranking are exact; a neighbour that is not among the candidates is missed.
     On Amazon Baby the defaults find 93 % of the exact ten neighbours by count and 97 % by
-    cosine; see `recall_at_k`.
+    cosine; see `recall_at_k`. Exact counting takes a third of a second there and is the better
+    choice by far: this way pays only where users have many hundreds of interactions each.
 
     Args:
         pairs: `(2, n)` int64 training interactions, rows users and items; repeats count once.

@@ -56,9 +56,15 @@ def note(text: str) -> Html:
     return Html(f'<p class="note">{escape(text)}</p>')
 
 
-def code(text: str) -> Html:
-    """Text as it would stand in a terminal or file, or nothing if it is empty."""
-    return Html(f"<pre>{escape(text)}</pre>") if text else Html("")
+def code(text: str, *, columns: bool = False) -> Html:
+    """Text as it would stand in a terminal or file, or nothing if it is empty.
+
+    Args:
+        text: what to show.
+        columns: set short lines in as many columns as there is room for.
+    """
+    kind = ' class="columns"' if columns else ""
+    return Html(f"<pre{kind}>{escape(text)}</pre>" if text else "")
 
 
 def link(text: str, target: str) -> Html:

@@ -50,7 +50,7 @@ def render(run: RunRecord) -> Html:
             markup.section("Alignment", *_alignment(run.history)),
             markup.section("Data and time", _data_and_time(run)),
             markup.section("Repeat this run", markup.code(run.command)),
-            markup.section("Configuration", markup.code(run.config)),
+            markup.section("Configuration", markup.code(run.config, columns=True)),
             markup.section(
                 "Versions", markup.grid(markup.panel("Packages", markup.facts(run.versions)))
             ),

@@ -75,9 +75,10 @@ class StepLog:
         self._values: list[Tensor] = []
 
     def add(self, scalars: Mapping[str, Tensor]) -> None:
-        """Append the scalars of one step."""
+        """Append the scalars of one step; the device of the first one takes them all."""
+        device = next(iter(scalars.values())).device
         self._names.append(tuple(scalars))
-        self._values.append(torch.stack([value.detach() for value in scalars.values()]))
+        self._values.append(torch.stack([v.detach().to(device) for v in scalars.values()]))
 
     def read(self) -> dict[str, list[float]]:
         """Name -> its values in the order of the steps; the one transfer from the device."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from crossalign.datasets.dataset import Dataset
 
 

@@ -6,8 +6,10 @@ import dataclasses
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
+
 from crossalign.datasets.dataset import ItemGraph
 from crossalign.errors import ConfigError
 from crossalign.graphs import (
@@ -165,22 +167,17 @@ def test_hash_depends_on_content_only(small_dataset):
     text = small_dataset.features["text"].clone()
     text[0, 0] += 1e-3
     for change in (
-        {"n_items": 21},
+        {"n_users": 31},
         {"valid": small_dataset.valid[:, 1:]},
         {"missing": {}},
         {"features": {**small_dataset.features, "text": text}},
     ):
-        try:
-            other = dataclasses.replace(small_dataset, **change)
-        except Exception:
-            continue
+        other = dataclasses.replace(small_dataset, **change)
         assert dataset_hash(other) != dataset_hash(small_dataset)
 
 
 def test_real_features_give_the_published_neighbours(data_root):
     """The reconstructed features of Baby keep the published graphs' neighbourhoods."""
-    import numpy as np
-
     for modality, least in (("image", 0.985), ("text", 0.999)):
         features = torch.from_numpy(np.load(data_root / "baby" / f"{modality}_feat.npy"))
         ids, _ = feature_knn(features, 10)

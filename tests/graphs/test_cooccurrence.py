@@ -6,6 +6,9 @@ from fractions import Fraction
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from crossalign.errors import ConfigError
 from crossalign.graphs import (
     Neighbors,
@@ -13,8 +16,6 @@ from crossalign.graphs import (
     cooccurrence_neighbors,
     recall_at_k,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SCORES = ("count", "cosine", "jaccard")
 

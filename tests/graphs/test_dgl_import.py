@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -46,15 +47,12 @@ def test_a_working_graphbolt_is_left_alone(fake_dgl):
 
 @pytest.mark.parametrize("broken", ["without library", "without dependency"])
 def test_a_broken_graphbolt_is_stood_in_for(fake_dgl, broken):
-    status, leftovers, module = fake_dgl(PACKAGES[broken], CODE).stdout.splitlines()
+    result = fake_dgl(PACKAGES[broken], CODE + "dgl.gb.ItemSet")
+    status, leftovers, module = result.stdout.splitlines()
     assert status.startswith("with stand-ins for dgl.graphbolt (")
     assert leftovers == "[]"
     assert module.startswith("<module 'dgl.graphbolt'")
-
-
-def test_using_the_stand_in_says_why_it_is_one(fake_dgl):
-    result = fake_dgl(PACKAGES["without library"], CODE + "dgl.gb.ItemSet")
-    assert "GraphBolt is not available in this DGL (libgraphbolt.so)" in result.stderr
+    assert "GraphBolt is not available in this DGL (" in result.stderr
 
 
 def test_a_broken_dgl_gives_one_line(fake_dgl):
@@ -78,8 +76,6 @@ import torch
 graph = dgl.graph((torch.tensor([0, 1]), torch.tensor([2, 2])))
 print(dgl.ops.copy_u_sum(graph, torch.tensor([[1.0], [2.0], [4.0]])).tolist())
 """
-    import os
-
     environment = {key: value for key, value in os.environ.items() if key != "DGLBACKEND"}
     result = subprocess.run(
         [sys.executable, "-c", code],

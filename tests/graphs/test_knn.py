@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
 import torch
+
 from crossalign.errors import ConfigError, CrossalignError
 from crossalign.graphs import feature_knn
 from crossalign.graphs.faiss_import import faiss_status, import_faiss
@@ -94,6 +96,6 @@ def test_bad_options_and_missing_faiss(monkeypatch):
     with pytest.raises(ConfigError, match="at least 1"):
         feature_knn(torch.eye(3), 0)
     assert import_faiss().__version__ in faiss_status()
-    monkeypatch.setitem(__import__("sys").modules, "faiss", None)
+    monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(CrossalignError, match="pip install faiss-cpu"):
         feature_knn(torch.eye(3), 2)

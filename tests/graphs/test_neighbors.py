@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from crossalign.errors import DataError
 from crossalign.graphs import Neighbors, load_neighbors, save_neighbors
 

@@ -120,7 +120,9 @@ def _study(options: argparse.Namespace, methods: list[Method], split: str) -> No
     from .report import write_study_report
     from .study import format_table, run_study
 
-    results = run_study(methods, options.seeds, options.out, jobs=options.jobs, progress=not options.quiet)
+    results = run_study(
+        methods, options.seeds, options.out, jobs=options.jobs, progress=not options.quiet
+    )
     if split == "valid":
         results.sort(key=lambda result: -result.mean_sd("valid", "recall@20")[0])
     metrics = ["recall@10", "recall@20", "ndcg@10", "ndcg@20"]

@@ -9,18 +9,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import yaml
-from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
 from .datasets import DataOptions
 from .errors import ConfigError, unknown_name
 from .graphs import GraphOptions
+from .graphs.cooccurrence import Score
 from .models import BACKBONES
-from .registry import Entry
+from .registry import Entry, Registry
 from .training import TrainingOptions
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -30,11 +31,11 @@ STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 class NeighborOptions:
     """Co-occurrence neighbours for neighbour-level alignment."""
 
-    k: int = Field(5, ge=1)
+    k: PositiveInt = 5
     """Neighbours per item."""
-    score: str = Field("count", pattern="^(count|cosine|jaccard)$")
+    score: Score = "count"
     """Similarity of feedback: count, cosine or jaccard."""
-    min_count: int = Field(1, ge=1)
+    min_count: PositiveInt = 1
     """Common users two items need to be neighbours."""
     file: str | None = None
     """Precomputed neighbour file (`crossalign neighbors`); computed on the spot if not given."""
@@ -44,7 +45,7 @@ class NeighborOptions:
 class EvaluationOptions:
     """Full-ranking evaluation."""
 
-    ks: tuple[PositiveInt, ...] = Field((5, 10, 20, 50), min_length=1)
+    ks: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (5, 10, 20, 50)
     """Cut-offs of the metrics."""
 
 
@@ -53,7 +54,7 @@ class Component:
     """A backbone or an alignment by name, with the options its constructor takes."""
 
     name: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -62,21 +63,21 @@ class RunConfig:
 
     path: str = "planted"
     """Data folder or file; `planted` is the built-in data set."""
-    data: DataOptions = Field(default_factory=DataOptions)
+    data: DataOptions = DataOptions()
     """How the data is read and split."""
-    graph: GraphOptions = Field(default_factory=GraphOptions)
+    graph: GraphOptions = GraphOptions()
     """Item-item graphs."""
-    neighbors: NeighborOptions = Field(default_factory=NeighborOptions)
+    neighbors: NeighborOptions = NeighborOptions()
     """Co-occurrence neighbours."""
-    backbone: Component = Field(default_factory=lambda: _default_backbone())
+    backbone: Component = dataclasses.field(default_factory=lambda: _default_backbone())
     """Recommender; its options stand beside its name."""
     alignment: Component | None = None
     """Alignment, or none."""
-    training: TrainingOptions = Field(default_factory=TrainingOptions)
+    training: TrainingOptions = TrainingOptions()
     """Optimisation and early stopping."""
-    evaluation: EvaluationOptions = Field(default_factory=EvaluationOptions)
+    evaluation: EvaluationOptions = EvaluationOptions()
     """Metrics."""
-    seed: int = Field(0, ge=0)
+    seed: NonNegativeInt = 0
     """Seed of initialisation, sampling and pruning."""
 
 
@@ -87,7 +88,7 @@ SECTIONS: dict[str, type] = {
     "training": TrainingOptions,
     "evaluation": EvaluationOptions,
 }
-COMPONENTS = {"backbone": BACKBONES, "alignment": ALIGNERS}
+COMPONENTS: dict[str, Registry[Any]] = {"backbone": BACKBONES, "alignment": ALIGNERS}
 
 
 def _default_backbone() -> Component:

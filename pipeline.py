@@ -265,6 +265,7 @@ def _summary(
         "alignment": config.alignment.name if config.alignment else "none",
         "dataset": dataset.name,
         "seed": config.seed,
+        "monitor": config.training.monitor,
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
         "valid": valid.to_dict(),

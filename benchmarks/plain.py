@@ -10,8 +10,8 @@ import math
 import random
 
 import torch
-from torch.nn.functional import logsigmoid
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 
 class PlainLightGCN(nn.Module):

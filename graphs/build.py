@@ -8,18 +8,19 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError, unknown_name
 from .cache import cached_graph
 from .cooccurrence import cooccurrence_neighbors
-from .knn import SEARCHES, Search, feature_knn
+from .knn import Search, feature_knn
 
 if TYPE_CHECKING:
     from .dgl_import import DGLGraph
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class GraphOptions:
     """How the graphs between items, and between users, are built."""
 
-    knn_k: int = 10
+    knn_k: PositiveInt = 10
     """Neighbours per item in the feature graphs."""
 
     knn_self: bool = True
@@ -40,19 +41,11 @@ class GraphOptions:
     knn_search: Search = "auto"
     """Search for feature neighbours: exact, ivf, hnsw, or auto (by the number of items)."""
 
-    cooccur_k: int = 0
+    cooccur_k: NonNegativeInt = 0
     """Neighbours per node in the co-occurrence graphs; must be set where one is asked for."""
 
-    memory_mib: int = 512
+    memory_mib: PositiveInt = 512
     """Bound in MiB on the working memory of a block of the kNN and co-occurrence searches."""
-
-    def __post_init__(self) -> None:
-        if self.knn_search not in SEARCHES:
-            raise unknown_name("knn_search", self.knn_search, SEARCHES)
-        for name, least in (("knn_k", 1), ("cooccur_k", 0), ("memory_mib", 1)):
-            if getattr(self, name) < least:
-                value = getattr(self, name)
-                raise ConfigError(f"{name} must be at least {least}, got {value}")
 
 
 class Relation(NamedTuple):

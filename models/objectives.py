@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import logsigmoid
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from .base import Batch, Representations
 

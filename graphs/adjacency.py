@@ -105,7 +105,7 @@ class Adjacency(nn.Module):
             n_src: number of source nodes.
             n_dst: number of destination nodes.
             norm: `both`, `dst_both`, `row` or `none`; see the class.
-            engine: `dgl`, `torch`, or `auto`: DGL where this build of it can work, else torch.
+            engine: `dgl`, `torch`, or `auto`, the faster one; see `resolve_engine`.
             eps: added to degrees before the power.
 
         Raises:

@@ -54,7 +54,10 @@ def to_csr(src: Tensor, dst: Tensor, n_src: int, n_dst: int) -> CSR:
 
 
 def resolve_engine(engine: Engine, device: torch.device) -> Engine:
-    """The engine that `auto` stands for on `device`; checks that a named one can work there.
+    """The engine that `auto` stands for; checks that DGL, if named, can work on `device`.
+
+    `auto` is torch: it works on every device, and a 3-layer LightGCN step on it takes about two
+    thirds of the time that it takes on DGL's kernels.
 
     Raises:
         ConfigError: no such engine.
@@ -62,13 +65,12 @@ def resolve_engine(engine: Engine, device: torch.device) -> Engine:
     """
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
-    if engine == "torch":
-        return engine
+    if engine != "dgl":
+        return "torch"
     from .dgl_import import dgl_has_cuda
 
-    works = device.type == "cpu" or (device.type == "cuda" and dgl_has_cuda())
-    if works or engine == "auto":
-        return "dgl" if works else "torch"
+    if device.type == "cpu" or (device.type == "cuda" and dgl_has_cuda()):
+        return engine
     raise CrossalignError(
         f"this build of DGL cannot compute on {device.type}; "
         "use engine 'auto' or 'torch', or install a DGL built for CUDA"

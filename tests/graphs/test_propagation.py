@@ -205,7 +205,7 @@ def test_errors_are_clear(monkeypatch):
     monkeypatch.setattr("crossalign.graphs.dgl_import.dgl_has_cuda", lambda: False)
     cuda = torch.device("cuda")
     assert resolve_engine("auto", cuda) == "torch"
-    assert resolve_engine("auto", torch.device("cpu")) == "dgl"
+    assert resolve_engine("auto", torch.device("cpu")) == "torch"
     with pytest.raises(CrossalignError, match="cannot compute on cuda"):
         resolve_engine("dgl", cuda)
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
-from .align import ALIGNERS, Alignment
+from .align import ALIGNERS, Alignment, alignment_directions
 from .config import RunConfig, load_config, to_plain, to_yaml
 from .datasets import Dataset, load_dataset
 from .errors import ConfigError, RunError
-from .evaluation import Evaluator, Metrics
+from .evaluation import DirectionAgreement, Evaluator, Metrics, direction_agreement
 from .fileio import write_text
 from .graphs import (
     Neighbors,
@@ -111,6 +111,8 @@ def train(
     }
     summary = _summary(config, dataset, result, valid, test)
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
+    if alignment is not None and dataset.truth is not None:
+        summary["directions"] = judge_directions(config, dataset, backbone, alignment).to_dict()
     write_text(folder / "metrics.json", json.dumps(summary, indent=2) + "\n")
     write_report(folder)
     return Run(folder, backbone, alignment, valid, test)
@@ -208,6 +210,32 @@ def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: Run
     with torch.inference_mode():
         representations: Representations = backbone()
         return Evaluator(dataset, split, ks=config.evaluation.ks)(representations)
+
+
+def judge_directions(
+    config: RunConfig, dataset: Dataset, backbone: Backbone, alignment: Alignment
+) -> DirectionAgreement:
+    """Agreement of the learnt directions with the truth of a planted data set.
+
+    Scores are taken over the whole training split with the rule the alignment was trained with.
+    """
+    assert dataset.truth is not None
+    assert config.alignment is not None
+    device = next(alignment.parameters()).device
+    raw = {name: table.to(device) for name, table in dataset.features.items()}
+    with torch.no_grad():
+        user, item = backbone()
+    content = alignment.content({**raw, **backbone.modalities()})
+    directions = alignment_directions(
+        user,
+        item,
+        dict(zip(alignment.modalities, content, strict=True)),
+        *dataset.train.to(device),
+        leaky_bi=bool(config.alignment.options.get("leaky_bi", False)),
+        missing={name: mask.to(device) for name, mask in dataset.missing.items()},
+    )
+    on_cpu = {name: active.cpu() for name, active in directions.items()}
+    return direction_agreement(on_cpu, dataset.modalities, dataset.truth)
 
 
 def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:

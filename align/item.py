@@ -192,7 +192,9 @@ class ILALoss(nn.Module):
             self.temperature.clamp_(0.001, 0.5)
             mean_user = mean_users(user_rows, pairs)
         maps = {pair: self.maps[name].weight for pair, name in self._directions.items()}
-        ila, dt, active = item_level(mean_user, views, maps, self.temperature, self.leaky_bi)
+        # A copy, because the next call's clamp must not touch what this call's graph has saved.
+        temperature = self.temperature.clone()
+        ila, dt, active = item_level(mean_user, views, maps, temperature, self.leaky_bi)
         self._shares = active.sum(2) / max(active.shape[2], 1)
         return {"ila": ila, "dt": dt}
 

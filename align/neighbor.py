@@ -107,7 +107,7 @@ class CNALoss(nn.Module):
         super().__init__()
         if reduction not in ("mean", "param_attn"):
             raise ConfigError(f"reduction '{reduction}' is unknown: choose 'mean' or 'param_attn'")
-        neighbors = torch.as_tensor(neighbors)
+        neighbors = torch.as_tensor(getattr(neighbors, "ids", neighbors))
         check_neighbors(neighbors)
         own = torch.arange(len(neighbors), device=neighbors.device)
         filled = fill_neighbors(neighbors.long(), neighbors >= 0, own)

@@ -30,7 +30,9 @@ class PlainLightGCN(nn.Module):
         scale = (torch.bincount(rows, minlength=n_users + n_items) + 1e-7) ** -0.5
         size = (n_users + n_items, n_users + n_items)
         values = scale[rows] * scale[cols]
-        self.adjacency = torch.sparse_coo_tensor(torch.stack([rows, cols]), values, size).coalesce()
+        index = torch.stack([rows, cols])
+        adjacency = torch.sparse_coo_tensor(index, values, size, check_invariants=True)
+        self.adjacency = adjacency.coalesce()
 
     def forward(self) -> tuple[Tensor, Tensor]:
         layer = torch.cat([self.user.weight, self.item.weight])

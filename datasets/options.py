@@ -49,10 +49,10 @@ class DataOptions:
     """Column of times in a table, for `split: chronological`; by default the one called time,
     timestamp or the like."""
 
-    planted_users: int = Field(default=3000, ge=10)
+    planted_users: int = Field(default=4000, ge=10)
     """Number of users of the planted data set."""
 
-    planted_items: int = Field(default=2000, ge=10)
+    planted_items: int = Field(default=2000, ge=20)
     """Number of items of the planted data set."""
 
     planted_seed: int = Field(default=0, ge=0)

@@ -27,7 +27,8 @@ EXPECTS = "'planted' (built in, no files)"
 OPTIONS = ("split_seed", "planted_users", "planted_items", "planted_seed")
 
 MODALITIES = {"image": 64, "text": 48}  # name -> number of columns
-LATENT_DIM = 16
+LATENT_DIM = 24
+CATEGORY_SHARE = 0.2  # of an item's latent variance; the rest is its own and needs content
 USER_BLOCK = 512  # users drawn at a time: bounds memory to this many rows of n_items
 
 
@@ -62,14 +63,14 @@ def read(path: Path, options: DataOptions) -> Dataset:
 
 
 def planted(
-    n_users: int = 3000,
+    n_users: int = 4000,
     n_items: int = 2000,
     *,
     seed: int = 0,
     split_seed: int = 999,
     n_categories: int = 20,
     interactions_per_user: float = 9.0,
-    sharpness: float = 2.5,
+    sharpness: float = 6.0,
     popularity: float = 1.0,
     random_share: float = 0.1,
     feature_noise: float = 0.3,
@@ -125,9 +126,9 @@ def planted(
 
 
 def _latent(rng: np.random.Generator, centres: np.ndarray, category: np.ndarray) -> np.ndarray:
-    """Item vectors `(n, LATENT_DIM)` of unit variance: half their category's, half their own."""
+    """Item vectors `(n, LATENT_DIM)` of unit variance, partly their category's."""
     own = rng.standard_normal((len(category), centres.shape[1]))
-    return np.sqrt(0.5) * (centres[category] + own)
+    return np.sqrt(CATEGORY_SHARE) * centres[category] + np.sqrt(1 - CATEGORY_SHARE) * own
 
 
 def _picture(rng: np.random.Generator, latent: np.ndarray, width: int, noise: float) -> Tensor:

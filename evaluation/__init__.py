@@ -1,5 +1,6 @@
 """Full-ranking evaluation and recommendation lists."""
 
+from .directions import DirectionAgreement, direction_agreement
 from .metrics import METRIC_NAMES, Metrics, parse_metric, user_metrics
 from .ranking import DEFAULT_KS, Evaluator, evaluate
 from .recommend import recommend
@@ -7,8 +8,10 @@ from .recommend import recommend
 __all__ = [
     "DEFAULT_KS",
     "METRIC_NAMES",
+    "DirectionAgreement",
     "Evaluator",
     "Metrics",
+    "direction_agreement",
     "evaluate",
     "parse_metric",
     "recommend",

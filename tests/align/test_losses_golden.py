@@ -128,7 +128,7 @@ def test_hand_item_level(leaky_bi, total, tuning, norms, to_temperature):
     loss = ila(user, *tables, USERS, ITEMS)
     loss.backward()
     close(loss, total)
-    assert float(terms["dt"]) == pytest.approx(tuning, abs=1e-9)
+    assert float(terms["dt"].detach()) == pytest.approx(tuning, abs=1e-9)
     for table, norm in zip(tables, norms, strict=True):
         close(table.grad.norm(), norm)
     close(ila.temperature.grad, to_temperature)

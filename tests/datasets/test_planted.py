@@ -106,3 +106,8 @@ def test_modalities_can_be_chosen_but_the_truth_needs_both():
     assert data.truth is None
     with pytest.raises(DataError, match="no modality 'audio'"):
         load_dataset("planted", options=DataOptions(modalities=("audio",)))
+
+
+def test_smallest_size_the_options_allow_works():
+    data = load_dataset("planted", options=DataOptions(planted_users=10, planted_items=20))
+    assert (data.n_users, data.n_items) == (10, 20)

@@ -1,0 +1,50 @@
+"""Scores and directions of a whole catalogue."""
+
+import pytest
+import torch
+
+from crossalign.align import alignment_directions, catalogue_scores
+from crossalign.align.scores import active_directions
+
+
+@pytest.mark.parametrize("chunk", [2, 65536])
+def test_scores_equal_the_published_form_for_any_chunk(published, problem, chunk):
+    p = problem(2, n_pairs=30)
+    tables = dict(zip(p.names, p.content, strict=True))
+    scores = catalogue_scores(p.user, p.item, tables, p.users, p.items, chunk=chunk)
+    bought = p.items.unique()
+    for name, table in {"id": p.item, **tables}.items():
+        expected = published.item_scores(p.user, table, p.users, p.items).detach()
+        torch.testing.assert_close(scores[name][bought], expected)
+        assert scores[name].isnan().sum() == len(p.item) - len(bought)
+
+
+@pytest.mark.parametrize("leaky_bi", [False, True])
+def test_directions_follow_the_rule_on_all_items(problem, leaky_bi):
+    p = problem(2, n_pairs=20)
+    tables = dict(zip(p.names, p.content, strict=True))
+    args = (p.user, p.item, tables, p.users, p.items)
+    directions = alignment_directions(*args, leaky_bi)
+    bought = p.items.unique()
+    scores = torch.stack([s[bought] for s in catalogue_scores(*args).values()])
+    expected = active_directions(scores, None, leaky_bi)
+    names = ("id", *p.names)
+    assert len(directions) == 6
+    for s, source in enumerate(names):
+        for t, target in enumerate(names):
+            if s != t:
+                active = directions[f"{source}_to_{target}"]
+                torch.testing.assert_close(active[bought], expected[s, t])
+                assert active.sum() == active[bought].sum(), "nothing without feedback"
+
+
+def test_missing_rows_have_no_score_and_no_direction(problem):
+    p = problem(2, missing=True, n_pairs=30)
+    tables = dict(zip(p.names, p.content, strict=True))
+    args = (p.user, p.item, tables, p.users, p.items)
+    scores = catalogue_scores(*args, missing=p.missing)
+    assert scores["image"][p.missing["image"]].isnan().all()
+    for name, active in alignment_directions(*args, True, missing=p.missing).items():
+        for modality in p.names:
+            if modality in name:
+                assert not active[p.missing[modality]].any()

@@ -1,0 +1,318 @@
+"""Item-level alignment against a loop over items, its invariances, and its edges."""
+
+import pytest
+import torch
+
+from crossalign.align import ILALoss
+from crossalign.align.rows import ItemViews
+from crossalign.align.scores import active_directions, compensated
+from crossalign.errors import ConfigError
+
+
+def unit(x):
+    return x / x.norm()
+
+
+def loop_ila_dt(p, ila, leaky_bi):
+    """ILA and DT item by item, direction by direction, straight from the equations."""
+    names = ("id", *p.names)
+    table = dict(zip(names, (p.item, *p.content), strict=True))
+    has = {
+        m: [not (p.missing and m in p.missing and p.missing[m][i]) for i in range(len(p.item))]
+        for m in names
+    }
+    items = sorted(set(p.items.tolist()))
+    users_of = {
+        i: [unit(p.user[u]).detach() for u, j in zip(p.users, p.items, strict=True) if j == i]
+        for i in items
+    }
+    score = {
+        m: {i: sum(u @ unit(table[m][i]) for u in users_of[i]).detach() / len(users_of[i])
+            for i in items if has[m][i]}
+        for m in names
+    }  # fmt: skip
+    n_directions = len(names) * (len(names) - 1)
+    ila_sum = dt_sum = sum(t.sum() for t in table.values()) * 0
+    for a in names:
+        for b in names:
+            if a == b:
+                continue
+            values = list(score[b].values())
+            v = torch.stack(values).var() if leaky_bi and len(values) > 1 else 0.0
+            gains = []
+            for i in items:
+                if not (has[a][i] and has[b][i]):
+                    continue
+                if score[b][i] + v * (torch.exp(1 - score[b][i]) - 1) <= score[a][i]:
+                    continue
+                x = unit(table[a][i])
+                y = unit(x + ila.maps[f"{a}_to_{b}"].weight @ x)
+                shown = {j: y @ unit(table[b][j]).detach() for j in items if has[b][j]}
+                logits = torch.stack(list(shown.values())) / ila.temperature
+                ila_sum = ila_sum + logits.logsumexp(0) - shown[i] / ila.temperature
+                gains.append(sum(u @ y for u in users_of[i]) / len(users_of[i]) - score[a][i])
+            if gains:
+                dt_sum = dt_sum - torch.stack(gains).mean() / n_directions
+    return ila_sum / len(items), dt_sum
+
+
+def build(p, leaky_bi, gamma=0.1):
+    return ILALoss(p.item.shape[1], gamma, leaky_bi, p.names).to(p.item.dtype)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("leaky_bi", [False, True])
+@pytest.mark.parametrize("n_content", [1, 2, 3, 4])
+def test_equals_loop(problem, same, n_content, leaky_bi, missing):
+    p = problem(n_content, missing=missing, seed=n_content)
+    ila = build(p, leaky_bi)
+    terms = ila.terms(p.user, p.item, *p.content, p.users, p.items, missing=p.missing)
+    ila_loop, dt_loop = loop_ila_dt(p, ila, leaky_bi)
+    tensors = [p.user, p.item, *p.content, *ila.parameters()]
+    same(terms["ila"], ila_loop, tensors)
+    same(terms["dt"], dt_loop, tensors)
+    total = ila(p.user, p.item, *p.content, p.users, p.items, missing=p.missing)
+    torch.testing.assert_close(total, ila_loop + dt_loop)
+
+
+@pytest.mark.parametrize("leaky_bi", [False, True])
+def test_equals_published_form(published, problem, same, leaky_bi):
+    p = problem(2, n_pairs=30)
+    ila = build(p, leaky_bi)
+    names = ("id", *p.names)
+    maps = {(a, b): ila.maps[f"{a}_to_{b}"].weight for a in names for b in names if a != b}
+    tables = dict(zip(names, (p.item, *p.content), strict=True))
+    new = ila(p.user, p.item, *p.content, p.users, p.items)
+    old = sum(published.ila_dt(p.user, tables, maps, ila.temperature, p.users, p.items, leaky_bi))
+    same(new, old, [p.item, *p.content, *ila.parameters()])
+
+
+def test_gradcheck(problem):
+    """Numerical derivative of the loss in the maps, the temperature and DT's source rows.
+
+    Scores and targets are constants of the loss, so the tables themselves are not checked here.
+    """
+    p = problem(2)
+    ila = build(p, True)
+    tables = [t.detach() for t in (p.user, p.item, *p.content)]
+    names = [name for name, _ in ila.named_parameters()]
+
+    def loss(*values):
+        given = dict(zip(names, values, strict=True))
+        return torch.func.functional_call(ila, given, (*tables, p.users, p.items))
+
+    values = [v.detach().clone().requires_grad_() for v in ila.parameters()]
+    assert torch.autograd.gradcheck(loss, values)
+
+
+def test_exactly_three_directions_without_ties(problem):
+    scores = torch.rand(3, 50, dtype=torch.float64)
+    active = active_directions(scores, None, leaky_bi=False)
+    assert (active.sum((0, 1)) == 3).all()
+    assert not (active & active.transpose(0, 1)).any(), "a->b and b->a exclude each other"
+    dynamic = active_directions(scores, None, leaky_bi=True)
+    assert (dynamic | ~active).all(), "the dynamic rule only adds directions"
+    assert not dynamic.diagonal().any()
+
+
+def test_reverse_direction_opens_below_the_weaker_compensation():
+    scores = torch.rand(3, 40, dtype=torch.float64)
+    dynamic = active_directions(scores, None, leaky_bi=True)
+    for a in range(3):
+        for b in range(3):
+            for i in range(40):
+                gap = scores[a, i] - scores[b, i]
+                if a != b and gap > 0:
+                    v = scores[b].var()
+                    assert dynamic[a, b, i] == (gap < v * (torch.exp(1 - scores[b, i]) - 1))
+
+
+def test_ties_are_closed_one_way_and_open_both_ways_dynamically():
+    scores = torch.tensor([[0.1, 0.5], [0.1, 0.5]])
+    assert not active_directions(scores, None, leaky_bi=False).any()
+    assert active_directions(scores, None, leaky_bi=True).sum() == 4
+
+
+def test_no_variance_gives_the_one_way_rule():
+    constant = torch.tensor([[0.1, 0.1], [0.2, 0.2], [0.15, 0.15]])
+    torch.testing.assert_close(compensated(constant), constant)
+    one = torch.tensor([[0.1], [0.2], [0.3]])
+    torch.testing.assert_close(compensated(one), one)
+
+
+def test_identical_tables_leave_nothing_to_align(problem):
+    p = problem(2)
+    ila = build(p, False)
+    loss = ila(p.user, p.item, p.item, p.item, p.users, p.items)
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert not p.item.grad.any()
+
+
+def test_zero_maps_tune_nothing(problem):
+    p = problem(2)
+    ila = build(p, False)
+    for direction in ila.maps.values():
+        torch.nn.init.zeros_(direction.weight)
+    terms = ila.terms(p.user, p.item, *p.content, p.users, p.items)
+    assert abs(float(terms["dt"].detach())) < 1e-15
+
+
+def test_targets_and_users_are_frozen(problem):
+    """With users on one modality, all directions point to it, and it gets no gradient."""
+    p = problem(1)
+    p.user = p.content[0].detach()[:7].clone().requires_grad_()
+    p.items = p.users.clone()
+    ila = build(p, False)
+    ila(p.user, p.item, *p.content, p.users, p.items).backward()
+    assert p.user.grad is None
+    assert not p.content[0].grad.any()
+    assert p.item.grad.any()
+
+
+def test_order_of_pairs_does_not_matter(problem):
+    p = problem(2)
+    ila = build(p, True)
+    shuffled = torch.randperm(len(p.users))
+    a = ila(p.user, p.item, *p.content, p.users, p.items)
+    b = ila(p.user, p.item, *p.content, p.users[shuffled], p.items[shuffled])
+    torch.testing.assert_close(a, b)
+
+
+def test_lengths_of_rows_do_not_matter(problem):
+    p = problem(2)
+    ila = build(p, True)
+    a = ila(p.user, p.item, *p.content, p.users, p.items)
+    b = ila(3 * p.user, 2 * p.item, *(5 * c for c in p.content), p.users, p.items)
+    torch.testing.assert_close(a, b)
+
+
+DEGENERATE = {
+    "one pair": ([2], [4]),
+    "one item": ([0, 1, 2], [4, 4, 4]),
+    "one user": ([3, 3, 3], [1, 2, 5]),
+    "duplicates only": ([3, 3, 3], [4, 4, 4]),
+    "empty": ([], []),
+}
+
+
+@pytest.mark.parametrize("leaky_bi", [False, True])
+@pytest.mark.parametrize("case", DEGENERATE)
+def test_degenerate_batches(problem, case, leaky_bi):
+    p = problem(2)
+    users, items = (torch.tensor(ids, dtype=torch.int64) for ids in DEGENERATE[case])
+    ila = build(p, leaky_bi)
+    loss = ila(p.user, p.item, *p.content, users, items)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(t.grad.isfinite().all() for t in (p.item, *p.content, *ila.parameters()))
+
+
+@pytest.mark.parametrize("leaky_bi", [False, True])
+def test_modality_missing_everywhere_takes_no_part(problem, leaky_bi):
+    p = problem(2)
+    ila = build(p, leaky_bi)
+    everywhere = torch.ones(len(p.item), dtype=torch.bool)
+    with torch.no_grad():
+        p.content[1].fill_(torch.nan)
+    both = ila.terms(p.user, p.item, *p.content, p.users, p.items, missing={"text": everywhere})
+    (both["ila"] + both["dt"]).backward()
+    assert not p.content[1].grad.any()
+    assert p.item.grad.isfinite().all()
+    alone = ILALoss(4, 0.1, leaky_bi, ("image",)).double()
+    alone.load_state_dict(ila.state_dict(), strict=False)
+    terms = alone.terms(p.user, p.item, p.content[0], p.users, p.items)
+    torch.testing.assert_close(both["ila"], terms["ila"])
+    torch.testing.assert_close(3 * both["dt"], terms["dt"], msg="divisor 6 against 2")
+
+
+def test_zero_rows_stay_finite(problem):
+    p = problem(2)
+    with torch.no_grad():
+        p.content[0].zero_()
+    ila = build(p, True)
+    ila(p.user, p.item, *p.content, p.users, p.items).backward()
+    assert not p.content[0].grad.any()
+    assert p.item.grad.isfinite().all()
+
+
+def test_temperature_is_clamped_at_the_next_call(problem):
+    p = problem(2)
+    ila = build(p, False)
+    for value, expected in ((9.0, 0.5), (-1.0, 0.001)):
+        with torch.no_grad():
+            ila.temperature.fill_(value)
+        loss = ila(p.user, p.item, *p.content, p.users, p.items)
+        assert float(ila.temperature.detach()) == expected
+        assert loss.isfinite()
+
+
+@pytest.mark.parametrize("gamma", [0.001, 0.015, 0.1])
+def test_float32_agrees_with_float64(problem, gamma):
+    """Also at temperatures where `exp` of a raw logit overflows float32."""
+    values = []
+    for dtype in (torch.float32, torch.float64):
+        p = problem(2, dtype=dtype)
+        torch.manual_seed(0)
+        ila = build(p, True, gamma)
+        values.append(ila(p.user, p.item, *p.content, p.users, p.items))
+        values[-1].backward()
+        values.append(p.item.grad)
+    torch.testing.assert_close(values[0].double(), values[2], rtol=2e-4, atol=1e-5)
+    torch.testing.assert_close(values[1].double(), values[3], rtol=2e-3, atol=2e-3 / gamma * 0.01)
+
+
+def test_two_calls_before_one_backward(problem):
+    """The temperature is clamped in place, which must not spoil an earlier call's graph."""
+    p = problem(2)
+    ila = build(p, False)
+    args = (p.user, p.item, *p.content, p.users, p.items)
+    (ila(*args) + ila(*args)).backward()
+    twice = ila.temperature.grad.clone()
+    ila.zero_grad()
+    ila(*args).backward()
+    torch.testing.assert_close(twice, 2 * ila.temperature.grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_tables_are_widened(problem, dtype):
+    p = problem(2, dtype=torch.float32)
+    ila = build(p, True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = ila(p.user.to(dtype), p.item.to(dtype), *p.content, p.users, p.items)
+    assert loss.dtype == torch.float32
+    full = ila(p.user, p.item, *p.content, p.users, p.items)
+    assert float(loss.detach()) == pytest.approx(float(full.detach()), rel=0.1)
+
+
+@pytest.mark.parametrize("names", [(), "image", ("a", "a"), ("id", "a"), ("a.b",)])
+def test_bad_names_are_refused(names):
+    with pytest.raises(ConfigError):
+        ILALoss(4, modalities=names)
+
+
+def test_wrong_calls_say_what_is_wrong(problem):
+    p = problem(2)
+    ila = build(p, False)
+    with pytest.raises(ConfigError, match="2 content modalities"):
+        ila(p.user, p.item, p.content[0], p.users, p.items)
+    with pytest.raises(ConfigError, match="same length"):
+        ila(p.user, p.item, *p.content, p.users, p.items[:-1])
+    with pytest.raises(ConfigError, match="did you mean 'text'"):
+        ila(p.user, p.item, *p.content, p.users, p.items, missing={"texts": None})
+
+
+def test_missing_masks_in_order_or_by_name(problem):
+    p = problem(2, missing=True)
+    ila = build(p, True)
+    args = (p.user, p.item, *p.content, p.users, p.items)
+    by_name = ila(*args, missing={"text": p.missing["text"]})
+    in_order = ila(*args, missing=[None, p.missing["text"]])
+    torch.testing.assert_close(by_name, in_order)
+
+
+def test_views_are_unit_rows_and_absent_rows_are_zero(problem):
+    p = problem(2, missing=True)
+    views = ItemViews.gather(p.item, p.content, torch.arange(11), list(p.missing.values()))
+    for m, rows in enumerate(views.rows):
+        torch.testing.assert_close(rows.norm(dim=1), views.present[m].double())

@@ -17,6 +17,14 @@ class Table(Protocol):
     def __getitem__(self, rows: Tensor, /) -> Tensor: ...
 
 
+def rows_of(table: Table, ids: Tensor) -> Tensor:
+    """`table[ids]`, `(len(ids), dim)`.
+
+    Tensors take index_select: its backward adds whole rows, that of indexing single elements.
+    """
+    return table.index_select(0, ids) if isinstance(table, Tensor) else table[ids]
+
+
 class Projected:
     """Features seen through a projector, computed only for the rows that are asked for.
 
@@ -28,12 +36,12 @@ class Projected:
         projector: maps `(n, d)` to `(n, dim)`.
     """
 
-    def __init__(self, features: Tensor, projector: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, features: Table, projector: Callable[[Tensor], Tensor]) -> None:
         self.features = features
         self.projector = projector
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
-        return self.projector(self.features.index_select(0, rows))
+        return self.projector(rows_of(self.features, rows))
 
 
 class Alignment(nn.Module):
@@ -75,11 +83,8 @@ class Alignment(nn.Module):
                 raise unknown_name("modality", name, modalities)
         self.modalities = tuple(modalities)
         self.projectors = nn.ModuleDict(
-            {name: nn.Linear(width, dim) for name, width in (feature_dims or {}).items()}
+            {name: xavier(nn.Linear(width, dim)) for name, width in (feature_dims or {}).items()}
         )
-        for projector in self.projectors.values():
-            nn.init.xavier_uniform_(projector.weight)
-            nn.init.zeros_(projector.bias)
         for name, mask in (missing or {}).items():
             self.register_buffer(f"missing_{name}", mask.bool(), persistent=False)
 
@@ -153,6 +158,14 @@ def check_modalities(names: Sequence[str]) -> None:
         raise ConfigError(
             f"modalities {list(names)} must be distinct, without dots, and none called 'id'"
         )
+
+
+def xavier(layer: nn.Linear) -> nn.Linear:
+    """`layer` with Xavier-uniform weight and zero bias, as the papers initialise."""
+    nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 ALIGNERS: Registry[Alignment] = Registry("alignment")

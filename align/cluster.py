@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .base import Table
 from .functional import known_gradient, log_partition, unit_rows
-from .products import product, whole_tiles
+from .products import product, tiled_length, whole_tiles
 from .rows import ItemViews, Missing, Pairs, full_precision, missing_masks, read_rows
 from .sinkhorn import EPSILON, sinkhorn_scales
 
@@ -37,13 +37,14 @@ def view_loss(
         weights: `(n,)` total weight of the predictions made from each row.
         prototypes: `(K, dim)` unit rows.
         temperature: positive scalar.
-        workspace: `(n or more, K)`, overwritten; fresh memory would cost as much as a product.
+        workspace: `(tiled_length(n), K)` or longer, overwritten; fresh memory would cost as much
+            time as a product.
 
     Returns:
         Scalar `sum_i weights_i logsumexp(x_i C / t) - (q_i C) . partners_i / t`; the codes `q`
         are constants.
     """
-    kernel = workspace[: len(whole_tiles(rows))]
+    kernel = workspace[: tiled_length(len(rows), rows)]
     sharpen = temperature.detach() / EPSILON
 
     def keep(block: slice, logits: Tensor) -> None:
@@ -139,11 +140,15 @@ def modality_loss(
                 share = _pair_share(counts, views.present, m, n)
                 partners = torch.addcmul(partners, other_rows, share.unsqueeze(1))
                 weights = weights + share
-        view = (rows, counts, partners, weights)
+        kept_counts = counts
         if views.present is not None:
             kept = views.present[m].nonzero().squeeze(1)
-            view = tuple(x.index_select(0, kept) for x in view)
-        total = total + view_loss(*view, prototypes, temperature, workspace)
+            rows, kept_counts, partners, weights = (
+                x.index_select(0, kept) for x in (rows, counts, partners, weights)
+            )
+        total = total + view_loss(
+            rows, kept_counts, partners, weights, prototypes, temperature, workspace
+        )
     return total
 
 
@@ -187,14 +192,14 @@ class CLALoss(nn.Module):
         self.prototypes_modalities = nn.Parameter(nn.init.xavier_uniform_(torch.empty(K, D)))
         self.temperature = nn.Parameter(torch.tensor(float(gamma)))
 
-    def forward(self, user: Tensor, item: Table, *tables: Table, missing: Missing = None) -> Tensor:
+    def forward(self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None) -> Tensor:
         """The loss, a scalar; arguments as in `terms`."""
         terms = self.terms(user, item, *tables, missing=missing)
         return terms["user_item"] + terms["modalities"]
 
     @full_precision
     def terms(
-        self, user: Tensor, item: Table, *tables: Table, missing: Missing = None
+        self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None
     ) -> dict[str, Tensor]:
         """The two scaled parts of the loss, `{"user_item": ..., "modalities": ...}`.
 
@@ -217,10 +222,8 @@ class CLALoss(nn.Module):
             self.temperature.clamp_(0.01, 0.99)
             for prototypes in (self.prototypes_user_item, self.prototypes_modalities):
                 prototypes.copy_(unit_rows(prototypes))
-        longest = max(pairs.user_counts, pairs.item_counts, key=len)
-        workspace = user_rows.new_empty(
-            len(whole_tiles(longest.to(user_rows.dtype))), len(self.prototypes_user_item)
-        )
+        longest = tiled_length(max(len(pairs.users), len(pairs.items)), user_rows)
+        workspace = user_rows.new_empty(longest, len(self.prototypes_user_item))
         shared = (self.temperature, workspace)
         user_item = user_item_loss(
             user_rows, views.rows[0], pairs, self.prototypes_user_item, *shared

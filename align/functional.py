@@ -120,8 +120,9 @@ def log_partition(
     inputs = (anchors, candidates, temperature)
     needs = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
     with torch.no_grad():
-        constants = (x.detach() for x in inputs)
-        value, gradients = _log_partition(*constants, weights, visit, needs)
+        value, gradients = _log_partition(
+            anchors.detach(), candidates.detach(), temperature.detach(), weights, visit, needs
+        )
     return known_gradient(value, inputs, gradients)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from ..errors import ConfigError
-from .base import Table, check_modalities
+from .base import check_modalities, xavier
 from .functional import contrastive_sum, unit_rows
 from .rows import (
     ItemViews,
@@ -38,7 +37,7 @@ class ItemTerms(NamedTuple):
 def item_level(
     mean_user: Tensor,
     views: ItemViews,
-    maps: Mapping[tuple[int, int], Tensor],
+    maps: Mapping[tuple[int, int], nn.Module],
     temperature: Tensor,
     leaky_bi: bool,
 ) -> ItemTerms:
@@ -51,7 +50,7 @@ def item_level(
     Args:
         mean_user: `(n, dim)` mean unit row of each item's users, detached.
         views: the `n` items in every modality.
-        maps: `(source, target)` -> `(dim, dim)` weight of the direction.
+        maps: `(source, target)` -> bias-free linear map of the direction.
         temperature: positive scalar.
         leaky_bi: whether the dynamic rule opens reverse directions.
     """
@@ -66,7 +65,7 @@ def item_level(
     moving = torch.cat(views.rows).index_select(0, source * n_items + row)
     parts = iter(moving.split([size for line in sizes for size in line]))
     mapped = [
-        linear(next(parts), maps[s, t]) if s != t else next(parts)
+        maps[s, t](next(parts)) if s != t else next(parts)
         for t in range(n_modalities)
         for s in range(n_modalities)
     ]
@@ -145,21 +144,19 @@ class ILALoss(nn.Module):
             if s != t
         }
         self.maps = nn.ModuleDict(
-            {name: nn.Linear(dim, dim, bias=False) for name in self._directions.values()}
+            {name: xavier(nn.Linear(dim, dim, bias=False)) for name in self._directions.values()}
         )
-        for direction in self.maps.values():
-            nn.init.xavier_uniform_(direction.weight)
         self.temperature = nn.Parameter(torch.tensor(float(gamma)))
         self._shares: Tensor | None = None
 
-    def forward(self, user: Tensor, item: Table, *tables: Table, missing: Missing = None) -> Tensor:
+    def forward(self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None) -> Tensor:
         """`ILA + DT`, a scalar; arguments as in `terms`."""
         terms = self.terms(user, item, *tables, missing=missing)
         return terms["ila"] + terms["dt"]
 
     @full_precision
     def terms(
-        self, user: Tensor, item: Table, *tables: Table, missing: Missing = None
+        self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None
     ) -> dict[str, Tensor]:
         """The two parts of the loss, `{"ila": ..., "dt": ...}`.
 
@@ -191,7 +188,7 @@ class ILALoss(nn.Module):
         with torch.no_grad():
             self.temperature.clamp_(0.001, 0.5)
             mean_user = mean_users(user_rows, pairs)
-        maps = {pair: self.maps[name].weight for pair, name in self._directions.items()}
+        maps = {pair: self.maps[name] for pair, name in self._directions.items()}
         # A copy, because the next call's clamp must not touch what this call's graph has saved.
         temperature = self.temperature.clone()
         ila, dt, active = item_level(mean_user, views, maps, temperature, self.leaky_bi)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .base import Table
 from .functional import contrastive_sum, unit_rows
 from .rows import ItemViews, Missing, full_precision, missing_masks
 
@@ -96,6 +95,8 @@ class CNALoss(nn.Module):
         ConfigError: ids out of range, or an unknown reduction.
     """
 
+    neighbors: Tensor
+
     def __init__(
         self,
         neighbors: Tensor,
@@ -120,13 +121,13 @@ class CNALoss(nn.Module):
         self.reg_weight = reg_weight
         self.modalities = tuple(modalities)
 
-    def forward(self, item: Table, *tables: Table, missing: Missing = None) -> Tensor:
+    def forward(self, item: Tensor, *tables: Any, missing: Missing = None) -> Tensor:
         """The loss, a scalar; arguments as in `terms`."""
         terms = self.terms(item, *tables, missing=missing)
         return terms["cna"] + terms["reg"]
 
     @full_precision
-    def terms(self, item: Table, *tables: Table, missing: Missing = None) -> dict[str, Tensor]:
+    def terms(self, item: Tensor, *tables: Any, missing: Missing = None) -> dict[str, Tensor]:
         """The parts of the loss, `{"cna": ..., "reg": ...}`; `reg` includes `reg_weight`.
 
         Args:
@@ -149,9 +150,8 @@ class CNALoss(nn.Module):
         """The loss of distinct `items` on views of the sorted `ids` that `reach` gave."""
         anchors = torch.searchsorted(ids, items)
         near = torch.searchsorted(ids, self.neighbors[items])
-        weights = self.rank_weights
-        if self.reduction == "mean":
-            weights = torch.ones_like(weights)
+        learnt = self.reduction == "param_attn"
+        weights = self.rank_weights if learnt else torch.ones_like(self.rank_weights)
         contrast, norm = neighbor_level(views, anchors, near, weights.softmax(0), self.temperature)
         return {"cna": contrast, "reg": norm * self.reg_weight}
 

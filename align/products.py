@@ -12,7 +12,7 @@ import functools
 import torch
 from torch import Tensor
 
-TILE = 64
+TILE = 128
 """Rows of a padded table are a multiple of this."""
 
 
@@ -45,12 +45,17 @@ def product(left: Tensor, right: Tensor) -> Tensor:
 
 def whole_tiles(rows: Tensor) -> Tensor:
     """`rows` `(n, ...)` with zero rows appended up to whole tiles if oneDNN is used."""
-    n = len(rows)
-    if not uses_onednn(rows) or n % TILE == 0:
+    n, padded_n = len(rows), tiled_length(len(rows), rows)
+    if n == padded_n:
         return rows
-    padded = rows.new_zeros(n + -n % TILE, *rows.shape[1:])
+    padded = rows.new_zeros(padded_n, *rows.shape[1:])
     padded[:n] = rows
     return padded
+
+
+def tiled_length(n: int, like: Tensor) -> int:
+    """Number of rows that `whole_tiles` makes of `n` rows of the device and type of `like`."""
+    return n + -n % TILE if uses_onednn(like) else n
 
 
 def _onednn_product(left: Tensor, right: Tensor) -> Tensor:

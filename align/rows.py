@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, unknown_name
-from .base import Table
+from .base import Table, rows_of
 from .functional import unit_rows
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -93,8 +93,7 @@ def read_rows(table: Table, ids: Tensor, absent: Tensor | None = None) -> Tensor
         kept = (~absent).nonzero().squeeze(1)
         read = read_rows(table, ids[kept])
         return read.new_zeros(len(ids), read.shape[1]).index_copy(0, kept, read)
-    # The backward of index_select adds whole rows, that of indexing single elements.
-    rows = table.index_select(0, ids) if isinstance(table, Tensor) else table[ids]
+    rows = rows_of(table, ids)
     return rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
 
 

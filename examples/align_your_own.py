@@ -1,6 +1,6 @@
 """Align a recommender of your own: plain matrix factorisation, three lines for alignment.
 
-    python examples/align_your_own.py
+python examples/align_your_own.py
 """
 
 from __future__ import annotations

@@ -6,13 +6,14 @@ python examples/align_your_own.py
 from __future__ import annotations
 
 import torch
+from torch import nn
+from torch.nn.functional import logsigmoid
+
 from crossalign.align import CROSS
 from crossalign.datasets import planted
 from crossalign.evaluation import evaluate
 from crossalign.graphs import cooccurrence_neighbors
 from crossalign.models import Representations
-from torch import nn
-from torch.nn.functional import logsigmoid
 
 DIM, EPOCHS, BATCH = 64, 15, 1024
 

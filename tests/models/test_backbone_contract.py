@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from crossalign.config import component_options
 from crossalign.datasets import Dataset
 from crossalign.errors import ConfigError

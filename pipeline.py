@@ -7,19 +7,16 @@ Every step is a plain function that a notebook can call by itself.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import platform
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .align import ALIGNERS, Alignment, alignment_directions
-from .config import RunConfig, load_config, to_plain, to_yaml
+from .config import RunConfig, load_config, to_plain
 from .datasets import Dataset, load_dataset
 from .errors import ConfigError, RunError
 from .evaluation import DirectionAgreement, Evaluator, Metrics, direction_agreement
@@ -35,7 +32,15 @@ from .graphs import (
 from .graphs.dgl_import import DGLGraph
 from .models import BACKBONES, Backbone, Representations
 from .report import write_report
-from .training import FitResult, fit, load_weights, seed_everything
+from .run_folder import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    prepare_folder,
+    run_fingerprint,
+    summarise,
+    versions,
+)
+from .training import fit, load_weights, seed_everything
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def train(
     started = time.perf_counter()
     dataset = load_dataset(config.path, options=config.data)
     fingerprint = run_fingerprint(config, dataset)
-    _prepare_folder(folder, config, resume=resume)
+    prepare_folder(folder, config, resume=resume)
 
     seed_everything(config.seed)
     graph = make_graph(config, dataset)
@@ -109,11 +114,11 @@ def train(
         "train": trained - prepared,
         "evaluate": time.perf_counter() - trained,
     }
-    summary = _summary(config, dataset, result, valid, test)
+    summary = summarise(config, dataset, result, valid, test)
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
     if alignment is not None and dataset.truth is not None:
         summary["directions"] = judge_directions(config, dataset, backbone, alignment).to_dict()
-    write_text(folder / "metrics.json", json.dumps(summary, indent=2) + "\n")
+    write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     write_report(folder)
     return Run(folder, backbone, alignment, valid, test)
 
@@ -125,9 +130,9 @@ def load_run(folder: str | Path) -> tuple[RunConfig, Dataset, Backbone]:
         RunError: the folder is not a run, or its weights do not fit its data.
     """
     folder = Path(folder)
-    if not (folder / "config.yaml").is_file():
+    if not (folder / CONFIG_FILE).is_file():
         raise RunError(f"{folder} is not a run folder (no config.yaml): give the --out of a train")
-    config = load_config(folder / "config.yaml")
+    config = load_config(folder / CONFIG_FILE)
     dataset = load_dataset(config.path, options=config.data)
     backbone = make_backbone(config, make_graph(config, dataset), dataset)
     load_weights(folder, backbone)
@@ -226,82 +231,15 @@ def judge_directions(
     with torch.no_grad():
         user, item = backbone()
     content = alignment.content({**raw, **backbone.modalities()})
+    users, items = dataset.train.to(device)
     directions = alignment_directions(
         user,
         item,
         dict(zip(alignment.modalities, content, strict=True)),
-        *dataset.train.to(device),
+        users,
+        items,
         leaky_bi=bool(config.alignment.options.get("leaky_bi", False)),
         missing={name: mask.to(device) for name, mask in dataset.missing.items()},
     )
     on_cpu = {name: active.cpu() for name, active in directions.items()}
     return direction_agreement(on_cpu, dataset.modalities, dataset.truth)
-
-
-def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
-    """Hash of data and configuration: a checkpoint is only continued under an equal one.
-
-    The budget (number of epochs, patience) is left out, so that a run can be lengthened.
-    """
-    text = json.dumps([sorted(_settings(config)), dataset_hash(dataset)])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _settings(config: RunConfig) -> set[tuple[str, str]]:
-    """Dotted keys and values of what determines the numbers of a run."""
-    budget = {f"training.{key}" for key in ("epochs", "patience", "checkpoint_every", "device")}
-    settings = set()
-    for key, value in to_plain(config).items():
-        inner = value if isinstance(value, dict) else {"": value}
-        settings |= {(f"{key}.{name}".strip("."), repr(v)) for name, v in inner.items()}
-    return {(key, value) for key, value in settings if key not in budget}
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    packages = ("torch", "dgl", "numpy", "scipy")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def _prepare_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
-    """Refuse to overwrite a run, or to continue one of other settings; write `config.yaml`."""
-    file = folder / "config.yaml"
-    if file.exists() and not resume:
-        raise RunError(
-            f"{folder} already holds a run: continue it with --resume, or choose another --out"
-        )
-    refuse_other_settings(folder, config)
-    write_text(file, to_yaml(config))
-
-
-def refuse_other_settings(folder: Path, config: RunConfig) -> None:
-    """Raise `RunError` naming the options in which the run in `folder` differs from `config`."""
-    file = folder / "config.yaml"
-    differing = _settings(load_config(file)) ^ _settings(config) if file.exists() else set()
-    if differing:
-        keys = ", ".join(sorted({key for key, _ in differing}))
-        raise RunError(
-            f"{folder} was trained with another {keys}: use the same settings or another --out"
-        )
-
-
-def _summary(
-    config: RunConfig, dataset: Dataset, result: FitResult, valid: Metrics, test: Metrics
-) -> dict[str, Any]:
-    return {
-        "backbone": config.backbone.name,
-        "alignment": config.alignment.name if config.alignment else "none",
-        "dataset": dataset.name,
-        "seed": config.seed,
-        "monitor": config.training.monitor,
-        "best_epoch": result.best_epoch,
-        "epochs": len(result.history),
-        "valid": valid.to_dict(),
-        "test": test.to_dict(),
-        "dataset_facts": {
-            "users": dataset.n_users,
-            "items": dataset.n_items,
-            "modalities": list(dataset.modalities),
-            **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
-        },
-    }

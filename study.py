@@ -23,7 +23,8 @@ from tqdm import tqdm
 from .config import RunConfig, parse_config, to_plain
 from .errors import ConfigError
 from .fileio import write_text
-from .pipeline import refuse_other_settings, train
+from .pipeline import train
+from .run_folder import METRICS_FILE, refuse_other_settings
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _run_all(tasks: list[tuple[RunConfig, int, Path]], *, jobs: int, progress: b
 def _finished(config: RunConfig, seed: int, folder: Path) -> bool:
     """Whether the run in `folder` is complete; refuses one made with other settings."""
     refuse_other_settings(folder, replace(config, seed=seed))
-    return (folder / "metrics.json").is_file()
+    return (folder / METRICS_FILE).is_file()
 
 
 def _run_one(
@@ -170,7 +171,7 @@ def _run_one(
 
 
 def _collect(label: str, folders: Sequence[Path]) -> MethodResult:
-    summaries = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    summaries = [json.loads((folder / METRICS_FILE).read_text()) for folder in folders]
 
     def values(split: str) -> dict[str, tuple[float, ...]]:
         return {key: tuple(s[split][key] for s in summaries) for key in summaries[0][split]}

@@ -27,9 +27,9 @@ class DirectionAgreement:
         """Agreed among decided; NaN when nothing was decided."""
         return self.agreed / self.decided if self.decided else float("nan")
 
-    def to_dict(self) -> dict[str, float]:
-        """Counts and share, ready for JSON."""
-        return {**asdict(self), "share": self.share}
+    def to_dict(self) -> dict[str, float | None]:
+        """Counts and share (None when nothing was decided), ready for JSON."""
+        return {**asdict(self), "share": self.share if self.decided else None}
 
 
 def direction_agreement(

@@ -1,0 +1,91 @@
+"""The identity of a run and the plain files in its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .config import RunConfig, load_config, to_plain, to_yaml
+from .datasets import Dataset
+from .errors import RunError
+from .evaluation import Metrics
+from .fileio import write_text
+from .graphs import dataset_hash
+from .training import FitResult
+
+CONFIG_FILE = "config.yaml"
+METRICS_FILE = "metrics.json"
+
+
+def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
+    """Hash of data and configuration: a checkpoint is only continued under an equal one.
+
+    The budget (number of epochs, patience) is left out, so that a run can be lengthened.
+    """
+    text = json.dumps([sorted(_settings(config)), dataset_hash(dataset)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _settings(config: RunConfig) -> set[tuple[str, str]]:
+    """Dotted keys and values of what determines the numbers of a run."""
+    budget = {f"training.{key}" for key in ("epochs", "patience", "checkpoint_every", "device")}
+    settings = set()
+    for key, value in to_plain(config).items():
+        inner = value if isinstance(value, dict) else {"": value}
+        settings |= {(f"{key}.{name}".strip("."), repr(v)) for name, v in inner.items()}
+    return {(key, value) for key, value in settings if key not in budget}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    packages = ("torch", "dgl", "numpy", "scipy")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def prepare_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
+    """Refuse to overwrite a run, or to continue one of other settings; write `config.yaml`."""
+    file = folder / CONFIG_FILE
+    if file.exists() and not resume:
+        raise RunError(
+            f"{folder} already holds a run: continue it with --resume, or choose another --out"
+        )
+    refuse_other_settings(folder, config)
+    write_text(file, to_yaml(config))
+
+
+def refuse_other_settings(folder: Path, config: RunConfig) -> None:
+    """Raise `RunError` naming the options in which the run in `folder` differs from `config`."""
+    file = folder / CONFIG_FILE
+    differing = _settings(load_config(file)) ^ _settings(config) if file.exists() else set()
+    if differing:
+        keys = ", ".join(sorted({key for key, _ in differing}))
+        raise RunError(
+            f"{folder} was trained with another {keys}: use the same settings or another --out"
+        )
+
+
+def summarise(
+    config: RunConfig, dataset: Dataset, result: FitResult, valid: Metrics, test: Metrics
+) -> dict[str, Any]:
+    """What `metrics.json` says of a finished run, but times and versions."""
+    return {
+        "backbone": config.backbone.name,
+        "alignment": config.alignment.name if config.alignment else "none",
+        "dataset": dataset.name,
+        "seed": config.seed,
+        "monitor": config.training.monitor,
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.history),
+        "valid": valid.to_dict(),
+        "test": test.to_dict(),
+        "dataset_facts": {
+            "users": dataset.n_users,
+            "items": dataset.n_items,
+            "modalities": list(dataset.modalities),
+            **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
+        },
+    }

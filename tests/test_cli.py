@@ -53,8 +53,8 @@ def test_neighbors_writes_a_file_that_training_reads(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     file = str(tmp_path / "neighbors.npz")
-    assert run(capsys, "neighbors", "planted", "-k", "4", "-o", file, *SMALL, "--quiet")[0] == 0
-    assert np.load(file, allow_pickle=False)["ids"].shape == (100, 4)
+    assert run(capsys, "neighbors", "planted", "-k", "6", "-o", file, *SMALL, "--quiet")[0] == 0
+    assert np.load(file, allow_pickle=False)["ids"].shape == (100, 6)
     arguments = ["--alignment", "cross", "--set", f"neighbors.file={file}", *SHORT]
     assert run(capsys, "train", "planted", "--out", str(tmp_path / "run"), *arguments)[0] == 0
 

@@ -7,8 +7,10 @@ where a dependency is broken.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -32,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CrossalignError as error:
         print(f"crossalign: {error}", file=sys.stderr)
         return USER_ERROR
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("crossalign: interrupted; continue with --resume", file=sys.stderr)
         return 130
@@ -88,6 +92,8 @@ def _neighbors(options: argparse.Namespace) -> None:
     neighbors = write_neighbors(options.out, config, dataset, progress=not options.quiet)
     full = (neighbors.ids >= 0).all(dim=1).float().mean().item()
     print(f"{dataset.n_items} items, k = {options.k}, {full:.1%} have all k neighbours")
+    if "recall" in neighbors.metadata:
+        print(f"recall against exact counting, on a sample: {neighbors.metadata['recall']:.3f}")
     print(f"written to {options.out}")
 
 
@@ -199,7 +205,8 @@ class _OptionsHelp(argparse.Action):
         parser.print_help()
         print("\noptions for --set and YAML files:")
         for option in option_help():
-            print(f"  {option.key} = {option.default}\n      {option.help}")
+            print(f"  {option.key} = {option.default}")
+            print(textwrap.fill(option.help, 80, initial_indent=" " * 6, subsequent_indent=" " * 6))
         raise SystemExit(0)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import yaml
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
@@ -21,15 +21,16 @@ from .errors import ConfigError, unknown_name
 from .graphs import GraphOptions
 from .graphs.cooccurrence import Score
 from .models import BACKBONES
+from .options import STRICT, Options, one_line
 from .registry import Entry, Registry
 from .training import TrainingOptions
 
-STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
 
 @dataclass(frozen=True, config=STRICT)
-class NeighborOptions:
+class NeighborOptions(Options):
     """Co-occurrence neighbours for neighbour-level alignment."""
+
+    section: ClassVar[str] = "neighbors"
 
     k: PositiveInt = 5
     """Neighbours per item."""
@@ -37,20 +38,25 @@ class NeighborOptions:
     """Similarity of feedback: count, cosine or jaccard."""
     min_count: PositiveInt = 1
     """Common users two items need to be neighbours."""
+    search: Literal["exact", "faiss"] = "exact"
+    """Count all pairs of items, or rank only candidates that FAISS finds among compressed
+    profiles; `crossalign neighbors` measures what that misses."""
     file: str | None = None
     """Precomputed neighbour file (`crossalign neighbors`); computed on the spot if not given."""
 
 
 @dataclass(frozen=True, config=STRICT)
-class EvaluationOptions:
+class EvaluationOptions(Options):
     """Full-ranking evaluation."""
+
+    section: ClassVar[str] = "evaluation"
 
     ks: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (5, 10, 20, 50)
     """Cut-offs of the metrics."""
 
 
 @dataclass(frozen=True, config=STRICT)
-class Component:
+class Component(Options):
     """A backbone or an alignment by name, with the options its constructor takes."""
 
     name: str
@@ -58,7 +64,7 @@ class Component:
 
 
 @dataclass(frozen=True, config=STRICT)
-class RunConfig:
+class RunConfig(Options):
     """Everything that determines a run."""
 
     path: str = "planted"
@@ -135,7 +141,7 @@ def parse_config(raw: Mapping[str, Any]) -> RunConfig:
             values[key] = _component(key, value)
         else:
             values[key] = value
-    return _validated(RunConfig, values, prefix="")
+    return RunConfig(**values)
 
 
 def to_plain(config: RunConfig) -> dict[str, Any]:
@@ -180,16 +186,11 @@ def _describe(cls: Any, field: str) -> str:
 
 
 def _section(key: str, value: Any) -> Any:
-    cls = SECTIONS[key]
-    if dataclasses.is_dataclass(value):
+    if isinstance(value, SECTIONS[key]):
         return value
     if not isinstance(value, Mapping):
         raise ConfigError(f"option '{key}' must be a mapping of its options, not {value!r}")
-    known = {field.name for field in dataclasses.fields(cls)}
-    for name in value:
-        if name not in known:
-            raise unknown_name(f"option in '{key}'", name, known)
-    return _validated(cls, value, prefix=f"{key}.")
+    return SECTIONS[key](**{str(name): item for name, item in value.items()})
 
 
 def _component(key: str, value: Any) -> Component | None:
@@ -215,21 +216,8 @@ def component_options(kind: str, entry: Entry[Any], given: Mapping[str, Any]) ->
         try:
             values[name] = TypeAdapter(options[name].type).validate_python(value)
         except ValidationError as error:
-            raise _config_error(error, f"{kind}.{name}") from None
+            raise one_line(error, f"{kind}.{name}", []) from None
     return values
-
-
-def _validated(cls: Any, values: Mapping[str, Any], prefix: str) -> Any:
-    try:
-        return cls(**values)
-    except ValidationError as error:
-        raise _config_error(error, prefix) from None
-
-
-def _config_error(error: ValidationError, prefix: str) -> ConfigError:
-    first = error.errors()[0]
-    key = prefix + ".".join(str(part) for part in first["loc"])
-    return ConfigError(f"option '{key.strip('.')}': {first['msg']}, got {first['input']!r}")
 
 
 def _set(raw: dict[str, Any], key: str, value: Any) -> None:

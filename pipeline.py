@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from .evaluation import DirectionAgreement, Evaluator, Metrics, direction_agreem
 from .fileio import write_text
 from .graphs import (
     Neighbors,
+    approximate_neighbors,
     build_graph,
     cooccurrence_neighbors,
     dataset_hash,
     load_neighbors,
+    recall_at_k,
     save_neighbors,
 )
 from .graphs.dgl_import import DGLGraph
@@ -41,6 +43,9 @@ from .run_folder import (
     versions,
 )
 from .training import fit, load_weights, seed_everything
+
+RECALL_SAMPLE = 2000
+"""Items whose exact neighbours an approximate search is compared with."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,8 @@ def make_neighbors(config: RunConfig, dataset: Dataset, *, progress: bool = Fals
                 f"{options.k}: lower neighbors.k or make the file with -k {options.k}"
             )
         return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
-    return cooccurrence_neighbors(
+    find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
+    return find(
         dataset.train,
         dataset.n_users,
         dataset.n_items,
@@ -202,11 +208,36 @@ def make_neighbors(config: RunConfig, dataset: Dataset, *, progress: bool = Fals
 def write_neighbors(
     file: str | Path, config: RunConfig, dataset: Dataset, *, progress: bool = False
 ) -> Neighbors:
-    """Compute co-occurrence neighbours and write them to `file`, with where they come from."""
+    """Compute co-occurrence neighbours and write them to `file`, with where they come from.
+
+    The recall of an approximate search is measured against exact lists of a sample of items and
+    written with them, as `recall`.
+    """
     neighbors = make_neighbors(config, dataset, progress=progress)
     about = {**to_plain(config)["neighbors"], "dataset": dataset.name}
-    save_neighbors(file, neighbors, {**about, "data_hash": dataset_hash(dataset)})
+    if config.neighbors.search != "exact":
+        about["recall"] = _neighbor_recall(neighbors, config, dataset)
+    about["data_hash"] = dataset_hash(dataset)
+    neighbors = replace(neighbors, metadata=about)
+    save_neighbors(file, neighbors)
     return neighbors
+
+
+def _neighbor_recall(neighbors: Neighbors, config: RunConfig, dataset: Dataset) -> float:
+    """Share of the true neighbours of `RECALL_SAMPLE` random items that were found."""
+    options = config.neighbors
+    order = torch.randperm(dataset.n_items, generator=torch.Generator().manual_seed(0))
+    rows = order[:RECALL_SAMPLE]
+    exact = cooccurrence_neighbors(
+        dataset.train,
+        dataset.n_users,
+        dataset.n_items,
+        options.k,
+        score=options.score,
+        min_count=options.min_count,
+        rows=rows,
+    )
+    return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)
 
 
 def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:

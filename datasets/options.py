@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from ..options import STRICT, Options
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class DataOptions:
+
+@dataclass(frozen=True, config=STRICT)
+class DataOptions(Options):
     """Options of `load_dataset`. One that the format at hand does not read is refused."""
+
+    section: ClassVar[str] = "data"
 
     format: Literal["auto", "mmrec", "mmssl", "pairs", "table", "planted"] = "auto"
     """File layout; `auto` recognises it from the files."""

@@ -8,16 +8,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError, unknown_name
+from ..options import STRICT, Options
 from .cache import cached_graph
 from .cooccurrence import cooccurrence_neighbors
 from .knn import Search, feature_knn
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class GraphOptions:
+@dataclass(frozen=True, config=STRICT)
+class GraphOptions(Options):
     """How the graphs between items, and between users, are built."""
+
+    section: ClassVar[str] = "graph"
 
     knn_k: PositiveInt = 10
     """Neighbours per item in the feature graphs."""

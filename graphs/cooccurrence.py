@@ -30,6 +30,7 @@ def cooccurrence_neighbors(
     *,
     score: Score = "count",
     min_count: int = 1,
+    rows: Tensor | None = None,
     memory_mib: int = 512,
     progress: bool = False,
 ) -> Neighbors:
@@ -45,6 +46,7 @@ def cooccurrence_neighbors(
         k: neighbours per item.
         score: `count` C_ij; `cosine` C_ij / sqrt(d_i d_j); `jaccard` C_ij / (d_i + d_j - C_ij).
         min_count: pairs of items with fewer common users are not neighbours.
+        rows: `(n,)` int64, the items whose neighbours are wanted; None is all of them.
         memory_mib: bound on the working memory of a block of rows.
         progress: show a progress bar.
 
@@ -55,15 +57,18 @@ def cooccurrence_neighbors(
     by_item = interaction_matrix(pairs, n_users, n_items)
     by_user = by_item.T.tocsr()
     ranking = Ranking(np.diff(by_item.indptr), score)
-    ids = np.full((n_items, k), -1, dtype=np.int64)
-    counts = np.zeros((n_items, k), dtype=np.int64)
+    wanted = np.arange(n_items) if rows is None else rows.numpy()
+    by_item = by_item if rows is None else by_item[wanted]
+    ids = np.full((len(wanted), k), -1, dtype=np.int64)
+    counts = np.zeros((len(wanted), k), dtype=np.int64)
     blocks = row_blocks(by_item, by_user, memory_mib)
     for start, stop in tqdm(blocks, desc="co-occurrence", unit="block", disable=not progress):
         common = (by_item[start:stop] @ by_user).tocoo()
         row, col, count = common.row, common.col, common.data
-        keep = (count >= min_count) & (col != row + start)
-        row, col, count = row[keep], col[keep], count[keep]
-        best, place = ranking.top_k(row, start + row, col, count, k)
+        item = wanted[start + row]
+        keep = (count >= min_count) & (col != item)
+        row, item, col, count = row[keep], item[keep], col[keep], count[keep]
+        best, place = ranking.top_k(row, item, col, count, k)
         ids[start + row[best], place] = col[best]
         counts[start + row[best], place] = count[best]
     return Neighbors(torch.from_numpy(ids), torch.from_numpy(counts))
@@ -92,13 +97,13 @@ def row_blocks(
     by_item: sparse.csr_array, by_user: sparse.csr_array, memory_mib: int
 ) -> list[tuple[int, int]]:
     """Ranges of items whose product with `by_user` stays below `memory_mib`."""
-    n_items = by_item.shape[0]
+    n_rows, n_items = by_item.shape[0], by_user.shape[1]
     user_degree = np.diff(by_user.indptr).astype(np.int64)
     # A row has at most one entry per (user of the item, item of that user), and n_items at most.
     bound = np.minimum(by_item @ user_degree, n_items)
     block = np.cumsum(bound * BYTES_PER_ENTRY) // (min(memory_mib, BLOCK_MIB) * 2**20)
     edges = np.flatnonzero(np.diff(block)) + 1
-    limits = [0, *edges.tolist(), n_items]
+    limits = [0, *edges.tolist(), n_rows]
     return [(a, b) for a, b in itertools.pairwise(limits) if a < b]
 
 

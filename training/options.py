@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from ..errors import ConfigError, unknown_name
+from ..errors import ConfigError
 from ..evaluation.metrics import parse_metric
+from ..options import STRICT, Options
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class TrainingOptions:
-    """Options of `fit`. Defaults are those of MMRec, the usual protocol of this field.
+@dataclass(frozen=True, config=STRICT)
+class TrainingOptions(Options):
+    """Options of `fit`. Defaults are those of MMRec, the usual protocol of this field."""
 
-    Raises:
-        ConfigError: an option is unknown or out of range, in one line.
-    """
+    section: ClassVar[str] = "training"
 
     epochs: Annotated[int, Field(ge=1)] = 1000
     """Epochs at most; early stopping usually comes first."""
@@ -63,15 +62,6 @@ class TrainingOptions:
     """Bit-for-bit repeatable on a CPU with any number of threads (torch otherwise adds gradients
     of repeated rows in the order in which threads arrive). GPUs add in any order regardless."""
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _in_one_line(cls, values: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
-        """Turn pydantic's report into the one-line error of this library."""
-        try:
-            return handler(values)
-        except ValidationError as error:
-            raise _config_error(error, list(cls.__dataclass_fields__)) from None
-
     def __post_init__(self) -> None:
         parse_metric(self.monitor)
 
@@ -92,13 +82,3 @@ class TrainingOptions:
                 "build of torch and a driver"
             )
         return torch.device("cuda" if available and self.device != "cpu" else "cpu")
-
-
-def _config_error(error: ValidationError, known: list[str]) -> ConfigError:
-    """The first problem of a pydantic report, as one line."""
-    first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else "options"
-    if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return unknown_name("training option", name, known)
-    reason = first["msg"][:1].lower() + first["msg"][1:]
-    return ConfigError(f"training option '{name}' is {first['input']!r}: {reason}")

@@ -1,8 +1,9 @@
 """Layouts are recognised from files, and options that would do nothing are refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from pydantic import ValidationError
 
 from crossalign.datasets import DataError, DataOptions, load_dataset
 from crossalign.datasets.load import ALWAYS_READ, FORMATS
@@ -48,13 +49,13 @@ def test_options_without_effect_are_refused(write_inter):
 
 def test_every_option_is_read_by_some_layout():
     read = set(ALWAYS_READ).union(*(layout.options for layout in FORMATS.values()))
-    assert read == set(DataOptions.__dataclass_fields__)
+    assert read == {field.name for field in dataclasses.fields(DataOptions)}
 
 
 def test_options_are_typed_documented_and_closed():
-    with pytest.raises(ValidationError):
+    with pytest.raises(ConfigError):
         DataOptions(swap=True)
-    with pytest.raises(ValidationError):
+    with pytest.raises(ConfigError):
         DataOptions(split_seed=-1)
     fields = DataOptions.__pydantic_fields__
     assert [name for name, field in fields.items() if not field.description] == []

@@ -119,3 +119,15 @@ def test_recall_counts_only_exact_neighbours():
     approx = Neighbors(torch.tensor([[2, 3], [-1, -1]]), torch.tensor([[1, 1], [0, 0]]))
     assert recall_at_k(approx, exact) == pytest.approx(1 / 3)
     assert recall_at_k(exact, exact) == 1.0
+
+
+def test_rows_gives_the_neighbours_of_the_chosen_items_only() -> None:
+    rng = torch.Generator().manual_seed(0)
+    pairs = torch.stack(
+        [torch.randint(30, (200,), generator=rng), torch.randint(20, (200,), generator=rng)]
+    )
+    everything = cooccurrence_neighbors(pairs, 30, 20, 4)
+    rows = torch.tensor([7, 3, 19])
+    some = cooccurrence_neighbors(pairs, 30, 20, 4, rows=rows)
+    assert torch.equal(some.ids, everything.ids[rows])
+    assert torch.equal(some.counts, everything.counts[rows])

@@ -194,15 +194,19 @@ def make_neighbors(config: RunConfig, dataset: Dataset, *, progress: bool = Fals
             )
         return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
     find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
-    return find(
-        dataset.train,
-        dataset.n_users,
-        dataset.n_items,
-        options.k,
-        score=options.score,
-        min_count=options.min_count,
-        progress=progress,
-    )
+    return find(**_neighbor_search(config, dataset), progress=progress)
+
+
+def _neighbor_search(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+    """Arguments that exact and approximate neighbour search share."""
+    return {
+        "pairs": dataset.train,
+        "n_users": dataset.n_users,
+        "n_items": dataset.n_items,
+        "k": config.neighbors.k,
+        "score": config.neighbors.score,
+        "min_count": config.neighbors.min_count,
+    }
 
 
 def write_neighbors(
@@ -225,18 +229,9 @@ def write_neighbors(
 
 def _neighbor_recall(neighbors: Neighbors, config: RunConfig, dataset: Dataset) -> float:
     """Share of the true neighbours of `RECALL_SAMPLE` random items that were found."""
-    options = config.neighbors
     order = torch.randperm(dataset.n_items, generator=torch.Generator().manual_seed(0))
     rows = order[:RECALL_SAMPLE]
-    exact = cooccurrence_neighbors(
-        dataset.train,
-        dataset.n_users,
-        dataset.n_items,
-        options.k,
-        score=options.score,
-        min_count=options.min_count,
-        rows=rows,
-    )
+    exact = cooccurrence_neighbors(**_neighbor_search(config, dataset), rows=rows)
     return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..graphs.dgl_import import DGLGraph
 from .base import BACKBONES, Backbone, Batch, Representations
-from .objectives import norm_regulariser, representation_bpr, take
+from .objectives import batch_rows, bpr_loss, norm_regulariser
 
 
 @BACKBONES.register("bpr", paper="Rendle et al., BPR, UAI 2009")
@@ -46,12 +46,5 @@ class BPR(Backbone):
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr` and `reg`."""
-        rows = (
-            take(representations.user, batch.users),
-            take(representations.item, batch.items),
-            take(representations.item, batch.negatives),
-        )
-        return {
-            "bpr": representation_bpr(representations, batch),
-            "reg": self.reg_weight * norm_regulariser(*rows),
-        }
+        rows = batch_rows(*representations, batch)
+        return {"bpr": bpr_loss(rows), "reg": self.reg_weight * norm_regulariser(rows)}

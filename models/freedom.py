@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Adjacency, BipartitePropagation
 from .base import BACKBONES, Backbone, Batch, Representations
-from .objectives import bpr_loss, pair_scores, representation_bpr, take
+from .objectives import Rows, batch_rows, bpr_loss
 
 
 @BACKBONES.register("freedom", paper="Zhou and Shen, FREEDOM, MM 2023")
@@ -106,13 +106,12 @@ class FREEDOM(Backbone):
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr` and one `bpr_<modality>` each, users against projected content."""
-        terms = {"bpr": representation_bpr(representations, batch, eps=0)}
+        rows = batch_rows(*representations, batch)
+        terms = {"bpr": bpr_loss(rows, eps=0)}
         if self.reg_weight > 0:
-            user = take(representations.user, batch.users)
             for name, table in self.modalities().items():
-                positive = pair_scores(user, table[batch.items])
-                negative = pair_scores(user, table[batch.negatives])
-                terms[f"bpr_{name}"] = self.reg_weight * bpr_loss(positive, negative, eps=0)
+                content = Rows(rows.user, table[batch.items], table[batch.negatives])
+                terms[f"bpr_{name}"] = self.reg_weight * bpr_loss(content, eps=0)
         return terms
 
     def modalities(self) -> Mapping[str, Projected]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from .base import BACKBONES, Backbone, Batch, Representations
-from .objectives import norm_regulariser, representation_bpr, take
+from .objectives import batch_rows, bpr_loss, norm_regulariser
 
 
 @BACKBONES.register("lightgcn", paper="He et al., LightGCN, SIGIR 2020")
@@ -56,12 +56,8 @@ class LightGCN(Backbone):
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr` on propagated rows and `reg` on un-propagated ones."""
-        rows = (
-            take(self.user_embedding, batch.users),
-            take(self.item_embedding, batch.items),
-            take(self.item_embedding, batch.negatives),
-        )
+        ego = batch_rows(self.user_embedding, self.item_embedding, batch)
         return {
-            "bpr": representation_bpr(representations, batch),
-            "reg": self.reg_weight * norm_regulariser(*rows),
+            "bpr": bpr_loss(batch_rows(*representations, batch)),
+            "reg": self.reg_weight * norm_regulariser(ego),
         }

@@ -63,6 +63,12 @@ def _train(options: argparse.Namespace) -> None:
     print(f"\n{'':10s}{'valid':>10s}{'test':>10s}")
     for name in run.test:
         print(f"{name:14s}{run.valid[name]:.4f}    {run.test[name]:.4f}")
+    if run.directions is not None:
+        judged = run.directions
+        print(
+            f"\ndirections between modalities: {judged.decided} of {judged.items} items decided, "
+            f"{judged.share:.1%} of these as planted"
+        )
     print(f"\nrun folder  {folder}\nreport      {folder / 'report.html'}")
 
 

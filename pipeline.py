@@ -58,6 +58,7 @@ class Run:
         alignment: likewise, or None.
         valid: validation metrics of the best epoch.
         test: test metrics of the best epoch.
+        directions: agreement of the learnt directions with the truth of planted data, else None.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Run:
     alignment: Alignment | None
     valid: Metrics
     test: Metrics
+    directions: DirectionAgreement | None
 
 
 def train(
@@ -121,11 +123,13 @@ def train(
     }
     summary = summarise(config, dataset, result, valid, test)
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
+    directions = None
     if alignment is not None and dataset.truth is not None:
-        summary["directions"] = judge_directions(config, dataset, backbone, alignment).to_dict()
+        directions = judge_directions(config, dataset, backbone, alignment)
+        summary["directions"] = directions.to_dict()
     write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     write_report(folder)
-    return Run(folder, backbone, alignment, valid, test)
+    return Run(folder, backbone, alignment, valid, test, directions)
 
 
 def load_run(folder: str | Path) -> tuple[RunConfig, Dataset, Backbone]:

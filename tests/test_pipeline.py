@@ -105,6 +105,16 @@ def test_every_backbone_runs_with_every_alignment(
     assert 0 <= run.test["recall@20"] <= 1
 
 
+def test_learnt_directions_agree_with_the_planted_truth(tmp_path: Path) -> None:
+    """Most decided items learn to follow the modality that carries the preference signal."""
+    overrides = ["training.epochs=12", "training.learning_rate=5e-3", "training.patience=20"]
+    config = load_config(None, overrides, alignment="cross")
+    directions = train(config, tmp_path / "run", progress=False).directions
+    assert directions is not None
+    assert directions.decided > 0.8 * directions.items
+    assert directions.share > 0.75
+
+
 def test_the_graph_holds_only_the_relations_the_backbone_reads() -> None:
     from crossalign.datasets import load_dataset
 

@@ -83,6 +83,9 @@ class RunConfig(Options):
     """Optimisation and early stopping."""
     evaluation: EvaluationOptions = EvaluationOptions()
     """Metrics."""
+    cache_dir: str | None = None
+    """Folder that keeps built graphs; they are found by a hash of data and options, so a stale
+    one is never used."""
     seed: NonNegativeInt = 0
     """Seed of initialisation, sampling and pruning."""
 
@@ -168,8 +171,8 @@ class OptionHelp(NamedTuple):
 
 def option_help() -> Iterator[OptionHelp]:
     """Every option of a run with its default and help, sections and components included."""
-    yield OptionHelp("path", "planted", _describe(RunConfig, "path"))
-    yield OptionHelp("seed", "0", _describe(RunConfig, "seed"))
+    for key in ("path", "cache_dir", "seed"):
+        yield OptionHelp(key, str(getattr(RunConfig(), key)), _describe(RunConfig, key))
     for section, cls in SECTIONS.items():
         defaults = cls()
         for field in dataclasses.fields(cls):

@@ -151,7 +151,7 @@ def load_run(folder: str | Path) -> tuple[RunConfig, Dataset, Backbone]:
 def make_graph(config: RunConfig, dataset: Dataset) -> DGLGraph:
     """The heterograph with the relations that the configured backbone reads."""
     relations = BACKBONES[config.backbone.name].cls.relations
-    return build_graph(dataset, config.graph, relations=relations)
+    return build_graph(dataset, config.graph, relations=relations, cache_dir=config.cache_dir)
 
 
 def make_backbone(config: RunConfig, graph: DGLGraph, dataset: Dataset) -> Backbone:

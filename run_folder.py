@@ -19,12 +19,22 @@ from .training import FitResult
 
 CONFIG_FILE = "config.yaml"
 METRICS_FILE = "metrics.json"
+WITHOUT_EFFECT = frozenset(
+    {
+        "cache_dir",
+        "training.epochs",
+        "training.patience",
+        "training.checkpoint_every",
+        "training.device",
+    }
+)
+"""Options that do not change what an epoch computes: a run may be resumed with others."""
 
 
 def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
     """Hash of data and configuration: a checkpoint is only continued under an equal one.
 
-    The budget (number of epochs, patience) is left out, so that a run can be lengthened.
+    Options without effect on an epoch are left out, so that a run can be lengthened.
     """
     text = json.dumps([sorted(_settings(config)), dataset_hash(dataset)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -32,12 +42,11 @@ def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
 
 def _settings(config: RunConfig) -> set[tuple[str, str]]:
     """Dotted keys and values of what determines the numbers of a run."""
-    budget = {f"training.{key}" for key in ("epochs", "patience", "checkpoint_every", "device")}
     settings = set()
     for key, value in to_plain(config).items():
         inner = value if isinstance(value, dict) else {"": value}
         settings |= {(f"{key}.{name}".strip("."), repr(v)) for name, v in inner.items()}
-    return {(key, value) for key, value in settings if key not in budget}
+    return {(key, value) for key, value in settings if key not in WITHOUT_EFFECT}
 
 
 def versions() -> dict[str, str]:

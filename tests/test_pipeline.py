@@ -105,6 +105,17 @@ def test_every_backbone_runs_with_every_alignment(
     assert 0 <= run.test["recall@20"] <= 1
 
 
+def test_graphs_are_kept_in_the_cache_folder(tmp_path: Path) -> None:
+    config = small("freedom", "none", f"cache_dir={tmp_path / 'cache'}", "training.epochs=1")
+    train(config, tmp_path / "first", progress=False)
+    kept = sorted(file.name for file in (tmp_path / "cache").iterdir())
+    assert len(kept) == 2
+    train(config, tmp_path / "second", progress=False)
+    assert sorted(file.name for file in (tmp_path / "cache").iterdir()) == kept
+    histories = [(tmp_path / run / "history.jsonl").read_bytes() for run in ("first", "second")]
+    assert histories[0] == histories[1]
+
+
 def test_learnt_directions_agree_with_the_planted_truth(tmp_path: Path) -> None:
     """Most decided items learn to follow the modality that carries the preference signal."""
     overrides = ["training.epochs=12", "training.learning_rate=5e-3", "training.patience=20"]

@@ -110,7 +110,13 @@ def fit(
         folder = RunFolder(run_dir, modules, optimizer, rngs, fingerprint)
         state = folder.resume() if resume else folder.start()
 
-    bar = tqdm(total=options.epochs, initial=state.epoch, unit="epoch", disable=not progress)
+    bar = tqdm(
+        total=options.epochs,
+        initial=state.epoch,
+        unit="epoch",
+        dynamic_ncols=True,
+        disable=not progress,
+    )
     deterministic = deterministic_sums(options.deterministic and device.type == "cpu")
     try:
         with bar, deterministic:
@@ -233,11 +239,13 @@ def _adam(parameters: Iterable[nn.Parameter], options: TrainingOptions) -> torch
 
 
 def _show(bar: tqdm, row: Row, state: TrainingState, monitor: str) -> None:
-    """Losses of this epoch and the best validation score, at the end of the bar."""
-    shown = {name: f"{value:.4f}" for name, value in row.items() if name.startswith("loss")}
+    """Scores first, since a terminal cuts the line at its right end; then the losses."""
+    shown = {"best": f"{state.best_score:.4f} (epoch {state.best_epoch})"}
     valid = row.get(f"valid/{monitor}")
     if valid is not None:
-        shown[monitor] = f"{valid:.4f}"
-    shown["best"] = f"{state.best_score:.4f} (epoch {state.best_epoch})"
+        shown = {monitor: f"{valid:.4f}", **shown}
+    losses = {name: value for name, value in row.items() if name.startswith("loss")}
+    shown["loss"] = f"{losses.pop('loss'):.4f}"
+    shown |= {name.removeprefix("loss/"): f"{value:.3g}" for name, value in losses.items()}
     bar.set_postfix(shown, refresh=False)
     bar.update()

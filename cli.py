@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .study import Method
 
 USER_ERROR = 2
+STUDY_METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,9 +61,9 @@ def _train(options: argparse.Namespace) -> None:
         progress=not options.quiet,
         command=options.command_line,
     )
-    print(f"\n{'':10s}{'valid':>10s}{'test':>10s}")
-    for name in run.test:
-        print(f"{name:14s}{run.valid[name]:.4f}    {run.test[name]:.4f}")
+    for split, metrics in (("valid", run.valid), ("test", run.test)):
+        print(f"\n{split}, {metrics.n_users} users")
+        print("\n".join(_metric_table(metrics)))
     if run.directions is not None:
         judged = run.directions
         print(
@@ -77,9 +78,18 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     config, dataset, backbone = load_run(options.run_folder)
     metrics = evaluate_split(backbone, dataset, options.split, config)
-    print(f"{options.split}: {metrics.n_users} users")
-    for name, value in metrics.items():
-        print(f"{name:14s}{value:.4f}")
+    print(f"{options.split}, {metrics.n_users} users")
+    print("\n".join(_metric_table(metrics)))
+
+
+def _metric_table(metrics: Mapping[str, float]) -> list[str]:
+    """Metrics by row, cut-offs by column."""
+    names = dict.fromkeys(name.partition("@")[0] for name in metrics)
+    cutoffs = dict.fromkeys(name.partition("@")[2] for name in metrics)
+    lines = [" " * 10 + "".join(f"{'@' + k:>9s}" for k in cutoffs)]
+    for name in names:
+        lines.append(f"{name:10s}" + "".join(f"{metrics[f'{name}@{k}']:9.4f}" for k in cutoffs))
+    return lines
 
 
 def _describe(options: argparse.Namespace) -> None:
@@ -137,15 +147,13 @@ def _study(options: argparse.Namespace, methods: list[Method], split: str) -> No
     )
     if split == "valid":
         results.sort(key=lambda result: -result.mean_sd("valid", "recall@20")[0])
-    metrics = ["recall@10", "recall@20", "ndcg@10", "ndcg@20"]
-    print("\n".join(format_table(results, metrics, split)))
-    report = write_study_report(options.out, results, metrics, split)
+    print("\n".join(format_table(results, STUDY_METRICS, split)))
+    report = write_study_report(options.out, results, STUDY_METRICS, split)
     print(f"\nstudy folder  {options.out}\nreport        {report}")
 
 
 def _demo(options: argparse.Namespace) -> None:
-    presets = Path(__file__).parent / "presets" / "planted"
-    options.configs = sorted(presets.glob("*.yaml"))
+    options.configs = sorted((Path(__file__).parent / "presets" / "planted").glob("*.yaml"))
     options.data, options.set = None, []
     _compare(options)
 

@@ -24,6 +24,12 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, output.out, output.err
 
 
+def recall_row(out: str) -> list[str]:
+    """The printed row of test recalls."""
+    rows = out[out.index("test, ") :].splitlines()
+    return next(row for row in rows if row.startswith("recall")).split()
+
+
 def test_train_evaluate_and_resume_work_from_the_command_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -31,11 +37,11 @@ def test_train_evaluate_and_resume_work_from_the_command_line(
     code, out, _ = run(capsys, "train", "planted", "--backbone", "bpr", "--out", folder, *SHORT)
     assert code == 0
     assert "report.html" in out
-    trained = out[out.index("recall@20") :].splitlines()[0].split()[-1]
+    trained = recall_row(out)
 
     code, out, _ = run(capsys, "evaluate", folder)
     assert code == 0
-    assert out[out.index("recall@20") :].splitlines()[0].split()[-1] == trained
+    assert recall_row(out) == trained
 
     more = ["--set", "training.epochs=2", "--quiet"]
     assert run(capsys, "train", "--resume", folder, *more)[0] == 0

@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: demo test lint bench clean
 
 demo: $(READY)  ## train the built-in data set alone and aligned, and write a report
-	$(BIN)/crossalign demo --out runs/demo
+	$(BIN)/crossalign demo --jobs 2 --out runs/demo
 
 test: $(READY)  ## CROSSALIGN_DATA=folder adds tests on real data; ARGS=... goes to pytest
 	$(BIN)/pytest $(ARGS)

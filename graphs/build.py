@@ -26,6 +26,9 @@ from .knn import Search, feature_knn
 if TYPE_CHECKING:
     from .dgl_import import DGLGraph
 
+DEFAULT_USER_NEIGHBORS = 40
+"""Neighbours per user where `cooccur_k` is 0, the number in DualGNN's published settings."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -45,7 +48,8 @@ class GraphOptions(Options):
     """Search for feature neighbours: exact, ivf, hnsw, or auto (by the number of items)."""
 
     cooccur_k: NonNegativeInt = 0
-    """Neighbours per node in the co-occurrence graphs; must be set where one is asked for."""
+    """Neighbours per node in the co-occurrence graphs. 0 is 40 for the one between users, and
+    refused where the one between items is asked for."""
 
     memory_mib: PositiveInt = 512
     """Bound in MiB on the working memory of a block of the kNN and co-occurrence searches."""
@@ -182,8 +186,9 @@ def _ready_graph(
 
 
 def _cooccurs(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
-    users_items = dataset.train
-    yield _cooccurrence("item", users_items, dataset.n_users, dataset.n_items, options)
+    if options.cooccur_k < 1:
+        raise ConfigError("a co-occurrence graph needs cooccur_k of at least 1, e.g. cooccur_k=10")
+    yield _cooccurrence("item", dataset.train, dataset.n_users, dataset.n_items, options)
 
 
 def _user_cooccurs(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
@@ -195,11 +200,8 @@ def _cooccurrence(
     node_type: str, pairs: Tensor, n_others: int, n_nodes: int, options: GraphOptions
 ) -> Relation:
     """Edges between the nodes in the second row of `pairs` that share most of the first."""
-    if options.cooccur_k < 1:
-        raise ConfigError("a co-occurrence graph needs cooccur_k of at least 1, e.g. cooccur_k=10")
-    found = cooccurrence_neighbors(
-        pairs, n_others, n_nodes, options.cooccur_k, memory_mib=options.memory_mib
-    )
+    k = options.cooccur_k or DEFAULT_USER_NEIGHBORS
+    found = cooccurrence_neighbors(pairs, n_others, n_nodes, k, memory_mib=options.memory_mib)
     node, neighbor, count = _list_edges(found.ids, found.counts.float())
     return Relation((node_type, "cooccurs", node_type), neighbor, node, count)
 

@@ -1,18 +1,34 @@
 """Backbones: recommenders that turn graphs and ids into representations and their own loss."""
 
 from .base import BACKBONES, Backbone, Batch, Representations
+from .bm3 import BM3
 from .bpr import BPR
+from .directau import DirectAU
+from .dualgnn import DualGNN
 from .freedom import FREEDOM
+from .grcn import GRCN
+from .lattice import LATTICE
 from .lightgcn import LightGCN
+from .ncl import NCL
+from .sgl import SGL
+from .slmrec import SLMRec
 from .vbpr import VBPR
 
 __all__ = [
     "BACKBONES",
+    "BM3",
     "BPR",
     "FREEDOM",
+    "GRCN",
+    "LATTICE",
+    "NCL",
+    "SGL",
     "VBPR",
     "Backbone",
     "Batch",
+    "DirectAU",
+    "DualGNN",
     "LightGCN",
     "Representations",
+    "SLMRec",
 ]

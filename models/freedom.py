@@ -14,6 +14,7 @@ from ..errors import ConfigError
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Adjacency, BipartitePropagation
 from .base import BACKBONES, Backbone, Batch, Representations
+from .content import FeatureTables
 from .objectives import Rows, batch_rows, bpr_loss
 
 
@@ -120,27 +121,6 @@ class FREEDOM(Backbone):
             name: Projected(self.features[name], projector)
             for name, projector in self.projectors.items()
         }
-
-
-class FeatureTables(nn.Module):
-    """Content tables by modality name: frozen and left out of checkpoints, or trained.
-
-    Args:
-        features: modality name -> `(n_items, d_m)`.
-        trainable: make trained copies instead of keeping the given tables.
-    """
-
-    def __init__(self, features: Mapping[str, Tensor], *, trainable: bool) -> None:
-        super().__init__()
-        for name, table in features.items():
-            if trainable:
-                self.register_parameter(name, nn.Parameter(table.clone()))
-            else:
-                self.register_buffer(name, table, persistent=False)
-
-    def __getitem__(self, name: str) -> Tensor:
-        """Table of modality `name`, `(n_items, d_m)`."""
-        return getattr(self, name)
 
 
 def _item_graphs(graph: DGLGraph) -> dict[str, Adjacency]:

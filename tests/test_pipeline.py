@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from crossalign.align import ALIGNERS
 from crossalign.config import RunConfig, load_config
 from crossalign.errors import ConfigError, RunError
 from crossalign.models import BACKBONES
@@ -17,14 +18,13 @@ SMALL = [
     "data.planted_users=150",
     "data.planted_items=100",
     "training.epochs=2",
-    "alignment.n_prototypes=16",
 ]
 
 
 def small(backbone: str = "lightgcn", alignment: str = "none", *more: str) -> RunConfig:
     overrides = [*SMALL, *more]
-    if alignment == "none":
-        overrides = [entry for entry in overrides if not entry.startswith("alignment.")]
+    if alignment in ("fettle", "cross"):
+        overrides.append("alignment.n_prototypes=16")
     return load_config(None, overrides, backbone=backbone, alignment=alignment)
 
 
@@ -95,7 +95,7 @@ def test_a_finished_run_can_be_lengthened_by_resuming(tmp_path: Path) -> None:
     assert (folder / "history.jsonl").read_bytes() == whole
 
 
-@pytest.mark.parametrize("alignment", ["none", "fettle", "cross"])
+@pytest.mark.parametrize("alignment", ["none", *ALIGNERS.names()])
 @pytest.mark.parametrize("backbone", BACKBONES.names())
 def test_every_backbone_runs_with_every_alignment(
     backbone: str, alignment: str, tmp_path: Path

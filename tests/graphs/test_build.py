@@ -80,6 +80,14 @@ def test_cooccurrence_edges_carry_counts(small_dataset):
     assert graph.num_edges(("user", "cooccurs", "user")) == int((by_user.ids >= 0).sum())
 
 
+def test_users_have_forty_neighbours_unless_said_otherwise(small_dataset):
+    default, forty = (
+        build_graph(small_dataset, options, relations=("user_cooccurs",))
+        for options in (GraphOptions(), GraphOptions(cooccur_k=40))
+    )
+    assert_same_graph(default, forty)
+
+
 def test_ready_graphs_are_preferred_and_cut_to_k(small_dataset, caplog):
     """Two neighbours are asked for, the ready graph has three: the most similar stay."""
     edges = torch.tensor([[0, 0, 0, 1], [5, 0, 6, 7]])

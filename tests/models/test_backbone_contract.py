@@ -58,7 +58,7 @@ def test_it_learns_a_data_set_with_a_known_answer(name: str, checkerboard: Datas
     with torch.no_grad():
         metrics = evaluate(backbone(), checkerboard, "test", ks=(2,))
     # Two liked items are unseen in training: the validation item and the test item.
-    assert metrics["recall@2"] > 0.95
+    assert metrics["recall@2"] > 0.9
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,115 @@
+"""BM3 as an alignment: predicted content against ids and against itself, without negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+from .base import ALIGNERS, Alignment, Table
+from .functional import unit_rows
+from .rows import Pairs, full_precision, read_rows
+
+
+@ALIGNERS.register("bm3", paper="Zhou et al., BM3, WWW 2023")
+class BM3Alignment(Alignment):
+    """Cosine of predicted content with the item representation and with the content itself.
+
+    For every modality m, with a predictor `P` shared by all, the distances
+    `1 - cos(P m, drop(sg(id)))` and `1 - cos(P m, drop(sg(m)))` (BM3 eq. 10 and 11), means over
+    the positive pairs whose item has the modality. `sg` stops the gradient, so the item
+    representations are targets and do not move; with `symmetric`, `1 - cos(P id, drop(sg(m)))`
+    moves them as well. BM3's user-item terms are its recommendation loss and not part of this.
+    Dropout is drawn for the distinct items of the batch from torch's global generator, while
+    training.
+
+    Args:
+        dim: width of the representations.
+        modalities: names of the content modalities.
+        feature_dims: widths of the features this alignment projects itself, by modality.
+        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        weight: weight of all terms; try 1e-3 to 1e-1, in collaborative filtering up to 100.
+        dropout: share of the entries of the targets that are set to zero; try 0.3 and 0.5.
+        symmetric: let the item representation be predicted from as well.
+    """
+
+    def __init__(
+        self,
+        dim: int = 64,
+        modalities: Sequence[str] = ("image", "text"),
+        feature_dims: Mapping[str, int] | None = None,
+        missing: Mapping[str, Tensor] | None = None,
+        *,
+        weight: float = 0.01,
+        dropout: float = 0.3,
+        symmetric: bool = False,
+    ) -> None:
+        super().__init__(dim, modalities, feature_dims, missing)
+        self.predictor = predictor(dim)
+        self.weight = weight
+        self.dropout = dropout
+        self.symmetric = symmetric
+
+    @full_precision
+    def terms(
+        self,
+        user: Tensor,
+        item: Tensor,
+        modalities: Mapping[str, Table],
+        users: Tensor,
+        items: Tensor,
+    ) -> dict[str, Tensor]:
+        """Weighted `<m>_item` and `<m>_<m>`, and `item_<m>` if symmetric, for each modality m."""
+        pairs = Pairs.of(users, items)
+        ids = read_rows(item, pairs.items)
+        id_target = self.target("id", ids, pairs.items)
+        id_online = unit_rows(self.predictor(ids)) if self.symmetric else None
+        terms: dict[str, Tensor] = {}
+        tables = zip(self.modalities, self.content(modalities), self.missing_masks(), strict=True)
+        for name, table, mask in tables:
+            absent = None if mask is None else mask[pairs.items]
+            weights = pair_shares(pairs, absent, ids.dtype)
+            rows = read_rows(table, pairs.items, absent)
+            online = unit_rows(self.predictor(rows))
+            target = self.target(name, rows, pairs.items)
+            terms[f"{name}_item"] = self.weight * distance(online, id_target, weights)
+            terms[f"{name}_{name}"] = self.weight * distance(online, target, weights)
+            if id_online is not None:
+                terms[f"item_{name}"] = self.weight * distance(id_online, target, weights)
+        return terms
+
+    def target(self, name: str, rows: Tensor, ids: Tensor) -> Tensor:
+        """Unit rows of `rows` `(n, dim)` after dropout, without gradient.
+
+        Args:
+            name: modality of the rows, or `id`.
+            rows: rows of the items `ids`.
+            ids: `(n,)` item ids.
+        """
+        return unit_rows(dropout(rows.detach(), self.dropout, self.training))
+
+
+def predictor(dim: int) -> nn.Linear:
+    """BM3's predictor, `Linear(dim, dim)` with Xavier-normal weight and zero bias."""
+    layer = nn.Linear(dim, dim)
+    nn.init.xavier_normal_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def pair_shares(pairs: Pairs, absent: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Share of each distinct item in the pairs, `(n_distinct_items,)`, zero where `absent`.
+
+    They sum to one, or are all zero when no item is present.
+    """
+    counts = pairs.item_counts.to(dtype)
+    if absent is not None:
+        counts = counts.masked_fill(absent, 0.0)
+    return counts / counts.sum().clamp_min(1.0)
+
+
+def distance(online: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of `1 - cos` of unit rows `(n, dim)`; `weights` `(n,)` are constants."""
+    return weights @ (1.0 - (online * target).sum(1))

@@ -1,0 +1,148 @@
+"""BM3: bootstrapped representations without negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+
+from ..align.base import Projected, rows_of, xavier
+from ..align.bm3 import distance, pair_shares, predictor
+from ..align.functional import unit_rows
+from ..align.rows import Pairs
+from ..graphs.dgl_import import DGLGraph
+from ..graphs.propagation import BipartitePropagation
+from .base import BACKBONES, Backbone, Batch, Representations
+from .content import FeatureTables
+
+
+@BACKBONES.register("bm3", paper="Zhou et al., BM3, WWW 2023")
+class BM3(Backbone):
+    """LightGCN with an item residual, trained to predict dropped-out copies of itself.
+
+    `item = lightgcn_item + E_item`. One predictor `P` serves users, items and content; targets
+    (marked ~) are copies without gradient, after dropout. With `d(a, b) = 1 - cos(a, b)`, means
+    over the positive pairs: `d(P u, i~) + d(P i, u~)` (eq. 8), and for every modality m
+    `cl_weight (d(P m, i~) + d(P m, m~))` (eq. 10 and 11). No negatives are used.
+
+    While training, representations are the un-predicted tables, which the losses and alignments
+    work on; in evaluation mode they are `P` of them, whose inner products are the scores.
+
+    Args:
+        graph: heterograph with the relations `interacts` and `interacted_by`.
+        features: modality name -> `(n_items, d_m)`.
+        dim: embedding size.
+        n_layers: layers on the user-item graph.
+        dropout: share of the entries of the targets that are set to zero.
+        cl_weight: weight of the content terms.
+        reg_weight: weight of the Frobenius norms (not squared) of the two whole un-predicted
+            tables, `n_users` and `n_items` rows after propagation, over the number of items.
+        trainable_features: train copies of the feature tables, as the published code does; else
+            they stay frozen and only the projectors learn.
+    """
+
+    needs_features: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        graph: DGLGraph,
+        features: Mapping[str, Tensor],
+        *,
+        dim: PositiveInt = 64,
+        n_layers: NonNegativeInt = 1,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5,
+        cl_weight: NonNegativeFloat = 2.0,
+        reg_weight: NonNegativeFloat = 0.1,
+        trainable_features: bool = False,
+    ) -> None:
+        super().__init__()
+        self.representation_dim = dim
+        self.n_layers = n_layers
+        self.dropout = dropout
+        self.cl_weight = cl_weight
+        self.reg_weight = reg_weight
+        self.propagation = BipartitePropagation.from_graph(graph)
+        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
+        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
+        nn.init.xavier_uniform_(self.user_embedding)
+        nn.init.xavier_uniform_(self.item_embedding)
+        self.predictor = predictor(dim)
+        self.features = FeatureTables(features, trainable=trainable_features)
+        self.projectors = nn.ModuleDict(
+            {name: xavier(nn.Linear(table.shape[1], dim)) for name, table in features.items()}
+        )
+
+    def forward(self) -> Representations:
+        """`(n_users, dim)` and `(n_items, dim)`: un-predicted in training, predicted else."""
+        user, item = self.propagation(self.user_embedding, self.item_embedding, self.n_layers)
+        item = item + self.item_embedding
+        if self.training:
+            return Representations(user, item)
+        return Representations(self.predictor(user), self.predictor(item))
+
+    def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
+        """Terms `ui`, `iu`, `reg`, and `<modality>_item`, `<modality>_<modality>` for each.
+
+        Args:
+            batch: positive pairs; the negatives are not read.
+            representations: un-predicted tables, as `forward` gives them while training.
+        """
+        pairs = Pairs.of(batch.users, batch.items)
+        user = rows_of(representations.user, pairs.users)
+        item = rows_of(representations.item, pairs.items)
+        user_target = self.target("user", user, pairs.users)
+        item_target = self.target("item", item, pairs.items)
+        terms = {
+            "ui": _pair_distance(self._online(user), item_target, pairs.user_of, pairs.item_of),
+            "iu": _pair_distance(self._online(item), user_target, pairs.item_of, pairs.user_of),
+            "reg": self.reg_weight * _norms(representations),
+        }
+        if self.cl_weight > 0:
+            terms |= self._content_terms(pairs, item_target)
+        return terms
+
+    def _content_terms(self, pairs: Pairs, item_target: Tensor) -> dict[str, Tensor]:
+        """Content of the distinct items against the items' targets and its own."""
+        shares = pair_shares(pairs, None, item_target.dtype)
+        terms = {}
+        for name, table in self.modalities().items():
+            rows = table[pairs.items]
+            online, target = self._online(rows), self.target(name, rows, pairs.items)
+            terms[f"{name}_item"] = self.cl_weight * distance(online, item_target, shares)
+            terms[f"{name}_{name}"] = self.cl_weight * distance(online, target, shares)
+        return terms
+
+    def target(self, name: str, rows: Tensor, ids: Tensor) -> Tensor:
+        """Unit rows of `rows` `(n, dim)` after dropout, without gradient.
+
+        Args:
+            name: `user`, `item` or the modality of the rows.
+            rows: rows of the nodes `ids`.
+            ids: `(n,)` distinct user or item ids.
+        """
+        return unit_rows(dropout(rows.detach(), self.dropout, self.training))
+
+    def _online(self, rows: Tensor) -> Tensor:
+        return unit_rows(self.predictor(rows))
+
+    def modalities(self) -> Mapping[str, Projected]:
+        """Content through this backbone's own projectors, not predicted."""
+        return {
+            name: Projected(self.features[name], projector)
+            for name, projector in self.projectors.items()
+        }
+
+
+def _norms(tables: Representations) -> Tensor:
+    """Frobenius norms of both whole tables, un-squared, over the number of items."""
+    norms = torch.linalg.matrix_norm(tables.user) + torch.linalg.matrix_norm(tables.item)
+    return norms / len(tables.item)
+
+
+def _pair_distance(online: Tensor, target: Tensor, online_of: Tensor, target_of: Tensor) -> Tensor:
+    """Mean of `1 - cos` over the pairs of unit rows at positions `online_of` and `target_of`."""
+    return (1.0 - (rows_of(online, online_of) * rows_of(target, target_of)).sum(1)).mean()

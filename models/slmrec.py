@@ -1,0 +1,160 @@
+"""SLMRec: self-supervised fusion of content propagated over the user-item graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ..align.base import Projected, rows_of, xavier
+from ..align.functional import contrastive_sum, unit_rows
+from ..graphs.dgl_import import DGLGraph
+from ..graphs.propagation import BipartitePropagation
+from .base import BACKBONES, Backbone, Batch, Representations
+from .content import FeatureTables
+
+
+@BACKBONES.register("slmrec", paper="Tao et al., SLMRec, TMM 2022")
+class SLMRec(Backbone):
+    """Ids and contents propagated side by side, fused by a linear map, contrasted in a chain.
+
+    Item ids and the projected content of every modality (rows scaled to length one first) are
+    propagated with the same user table, LightGCN's layer mean; `[id ; modality 1 ; ...]` is fused
+    by one `Linear` for users and one for items. The main loss is in-batch InfoNCE on cosines from
+    users to items: repeats of an item in a batch count as negatives, sampled negatives are not
+    used. Representations are ranked by their inner product; the released code's sigmoid on top
+    changes no rank and makes ties in float32, so it is left out.
+
+    Self-supervision is FAC, from fine to coarse spaces: a head maps item ids into the first
+    space, linear maps lead from each space to the next, and in each space the items of the batch
+    are contrasted with one modality by inner products. The last modality is in the last space,
+    which is half as wide. Adam's weight decay was 1e-4 in the published runs.
+
+    Args:
+        graph: heterograph with the relations `interacts` and `interacted_by`.
+        features: modality name -> `(n_items, d_m)`; the chain visits them in this order.
+        dim: embedding size.
+        n_layers: propagation layers.
+        temperature: of the main loss.
+        reg_weight: weight of the self-supervised terms.
+        ssl_temperature: of the self-supervised terms.
+        n_spaces: spaces of the chain at least, for two modalities and more. The published model
+            was made for three modalities: with two the chain passes through a space of nobody.
+    """
+
+    needs_features: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        graph: DGLGraph,
+        features: Mapping[str, Tensor],
+        *,
+        dim: PositiveInt = 64,
+        n_layers: NonNegativeInt = 3,
+        temperature: PositiveFloat = 0.2,
+        reg_weight: NonNegativeFloat = 0.01,
+        ssl_temperature: PositiveFloat = 0.2,
+        n_spaces: PositiveInt = 3,
+    ) -> None:
+        super().__init__()
+        self.representation_dim = dim
+        self.n_layers = n_layers
+        self.temperature = temperature
+        self.reg_weight = reg_weight
+        self.ssl_temperature = ssl_temperature
+        self.propagation = BipartitePropagation.from_graph(graph, eps=1e-8)
+        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
+        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
+        nn.init.xavier_uniform_(self.user_embedding)
+        nn.init.xavier_uniform_(self.item_embedding)
+        unit = {name: unit_rows(table) for name, table in features.items()}
+        self.features = FeatureTables(unit, trainable=False)
+        self.projectors = nn.ModuleDict(
+            {name: xavier(nn.Linear(table.shape[1], dim)) for name, table in features.items()}
+        )
+        width = dim * (1 + len(features))
+        self.user_fusion = xavier(nn.Linear(width, dim))
+        self.item_fusion = xavier(nn.Linear(width, dim))
+        self.chain = Chain(tuple(features), dim, n_spaces)
+        self.views: tuple[Tensor, ...] = ()
+
+    def forward(self) -> Representations:
+        """Fused tables, `(n_users, dim)` and `(n_items, dim)`.
+
+        The propagated item tables of this call are kept for the self-supervised terms of `loss`.
+        """
+        content = [projector(self.features[m]) for m, projector in self.projectors.items()]
+        item = torch.cat([self.item_embedding, *content], dim=1)
+        user = self.user_embedding.repeat(1, 1 + len(content))
+        user, item = self.propagation(user, item, self.n_layers)
+        self.views = item.split(self.representation_dim, dim=1)
+        return Representations(self.user_fusion(user), self.item_fusion(item))
+
+    def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
+        """Terms `main` and one `fac_<modality>` each, of the last `forward`."""
+        user = unit_rows(rows_of(representations.user, batch.users))
+        item = unit_rows(rows_of(representations.item, batch.items))
+        order = torch.arange(len(item), device=item.device)
+        temperature = user.new_tensor(self.temperature)
+        terms = {"main": contrastive_sum(user, item, order, temperature) / len(order)}
+        if self.reg_weight > 0:
+            views = [view.index_select(0, batch.items) for view in self.views]
+            for name, (ours, theirs) in self.chain(views[0], views[1:]).items():
+                # Neither side has length one, so these logits are not bounded.
+                fac = cross_entropy(ours @ theirs.T / self.ssl_temperature, order)
+                terms[f"fac_{name}"] = self.reg_weight * fac
+        return terms
+
+    def modalities(self) -> Mapping[str, Projected]:
+        """Content through this backbone's own projectors, before propagation."""
+        return {
+            name: Projected(self.features[name], projector)
+            for name, projector in self.projectors.items()
+        }
+
+
+class Chain(nn.Module):
+    """Heads of ids and modalities into spaces from fine to coarse.
+
+    Args:
+        names: modalities in the order of the chain.
+        dim: width of the rows, and of all spaces but the last of two or more (half of it).
+        n_spaces: spaces at least, for two modalities and more.
+    """
+
+    def __init__(self, names: tuple[str, ...], dim: int, n_spaces: int) -> None:
+        super().__init__()
+        coarse = max(dim // 2, 1)
+        n_steps = max(len(names), n_spaces) - 1 if len(names) > 1 else 0
+        self.item = xavier(nn.Linear(dim, dim))
+        self.steps = nn.ModuleList(
+            xavier(nn.Linear(dim, coarse if step == n_steps - 1 else dim))
+            for step in range(n_steps)
+        )
+        is_coarse = [n_steps > 0 and name == names[-1] for name in names]
+        self.heads = nn.ModuleDict(
+            {
+                name: xavier(nn.Linear(dim, coarse if last else dim))
+                for name, last in zip(names, is_coarse, strict=True)
+            }
+        )
+
+    def forward(self, item: Tensor, content: list[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Item and content of each modality in their common space, by modality.
+
+        Args:
+            item: `(batch, dim)` rows of the ids.
+            content: `(batch, dim)` rows of each modality.
+        """
+        spaces = [self.item(item)]
+        for step in self.steps:
+            spaces.append(step(spaces[-1]))
+        ours = [*spaces[: len(content) - 1], spaces[-1]]
+        return {
+            name: (rows, head(theirs))
+            for (name, head), rows, theirs in zip(self.heads.items(), ours, content, strict=True)
+        }

@@ -1,0 +1,166 @@
+"""NCL: the released code's numbers in float64, a loop for other options, and the E-step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+from crossalign.datasets import Dataset
+from crossalign.graphs import GraphOptions, build_graph
+from crossalign.models import Batch
+from crossalign.models.ncl import NCL, kmeans
+from crossalign.training import TrainingOptions, fit, seed_everything
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "backbones"
+RTOL, ATOL = 1e-9, 1e-12
+SIDES = ("user", "item")
+RELEASED = {"dim": 16, "reg_weight": 0.05, "ssl_weight": 1e-3, "alpha": 0.7, "proto_weight": 3e-3}
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / "ncl.npz") as file:
+        return dict(file)
+
+
+def dataset(golden: dict[str, np.ndarray]) -> Dataset:
+    train = torch.from_numpy(np.stack([golden["train_users"], golden["train_items"]]))
+    n_users, n_items = int(golden["n_users"]), int(golden["n_items"])
+    return Dataset("golden", n_users, n_items, train[:, 40:], train[:, :40], train[:, :40], {})
+
+
+def make(golden: dict[str, np.ndarray], *, prototypes: bool = True, **options: object) -> NCL:
+    data = dataset(golden)
+    train = torch.from_numpy(np.stack([golden["train_users"], golden["train_items"]]))
+    data = Dataset("golden", data.n_users, data.n_items, train, data.valid, data.test, {})
+    graph = build_graph(data, GraphOptions(), relations=NCL.relations)
+    backbone = NCL(graph, {}, **{**RELEASED, **options}).double()
+    for side in SIDES:
+        with torch.no_grad():
+            parameter = backbone.get_parameter(f"{side}_embedding")
+            parameter.copy_(torch.from_numpy(golden[f"param/{side}_embedding.weight"]))
+        if prototypes:
+            raw = torch.from_numpy(golden[f"graph/{side}_centroids_raw"]).double()
+            cluster = torch.from_numpy(golden[f"graph/{side}_cluster"])
+            getattr(backbone, f"{side}_prototypes").set(raw, cluster)
+    return backbone
+
+
+def batch_of(golden: dict[str, np.ndarray]) -> Batch:
+    return Batch(*(torch.from_numpy(golden[f"batch_{k}"]) for k in ("users", "pos", "neg")))
+
+
+def test_the_released_losses_gradients_and_scores(golden: dict[str, np.ndarray]) -> None:
+    backbone = make(golden)
+    assert set(dict(backbone.named_parameters())) == {"user_embedding", "item_embedding"}
+    terms = backbone.loss(batch_of(golden), backbone())
+    total = sum(terms.values())
+    total.backward()
+    expected = {
+        "bpr": golden["loss/bpr"],
+        "reg": 0.05 * golden["loss/emb_reg"],
+        "ssl_user": 1e-3 * golden["loss/ssl_user"],
+        "ssl_item": 1e-3 * 0.7 * golden["loss/ssl_item"],
+        "proto_user": 3e-3 * golden["loss/proto_user"],
+        "proto_item": 3e-3 * golden["loss/proto_item"],
+    }
+    assert set(terms) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name].item(), value, rtol=RTOL, err_msg=name)
+    np.testing.assert_allclose(total.item(), golden["loss/total"], rtol=RTOL)
+    for side in SIDES:
+        gradient = backbone.get_parameter(f"{side}_embedding").grad.numpy()
+        wanted = golden[f"grad/{side}_embedding.weight"]
+        np.testing.assert_allclose(gradient, wanted, rtol=RTOL, atol=ATOL, err_msg=side)
+    backbone.eval()
+    user, item = (table.detach() for table in backbone())
+    np.testing.assert_allclose((user @ item.T).numpy(), golden["scores"], rtol=RTOL, atol=ATOL)
+    np.testing.assert_allclose(item.numpy(), golden["item_repr"], rtol=RTOL, atol=ATOL)
+
+
+def test_context_beyond_the_output_layers_equals_a_loop(golden: dict[str, np.ndarray]) -> None:
+    """The output averages layers 0 to 1 only, the context is layer 4."""
+    backbone = make(golden, n_layers=1, hyper_layers=2, temperature=0.3, proto_weight=0.0)
+    batch = batch_of(golden)
+    terms = backbone.loss(batch, backbone())
+    (terms["ssl_user"] + terms["ssl_item"]).backward()
+    ours = [p.grad.clone() for p in backbone.parameters()]
+    backbone.zero_grad()
+
+    matrix = backbone.propagation.to_user.to_coo(torch.float64).to_dense()
+    user, item = backbone.user_embedding, backbone.item_embedding
+    torch.testing.assert_close(backbone().user, (user + matrix @ item) / 2)
+    contexts = user, item
+    for _ in range(4):
+        contexts = matrix @ contexts[1], matrix.T @ contexts[0]
+    total = 0
+    for name, ids, context, centre, weight in (
+        ("ssl_user", batch.users, contexts[0], user, 1e-3),
+        ("ssl_item", batch.items, contexts[1], item, 0.7e-3),
+    ):
+        value = 0
+        for node in ids.tolist():
+            logits = cosine_similarity(context[node][None], centre) / 0.3
+            value -= weight * logits.log_softmax(0)[node]
+        torch.testing.assert_close(terms[name], value, rtol=RTOL, atol=ATOL)
+        total = total + value
+    total.backward()
+    for mine, parameter in zip(ours, backbone.parameters(), strict=True):
+        torch.testing.assert_close(mine, parameter.grad, rtol=RTOL, atol=ATOL)
+
+
+def test_prototypes_come_with_the_first_epoch_and_repeat_with_the_generator(
+    golden: dict[str, np.ndarray],
+) -> None:
+    fits = []
+    for seed in (0, 0, 1):
+        backbone = make(golden, prototypes=False, n_clusters=5)
+        assert not any(t.startswith("proto") for t in backbone.loss(batch_of(golden), backbone()))
+        backbone.begin_epoch(torch.Generator().manual_seed(seed))
+        assert "proto_user" in backbone.loss(batch_of(golden), backbone())
+        fits.append(backbone.user_prototypes)
+    assert torch.equal(fits[0].centroids, fits[1].centroids)
+    assert torch.equal(fits[0].cluster, fits[1].cluster)
+    assert not torch.equal(fits[0].centroids, fits[2].centroids)
+    assert fits[0].centroids.dtype == torch.float64
+    torch.testing.assert_close(fits[0].centroids.norm(dim=1), torch.ones(5, dtype=torch.float64))
+
+
+def test_every_row_is_in_the_cluster_of_its_nearest_centroid() -> None:
+    table = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
+    centroids, cluster = kmeans(table, 12, seed=3)
+    assert centroids.shape == (12, 6)
+    assert torch.equal(cluster, torch.cdist(table, centroids).argmin(1))
+    for k in range(12):
+        torch.testing.assert_close(centroids[k], table[cluster == k].mean(0), atol=0.2, rtol=0.2)
+
+
+def test_there_are_at_most_as_many_clusters_as_nodes() -> None:
+    table = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    centroids, cluster = kmeans(table, 1000, seed=0)
+    assert centroids.shape == (7, 4)
+    torch.testing.assert_close(centroids[cluster], table)
+
+
+def test_the_warm_up_goes_without_prototypes_and_survives_a_resume(
+    golden: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    data = dataset(golden)
+
+    def train(epochs: int, folder: Path | None) -> list[dict]:
+        graph = build_graph(data, GraphOptions(), relations=NCL.relations)
+        seed_everything(0)
+        backbone = NCL(graph, {}, **{**RELEASED, "n_clusters": 5, "warm_up": 2})
+        options = TrainingOptions(epochs=epochs, batch_size=100, device="cpu")
+        return fit(
+            backbone, data, options, run_dir=folder, resume=folder is not None, progress=False
+        ).history
+
+    whole = train(4, None)
+    assert ["loss/proto_user" in row for row in whole] == [False, False, True, True]
+    train(1, tmp_path)
+    assert train(4, tmp_path) == whole

@@ -1,8 +1,7 @@
-"""What the contrastive backbones share: cosine InfoNCE and weighted edge draws."""
+"""Cosine InfoNCE between tables, for the contrastive backbones."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ..align.functional import contrastive_sum, unit_rows
@@ -40,27 +39,3 @@ def padded_contrast(anchors: Tensor, candidates: Tensor, temperature: float, eps
     """
     masses = (unit_rows(anchors) @ unit_rows(candidates).T / temperature).exp()
     return -(masses.diagonal() / (masses.sum(1) + eps) + eps).log().sum()
-
-
-def degree_scale(users: Tensor, items: Tensor) -> Tensor:
-    """`sqrt(d_u d_i)` of every edge, `(n_edges,)` float64; see `weighted_draw`.
-
-    Args:
-        users: `(n_edges,)` int64.
-        items: `(n_edges,)` int64.
-    """
-    user_degree, item_degree = users.bincount()[users], items.bincount()[items]
-    return (user_degree.double() * item_degree.double()).sqrt()
-
-
-def weighted_draw(scale: Tensor, n: int) -> Tensor:
-    """Positions of `n` entries without replacement, each with probability proportional to 1/scale.
-
-    The `n` smallest exponential keys are such a draw. Randomness is torch's global one.
-
-    Args:
-        scale: `(n_edges,)` positive.
-        n: size of the draw, at most `n_edges`.
-    """
-    keys = torch.empty_like(scale).exponential_() * scale
-    return keys.topk(n, largest=False, sorted=False).indices

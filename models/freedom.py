@@ -13,6 +13,7 @@ from ..align.base import Projected
 from ..errors import ConfigError
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Adjacency, BipartitePropagation
+from ..graphs.sampling import degree_scale, weighted_draw
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .objectives import Rows, batch_rows, bpr_loss
@@ -79,12 +80,8 @@ class FREEDOM(Backbone):
     def begin_epoch(self, rng: torch.Generator) -> None:
         """Draw the edges kept in this epoch, without replacement."""
         if self.dropout > 0:
-            users, items = self.edges
-            degrees = (torch.bincount(users)[users] * torch.bincount(items)[items]).double()
-            n_kept = int(len(users) * (1.0 - self.dropout))
-            # Exponential keys: the n smallest are a weighted draw without replacement of any size.
-            keys = torch.empty_like(degrees).exponential_(generator=rng) * degrees.sqrt()
-            self.keep_edges(keys.topk(n_kept, largest=False, sorted=False).indices)
+            n_kept = int(len(self.edges[0]) * (1.0 - self.dropout))
+            self.keep_edges(weighted_draw(degree_scale(*self.edges), n_kept, rng))
 
     def keep_edges(self, kept: Tensor) -> None:
         """Train on the edges at positions `kept` `(n_kept,)` of the `interacts` relation."""

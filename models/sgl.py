@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
+from ..graphs.sampling import degree_scale, weighted_draw
 from .base import BACKBONES, Backbone, Batch, Representations
-from .contrast import cosine_contrast, degree_scale, padded_contrast, weighted_draw
+from .contrast import cosine_contrast, padded_contrast
 from .objectives import batch_rows, bpr_loss
 
 Views = tuple[BipartitePropagation, BipartitePropagation]

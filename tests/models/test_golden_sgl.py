@@ -12,8 +12,8 @@ from torch.nn.functional import cosine_similarity, logsigmoid
 from crossalign.datasets import Dataset
 from crossalign.errors import ConfigError
 from crossalign.graphs import GraphOptions, build_graph
+from crossalign.graphs.sampling import weighted_draw
 from crossalign.models import Batch
-from crossalign.models.contrast import weighted_draw
 from crossalign.models.sgl import SGL
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "backbones"

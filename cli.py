@@ -45,12 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     from .pipeline import train
+    from .run_folder import CONFIG_FILE, require_run
 
     if options.resume is not None:
-        folder = Path(options.resume)
-        if not (folder / "config.yaml").is_file():
-            raise ConfigError(f"{folder} is not a run folder (no config.yaml): nothing to resume")
-        options.config = options.config or folder / "config.yaml"
+        folder = require_run(Path(options.resume))
+        options.config = options.config or folder / CONFIG_FILE
     else:
         folder = Path(options.out or _default_folder(options))
     config = _run_config(options)

@@ -90,12 +90,9 @@ class RunConfig(Options):
     """Seed of initialisation, sampling and pruning."""
 
 
-SECTIONS: dict[str, type] = {
-    "data": DataOptions,
-    "graph": GraphOptions,
-    "neighbors": NeighborOptions,
-    "training": TrainingOptions,
-    "evaluation": EvaluationOptions,
+SECTIONS: dict[str, type[Options]] = {
+    cls.section: cls
+    for cls in (DataOptions, GraphOptions, NeighborOptions, TrainingOptions, EvaluationOptions)
 }
 COMPONENTS: dict[str, Registry[Any]] = {"backbone": BACKBONES, "alignment": ALIGNERS}
 

@@ -18,7 +18,7 @@ import torch
 from .align import ALIGNERS, Alignment, alignment_directions
 from .config import RunConfig, load_config, to_plain
 from .datasets import Dataset, load_dataset
-from .errors import ConfigError, RunError
+from .errors import ConfigError
 from .evaluation import DirectionAgreement, Evaluator, Metrics, direction_agreement
 from .fileio import write_text
 from .graphs import (
@@ -38,6 +38,7 @@ from .run_folder import (
     CONFIG_FILE,
     METRICS_FILE,
     prepare_folder,
+    require_run,
     run_fingerprint,
     summarise,
     versions,
@@ -138,9 +139,7 @@ def load_run(folder: str | Path) -> tuple[RunConfig, Dataset, Backbone]:
     Raises:
         RunError: the folder is not a run, or its weights do not fit its data.
     """
-    folder = Path(folder)
-    if not (folder / CONFIG_FILE).is_file():
-        raise RunError(f"{folder} is not a run folder (no config.yaml): give the --out of a train")
+    folder = require_run(Path(folder))
     config = load_config(folder / CONFIG_FILE)
     dataset = load_dataset(config.path, options=config.data)
     backbone = make_backbone(config, make_graph(config, dataset), dataset)

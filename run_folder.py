@@ -55,6 +55,15 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
+def require_run(folder: Path) -> Path:
+    """`folder`, if a run lies there; else `RunError`."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise RunError(
+            f"{folder} is not a run folder (no {CONFIG_FILE}): give the --out of a train"
+        )
+    return folder
+
+
 def prepare_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
     """Refuse to overwrite a run, or to continue one of other settings; write `config.yaml`."""
     file = folder / CONFIG_FILE

@@ -3,12 +3,13 @@
 from ..errors import DataError
 from .dataset import SPLITS, Dataset, ItemGraph
 from .describe import DatasetReport, describe
-from .load import load_dataset
+from .load import FORMATS, load_dataset
 from .options import DataOptions
 from .planted import planted
 from .splits import drop_cold_users
 
 __all__ = [
+    "FORMATS",
     "SPLITS",
     "DataError",
     "DataOptions",

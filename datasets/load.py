@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import ModuleType
 
 from ..errors import ConfigError, DataError
 from . import mmrec, mmssl, pairs, planted, table
@@ -14,27 +15,38 @@ from .options import DataOptions
 
 @dataclass(frozen=True)
 class Format:
-    """A file layout. A new one is a module with these four things, and a line in `FORMATS`.
+    """A file layout. A new one is a module with these things, and a line in `FORMATS`.
 
     Attributes:
+        summary: one line.
+        paper: where the layout comes from.
         expects: the files that make the layout, for messages.
         options: the fields of `DataOptions` it reads, beside those that all layouts read.
         recognises: whether a path looks like this layout.
         read: reads it.
     """
 
+    summary: str
+    paper: str
     expects: str
     options: tuple[str, ...]
     recognises: Callable[[Path], bool]
     read: Callable[[Path, DataOptions], Dataset]
 
 
+def _format(module: ModuleType) -> Format:
+    summary = (module.__doc__ or "").partition("\n")[0]
+    return Format(
+        summary, module.PAPER, module.EXPECTS, module.OPTIONS, module.recognises, module.read
+    )
+
+
 FORMATS = {
-    "planted": Format(planted.EXPECTS, planted.OPTIONS, planted.recognises, planted.read),
-    "mmrec": Format(mmrec.EXPECTS, mmrec.OPTIONS, mmrec.recognises, mmrec.read),
-    "mmssl": Format(mmssl.EXPECTS, mmssl.OPTIONS, mmssl.recognises, mmssl.read),
-    "pairs": Format(pairs.EXPECTS, pairs.OPTIONS, pairs.recognises, pairs.read),
-    "table": Format(table.EXPECTS, table.OPTIONS, table.recognises, table.read),
+    "planted": _format(planted),
+    "mmrec": _format(mmrec),
+    "mmssl": _format(mmssl),
+    "pairs": _format(pairs),
+    "table": _format(table),
 }
 ALWAYS_READ = ("format", "modalities", "item_graphs")
 DEFAULTS = DataOptions()

@@ -14,6 +14,7 @@ from .frames import integer_column, line_of, read_frame, time_column
 from .options import DataOptions
 from .splits import TEST, TRAIN, choose_labels, split_pairs
 
+PAPER = "Zhou, MMRec, MM Asia 2023; the layout of the Amazon sets Baby, Sports and Clothing"
 EXPECTS = "<name>.inter (MMRec: tab-separated userID, itemID, ..., x_label)"
 OPTIONS = ("split", "split_seed", "time_column")
 

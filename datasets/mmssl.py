@@ -14,6 +14,7 @@ from .safe_pickle import load_matrix
 from .splits import TEST, TRAIN, VALID, choose_labels, split_pairs
 
 FILES = {TRAIN: "trnMat.pkl", VALID: "valMat.pkl", TEST: "tstMat.pkl"}
+PAPER = "Wei et al., MMSSL, WWW 2023; the layout of TikTok"
 EXPECTS = f"{', '.join(FILES.values())} (MMSSL: SciPy pickles)"
 OPTIONS = ("split", "split_seed", "swap_valid_test")
 

@@ -12,6 +12,7 @@ from .frames import tidy_ids
 from .options import DataOptions
 from .table import Records, number_and_split
 
+PAPER = "Ni et al., MicroLens, 2023"
 EXPECTS = "pairs.tsv (MicroLens: user, tab, item ids in order, separated by spaces)"
 OPTIONS = ("split", "split_seed", "min_user_interactions", "min_item_interactions")
 

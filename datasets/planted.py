@@ -23,6 +23,7 @@ from .dataset import Dataset
 from .options import DataOptions
 from .splits import random_split, split_pairs
 
+PAPER = "crossalign; directions of alignment are known"
 EXPECTS = "'planted' (built in, no files)"
 OPTIONS = ("split_seed", "planted_users", "planted_items", "planted_seed")
 

@@ -15,6 +15,7 @@ from .frames import SUFFIXES, find_column, id_column, line_of, read_frame, time_
 from .options import DataOptions
 from .splits import LABELS, choose_labels, k_core, split_pairs
 
+PAPER = "your own data"
 EXPECTS = "interactions.csv, .tsv or .parquet (a table of user, item[, time][, split])"
 OPTIONS = (
     "split",

@@ -76,7 +76,9 @@ def test_search_ranks_by_validation(capsys: pytest.CaptureFixture[str], tmp_path
 
 
 def test_list_and_doctor_answer(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "lightgcn" in run(capsys, "list")[1]
+    listed = run(capsys, "list")[1]
+    assert all(name in listed for name in ("lightgcn", "fettle", "mmrec"))
+    assert max(map(len, listed.splitlines())) <= 80
     assert "torch" in run(capsys, "doctor")[1]
 
 

@@ -1,0 +1,22 @@
+"""The commands, one module for each group that belongs together.
+
+A new command is a module with `add(commands)`, and its name in `MODULES`. Heavy imports happen
+inside the functions that run, so that `--help` and `doctor` answer at once and even where a
+dependency is broken.
+"""
+
+from __future__ import annotations
+
+from . import about, data, studies, train
+from .parser import Commands, Parser
+
+MODULES = (train, data, studies, about)
+
+
+def make_parser() -> Parser:
+    """The parser of `crossalign` with all its commands."""
+    parser = Parser(prog="crossalign", description="Multi-modal alignment for any recommender.")
+    commands = Commands(parser)
+    for module in MODULES:
+        module.add(commands)
+    return parser

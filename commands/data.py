@@ -1,0 +1,46 @@
+"""`crossalign describe` and `crossalign neighbors`."""
+
+from __future__ import annotations
+
+import argparse
+
+from .parser import DATA_HELP, Commands, add_quiet, positive, run_config
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    command = commands.add(
+        "describe", describe, "statistics and warnings of a data set", configured=True
+    )
+    command.add_argument("data", nargs="?", help=DATA_HELP)
+
+    command = commands.add(
+        "neighbors", neighbors, "write co-occurrence neighbours", configured=True
+    )
+    command.add_argument("data", nargs="?", help=DATA_HELP)
+    command.add_argument("-k", type=positive, default=10, help="neighbours per item (default 10)")
+    command.add_argument("-o", "--out", required=True, metavar="FILE", help="neighbour file, .npz")
+    add_quiet(command)
+
+
+def describe(options: argparse.Namespace) -> None:
+    """Print what a data set holds."""
+    from ..datasets import describe, load_dataset
+
+    config = run_config(options)
+    print("\n".join(describe(load_dataset(config.path, options=config.data)).lines()))
+
+
+def neighbors(options: argparse.Namespace) -> None:
+    """Compute neighbours and write them to a file."""
+    from ..datasets import load_dataset
+    from ..pipeline import write_neighbors
+
+    config = run_config(options, {"neighbors.k": options.k})
+    dataset = load_dataset(config.path, options=config.data)
+    neighbors = write_neighbors(options.out, config, dataset, progress=not options.quiet)
+    full = (neighbors.ids >= 0).all(dim=1).float().mean().item()
+    print(f"{dataset.n_items} items, k = {options.k}, {full:.1%} have all k neighbours")
+    if "recall" in neighbors.metadata:
+        print(f"recall against exact counting, on a sample: {neighbors.metadata['recall']:.3f}")
+    print(f"written to {options.out}")

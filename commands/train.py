@@ -1,0 +1,85 @@
+"""`crossalign train` and `crossalign evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from .parser import DATA_HELP, Commands, add_quiet, run_config
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    command = commands.add(
+        "train", train, "train a recommender and write a report", configured=True
+    )
+    command.add_argument("data", nargs="?", help=DATA_HELP)
+    command.add_argument("--backbone", help="backbone name (see crossalign list)")
+    command.add_argument("--alignment", help="alignment name, or none")
+    command.add_argument("--seed", type=int)
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--out", metavar="FOLDER", help="new run folder (default runs/...)")
+    where.add_argument("--resume", metavar="FOLDER", help="continue the run in this folder")
+    add_quiet(command)
+
+    command = commands.add("evaluate", evaluate, "full-ranking metrics of a trained run")
+    command.add_argument("run_folder", metavar="RUN", help="run folder")
+    command.add_argument("--split", choices=["valid", "test"], default="test")
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train, print the metrics, and say where everything is."""
+    from ..pipeline import train
+    from ..run_folder import CONFIG_FILE, require_run
+
+    if options.resume is not None:
+        folder = require_run(Path(options.resume))
+        options.config = options.config or folder / CONFIG_FILE
+    else:
+        folder = Path(options.out or _default_folder(options))
+    config = run_config(options)
+    run = train(
+        config,
+        folder,
+        resume=options.resume is not None,
+        progress=not options.quiet,
+        command=options.command_line,
+    )
+    for split, metrics in (("valid", run.valid), ("test", run.test)):
+        print(f"\n{split}, {metrics.n_users} users")
+        print("\n".join(metric_table(metrics)))
+    if run.directions is not None:
+        judged = run.directions
+        print(
+            f"\ndirections between modalities: {judged.decided} of {judged.items} items decided, "
+            f"{judged.share:.1%} of these as planted"
+        )
+    print(f"\nrun folder  {folder}\nreport      {folder / 'report.html'}")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Print the metrics of a run on one split."""
+    from ..pipeline import evaluate_split, load_run
+
+    config, dataset, backbone = load_run(options.run_folder)
+    metrics = evaluate_split(backbone, dataset, options.split, config)
+    print(f"{options.split}, {metrics.n_users} users")
+    print("\n".join(metric_table(metrics)))
+
+
+def metric_table(metrics: Mapping[str, float]) -> list[str]:
+    """Metrics by row, cut-offs by column."""
+    names = dict.fromkeys(name.partition("@")[0] for name in metrics)
+    cutoffs = dict.fromkeys(name.partition("@")[2] for name in metrics)
+    lines = [" " * 10 + "".join(f"{'@' + k:>9s}" for k in cutoffs)]
+    for name in names:
+        lines.append(f"{name:10s}" + "".join(f"{metrics[f'{name}@{k}']:9.4f}" for k in cutoffs))
+    return lines
+
+
+def _default_folder(options: argparse.Namespace) -> Path:
+    config = run_config(options)
+    alignment = f"-{config.alignment.name}" if config.alignment else ""
+    data = Path(config.path).name or "data"
+    return Path("runs") / f"{data}-{config.backbone.name}{alignment}-seed{config.seed}"

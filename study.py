@@ -29,10 +29,17 @@ from .run_folder import METRICS_FILE, refuse_other_settings
 
 @dataclass(frozen=True)
 class Method:
-    """A labelled configuration; its seed is replaced by each of the study's seeds."""
+    """A labelled configuration; its seed is replaced by each of the study's seeds.
+
+    Attributes:
+        label: unique name.
+        config: what to train.
+        base: label of the method it is compared with; None for the first of the study.
+    """
 
     label: str
     config: RunConfig
+    base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,14 @@ class MethodResult:
         folders: run folders, one per seed.
         valid: metric name -> one value per seed.
         test: metric name -> one value per seed.
+        base: label of the method it is compared with; None for the first of the study.
     """
 
     label: str
     folders: tuple[Path, ...]
     valid: Mapping[str, tuple[float, ...]]
     test: Mapping[str, tuple[float, ...]]
+    base: str | None = None
 
     def mean_sd(self, split: str, metric: str) -> tuple[float, float]:
         """Mean and sample standard deviation (nan for one seed) over the seeds."""
@@ -87,7 +96,7 @@ def run_study(
     tasks = [(m.config, seed, folder / m.label / f"seed{seed}") for m in methods for seed in seeds]
     todo = [task for task in tasks if not _finished(*task)]
     _run_all(todo, jobs=jobs, progress=progress)
-    results = [_collect(m.label, [folder / m.label / f"seed{s}" for s in seeds]) for m in methods]
+    results = [_collect(m, [folder / m.label / f"seed{s}" for s in seeds]) for m in methods]
     write_text(folder / "study.json", json.dumps([_plain(r) for r in results], indent=2) + "\n")
     return results
 
@@ -113,6 +122,16 @@ def grid_methods(base: RunConfig, grid: Mapping[str, Sequence[Any]]) -> list[Met
     return methods
 
 
+def compared_methods(configs: Sequence[RunConfig]) -> list[Method]:
+    """Methods to compare, each aligned one with its backbone alone where that takes part."""
+    labels = [method_label(config) for config in configs]
+    bases = [config.backbone.name if config.alignment else None for config in configs]
+    return [
+        Method(label, config, base if base in labels else None)
+        for label, config, base in zip(labels, configs, bases, strict=True)
+    ]
+
+
 def method_label(config: RunConfig) -> str:
     """`backbone` or `backbone+alignment`."""
     alignment = f"+{config.alignment.name}" if config.alignment else ""
@@ -122,14 +141,20 @@ def method_label(config: RunConfig) -> str:
 def format_table(
     results: Sequence[MethodResult], metrics: Sequence[str], split: str = "test"
 ) -> list[str]:
-    """Lines of a Markdown table, mean ± standard deviation over seeds."""
+    """Lines of a Markdown table, mean ± standard deviation over seeds.
+
+    Methods with a base also show the relative change of the mean against it.
+    """
+    by_label = {result.label: result for result in results}
     head = ["method", *metrics]
     rows = [head, ["---"] * len(head)]
     for result in results:
         cells = [result.label]
         for metric in metrics:
             mean, sd = result.mean_sd(split, metric)
-            cells.append(f"{mean:.4f}" + ("" if np.isnan(sd) else f" ± {sd:.4f}"))
+            cell = f"{mean:.4f}" + ("" if np.isnan(sd) else f" ± {sd:.4f}")
+            base = by_label[result.base].mean_sd(split, metric)[0] if result.base else 0.0
+            cells.append(cell + (f" {mean / base - 1:+.1%}" if base else ""))
         rows.append(cells)
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return [
@@ -170,18 +195,19 @@ def _run_one(
     train(replace(config, seed=seed), folder, resume=True, progress=progress, command=command)
 
 
-def _collect(label: str, folders: Sequence[Path]) -> MethodResult:
+def _collect(method: Method, folders: Sequence[Path]) -> MethodResult:
     summaries = [json.loads((folder / METRICS_FILE).read_text()) for folder in folders]
 
     def values(split: str) -> dict[str, tuple[float, ...]]:
         return {key: tuple(s[split][key] for s in summaries) for key in summaries[0][split]}
 
-    return MethodResult(label, tuple(folders), values("valid"), values("test"))
+    return MethodResult(method.label, tuple(folders), values("valid"), values("test"), method.base)
 
 
 def _plain(result: MethodResult) -> dict[str, Any]:
     return {
         "label": result.label,
+        "base": result.base,
         "folders": [str(folder) for folder in result.folders],
         "valid": dict(result.valid),
         "test": dict(result.test),

@@ -40,13 +40,10 @@ def add(commands: Commands) -> None:
 def compare(options: argparse.Namespace) -> None:
     """Train one method per configuration file; print test metrics."""
     from ..config import load_config
-    from ..study import Method, method_label
+    from ..study import compared_methods
 
-    methods = []
-    for file in options.configs:
-        config = load_config(file, options.set, path=options.data)
-        methods.append(Method(method_label(config), config))
-    run_and_print(options, methods, split="test")
+    configs = [load_config(file, options.set, path=options.data) for file in options.configs]
+    run_and_print(options, compared_methods(configs), split="test")
 
 
 def search(options: argparse.Namespace) -> None:

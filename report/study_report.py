@@ -18,7 +18,10 @@ from .plots import dot_plot
 from .run_files import RunRecord, read_run
 
 _SPREAD_READING = "Dot: mean; bar: one standard deviation either way; rings: the seeds."
-_TABLE_READING = "Percentages are relative to the first row. The best mean of a column is bold. "
+_TABLE_READING = (
+    "Percentages are relative to the backbone alone, or to the first row where there is no such "
+    "row. The best mean of a column is bold. "
+)
 _SPLIT_READING = {
     "test": "The test split was read once per run, with the weights that validation chose.",
     "valid": "Choices are made on these numbers; they flatter what was chosen.",
@@ -35,6 +38,10 @@ class MethodRuns(Protocol):
     @property
     def folders(self) -> Sequence[Path]:
         """Run folders, one per seed."""
+
+    @property
+    def base(self) -> str | None:
+        """Label of the method it is compared with; None for the first."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ def write_study_report(
 
     Args:
         folder: study folder.
-        methods: what to compare; the first one is the base of the relative changes.
+        methods: what to compare, and with which other method; by default with the first.
         metrics: metrics to compare, such as `recall@20`.
         split: `test`, or `valid` for a search.
         title: heading of the report.
@@ -88,13 +95,15 @@ def write_study_report(
     if not methods or not all(method.folders for method in methods):
         raise RunError("nothing to compare: give at least one method, each with a run folder")
     runs = {method.label: [read_run(Path(run)) for run in method.folders] for method in methods}
+    bases = {method.label: method.base or methods[0].label for method in methods}
     path = Path(folder) / "report.html"
-    write_text(path, _render(runs, metrics, split, title, path.parent))
+    write_text(path, _render(runs, bases, metrics, split, title, path.parent))
     return path
 
 
 def _render(
     runs: Mapping[str, Sequence[RunRecord]],
+    bases: Mapping[str, str],
     metrics: Sequence[str],
     split: str,
     title: str,
@@ -115,7 +124,7 @@ def _render(
         [
             markup.section(
                 f"{name} metrics",
-                _metric_table(table, metrics),
+                _metric_table(table, bases, metrics),
                 markup.note(_TABLE_READING + _SPLIT_READING.get(split, "")),
             ),
             markup.section(
@@ -134,10 +143,13 @@ def _values(runs: Sequence[RunRecord], split: str, metric: str) -> list[float]:
     return [(run.valid if split == "valid" else run.test).get(metric, math.nan) for run in runs]
 
 
-def _metric_table(table: Table, metrics: Sequence[str]) -> Html:
+def _metric_table(table: Table, bases: Mapping[str, str], metrics: Sequence[str]) -> Html:
     best = {metric: _best(table, metric) for metric in metrics}
     rows = [
-        [escape(name), *(_cell(table, name, metric, best[metric] == name) for metric in metrics)]
+        [
+            escape(name),
+            *(_cell(table, name, bases[name], metric, best[metric] == name) for metric in metrics),
+        ]
         for name in table
     ]
     return markup.table(["method", *map(metric_label, metrics)], rows)
@@ -150,10 +162,9 @@ def _best(table: Table, metric: str) -> str | None:
     return max(known, key=lambda name: means[name], default=None)
 
 
-def _cell(table: Table, method: str, metric: str, best: bool) -> Html:
-    """Mean and spread, and the relative change of the mean against the first method."""
+def _cell(table: Table, method: str, base: str, metric: str, best: bool) -> Html:
+    """Mean and spread, and the relative change of the mean against the method `base`."""
     text = escape(table[method][metric])
-    base = next(iter(table))
     mean, base_mean = table[method][metric].mean, table[base][metric].mean
     gain = mean / base_mean - 1 if base_mean and method != base else math.nan
     change = f" <small>{gain:+.1%}</small>" if math.isfinite(gain) else ""

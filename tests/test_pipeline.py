@@ -12,7 +12,14 @@ from crossalign.config import RunConfig, load_config
 from crossalign.errors import ConfigError, RunError
 from crossalign.models import BACKBONES
 from crossalign.pipeline import evaluate_split, load_run, make_graph, train
-from crossalign.study import Method, format_table, grid_methods, method_label, run_study
+from crossalign.study import (
+    Method,
+    compared_methods,
+    format_table,
+    grid_methods,
+    method_label,
+    run_study,
+)
 
 SMALL = [
     "data.planted_users=150",
@@ -164,6 +171,14 @@ def test_a_study_in_processes_equals_one_in_sequence(tmp_path: Path) -> None:
     alone = run_study(methods, [0, 1], tmp_path / "a", progress=False)
     together = run_study(methods, [0, 1], tmp_path / "b", jobs=2, progress=False)
     assert alone[0].test == together[0].test
+
+
+def test_aligned_methods_are_compared_with_their_backbone_alone(tmp_path: Path) -> None:
+    configs = [small("bpr"), small("bpr", "fettle"), small("lightgcn", "fettle")]
+    methods = compared_methods(configs)
+    assert [method.base for method in methods] == [None, "bpr", None]
+    lines = format_table(run_study(methods, [0], tmp_path, progress=False), ["recall@20"])
+    assert ["%" in line for line in lines[2:]] == [False, True, False]
 
 
 def test_a_grid_has_one_method_per_point() -> None:

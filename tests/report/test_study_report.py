@@ -16,6 +16,7 @@ from crossalign.report import write_study_report
 class Method:
     label: str
     folders: tuple[Path, ...]
+    base: str | None = None
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -50,6 +51,18 @@ def test_table_shows_mean_spread_and_gain(methods, tmp_path):
         ["aligned", "0.1300 ± 0.0100 +18.2%"],
     ]
     assert "over 3 seeds" in path.read_text()
+
+
+def test_gains_are_against_the_base_of_each_method(methods, tmp_path):
+    alone, aligned = methods
+    other = Method("other", alone.folders)
+    path = write_study_report(
+        tmp_path, [aligned, other, Method("third", aligned.folders, "other")], ["recall@20"]
+    )
+    assert [row[1] for row in rows(path)[2:]] == [
+        "0.1100 ± 0.0100 -15.4%",
+        "0.1300 ± 0.0100 +18.2%",
+    ]
 
 
 def test_only_the_best_mean_is_bold(methods, tmp_path):

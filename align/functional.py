@@ -101,6 +101,8 @@ def log_partition(
     temperature: Tensor,
     weights: Tensor | None = None,
     visit: Callable[[slice, Tensor], None] | None = None,
+    *,
+    bounded: bool = True,
 ) -> Tensor:
     """Weighted sum of log-partition functions, `sum_i w_i log sum_j exp(a_i c_j / t)`.
 
@@ -113,15 +115,23 @@ def log_partition(
         weights: `(n,)` constants, by default all one.
         visit: called with every block of anchors and its base-two logits `a c log2(e) / t`,
             `(block, m)`, which it may read until it returns; rows from `n` on are padding.
+        bounded: False where rows have any length, so that exponentials need a shift.
 
     Returns:
         Scalar, 0 when there are no anchors.
     """
     inputs = (anchors, candidates, temperature)
     needs = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
+    shifted = not bounded or float(temperature) * SAFE_LOGIT < 1.0
     with torch.no_grad():
         value, gradients = _log_partition(
-            anchors.detach(), candidates.detach(), temperature.detach(), weights, visit, needs
+            anchors.detach(),
+            candidates.detach(),
+            temperature.detach(),
+            weights,
+            visit,
+            needs,
+            shifted,
         )
     return known_gradient(value, inputs, gradients)
 
@@ -133,6 +143,7 @@ def _log_partition(
     weights: Tensor | None,
     visit: Callable[[slice, Tensor], None] | None,
     needs: list[bool],
+    shifted: bool,
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
     """Value of `log_partition` and its gradients, block by block."""
     n, m = len(anchors), len(candidates)
@@ -145,7 +156,6 @@ def _log_partition(
     to_anchors = torch.zeros_like(scaled)
     # Transposed, which is the faster order of the product that fills it.
     to_candidates = candidates.new_zeros(candidates.shape[::-1])
-    shifted = float(temperature) * SAFE_LOGIT < 1.0
     for block in row_blocks(len(scaled), len(candidates), anchors.device):
         logits = product(scaled[block], candidates.T)
         if visit is not None:
@@ -170,7 +180,12 @@ def _log_partition(
 
 
 def contrastive_sum(
-    anchors: Tensor, candidates: Tensor, positives: Tensor, temperature: Tensor
+    anchors: Tensor,
+    candidates: Tensor,
+    positives: Tensor,
+    temperature: Tensor,
+    *,
+    bounded: bool = True,
 ) -> Tensor:
     """Sum over anchors of the cross-entropy of picking the positive among all candidates.
 
@@ -181,9 +196,10 @@ def contrastive_sum(
         candidates: `(m, dim)` unit rows; detach them to let only the anchors move.
         positives: `(n,)` int64, the row of `candidates` each anchor belongs to.
         temperature: positive scalar; differentiable.
+        bounded: False where rows have any length.
 
     Returns:
         Scalar, 0 when there are no anchors.
     """
     matched = (anchors * candidates.index_select(0, positives)).sum() / temperature
-    return log_partition(anchors, candidates, temperature) - matched
+    return log_partition(anchors, candidates, temperature, bounded=bounded) - matched

@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from ..align.base import Projected, rows_of, xavier
 from ..align.functional import contrastive_sum, unit_rows
@@ -102,11 +101,12 @@ class SLMRec(Backbone):
         temperature = user.new_tensor(self.temperature)
         terms = {"main": contrastive_sum(user, item, order, temperature) / len(order)}
         if self.reg_weight > 0:
+            ssl_temperature = user.new_tensor(self.ssl_temperature)
             views = [view.index_select(0, batch.items) for view in self.views]
             for name, (ours, theirs) in self.chain(views[0], views[1:]).items():
                 # Neither side has length one, so these logits are not bounded.
-                fac = cross_entropy(ours @ theirs.T / self.ssl_temperature, order)
-                terms[f"fac_{name}"] = self.reg_weight * fac
+                fac = contrastive_sum(ours, theirs, order, ssl_temperature, bounded=False)
+                terms[f"fac_{name}"] = self.reg_weight * fac / len(order)
         return terms
 
     def modalities(self) -> Mapping[str, Projected]:

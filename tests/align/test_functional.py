@@ -39,6 +39,15 @@ def test_contrast_equals_cross_entropy(same, temperature):
     same(new, plain(anchors, candidates, positives, t), [anchors, candidates, t])
 
 
+@pytest.mark.usefixtures("tiny_blocks")
+def test_long_rows_do_not_overflow(same):
+    """Logits of thousands, as inner products of free vectors may have."""
+    anchors, candidates = ((40 * unit(n).detach()).requires_grad_() for n in (23, 9))
+    positives, t = torch.randint(0, 9, (23,)), torch.tensor(0.2).double().requires_grad_()
+    new = contrastive_sum(anchors, candidates, positives, t, bounded=False)
+    same(new, plain(anchors, candidates, positives, t), [anchors, candidates, t])
+
+
 @pytest.mark.parametrize("temperature", [0.001, 0.02, 0.3])
 def test_float32_path_equals_float64(temperature):
     """Through oneDNN and padding where the machine has it; sizes are no whole tiles."""

@@ -122,7 +122,7 @@ def log_partition(
     """
     inputs = (anchors, candidates, temperature)
     needs = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
-    shifted = not bounded or float(temperature) * SAFE_LOGIT < 1.0
+    shifted = not bounded or float(temperature.detach()) * SAFE_LOGIT < 1.0
     with torch.no_grad():
         value, gradients = _log_partition(
             anchors.detach(),

@@ -1,0 +1,92 @@
+"""The documentation is true: its Python runs, its commands run, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from crossalign.align import ALIGNERS
+from crossalign.cli import main
+from crossalign.commands import make_parser
+from crossalign.models import BACKBONES
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = ["--set", "data.planted_users=150", "--set", "data.planted_items=100"]
+SHORT = [*SMALL, "--set", "training.epochs=1"]
+TRAINS = ("train", "compare", "search", "controls")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Arguments of the `crossalign` lines of a page, without comments."""
+    lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("crossalign")]
+
+
+def name(page: Path) -> str:
+    return page.stem
+
+
+@pytest.fixture
+def restored_registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a page registers is gone afterwards."""
+    for registry in (ALIGNERS, BACKBONES):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+
+@pytest.mark.usefixtures("restored_registries")
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.parent.name == "docs" and blocks(p, "python")], ids=name
+)
+def test_the_python_of_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {"__name__": f"docs_{page.stem}"}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), scope)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=name)
+def test_every_command_of_a_page_is_one_that_the_parser_knows(page: Path) -> None:
+    for arguments in commands(page):
+        make_parser().parse_args(arguments)
+
+
+def test_the_commands_of_the_guide_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands(ROOT / "docs" / "commands.md"):
+        expanded = [
+            str(path)
+            for word in arguments
+            for path in (sorted(ROOT.glob(word)) if word.startswith("presets/") else [word])
+        ]
+        if arguments[0] in TRAINS and "--resume" not in arguments:
+            expanded += [*SHORT, "--quiet"]
+        elif arguments[0] in ("describe", "neighbors"):
+            expanded += SMALL
+        assert main(expanded) == 0, (arguments, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent.name == "docs"], ids=name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+\.(?:md|svg))", page.read_text()):
+        assert (page.parent / target).is_file(), target
+
+
+def test_the_pages_of_components_name_all_of_them() -> None:
+    for registry, page in ((BACKBONES, "backbones.md"), (ALIGNERS, "losses.md")):
+        text = (ROOT / "docs" / page).read_text()
+        kind = registry.kind
+        listed = re.findall(rf"<!-- options: {kind} (\w+) -->", text)
+        assert set(listed) == set(registry.names()), f"docs/{page} lacks option tables"

@@ -8,7 +8,7 @@ READY := .venv/.ready
 # Waiting OpenMP threads sleep instead of burning the cores that others could use.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(READY)  ## train the built-in data set alone and aligned, and write a report
 	$(BIN)/crossalign demo --jobs 2 --out runs/demo
@@ -22,6 +22,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	mkdir -p build/types && ln -sfn ../.. build/types/crossalign
 	$(BIN)/mypy
+
+docs: $(READY)  ## the documentation, into build/site; any warning is an error
+	mkdir -p build/types && ln -sfn ../.. build/types/crossalign
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py $(ARGS)

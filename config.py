@@ -19,7 +19,7 @@ from .align import ALIGNERS
 from .datasets import DataOptions
 from .errors import ConfigError, unknown_name
 from .graphs import GraphOptions
-from .graphs.cooccurrence import Score
+from .graphs.ranking import Score
 from .models import BACKBONES
 from .options import STRICT, Options, one_line
 from .registry import Entry, Registry
@@ -41,6 +41,10 @@ class NeighborOptions(Options):
     search: Literal["exact", "faiss"] = "exact"
     """Count all pairs of items, or rank only candidates that FAISS finds among compressed
     profiles; `crossalign neighbors` measures what that misses."""
+    memory_mib: PositiveInt = 512
+    """Bound on the working memory of the search, beside interactions and result."""
+    workers: PositiveInt | None = None
+    """Threads; as many as torch uses if not given."""
     file: str | None = None
     """Precomputed neighbour file (`crossalign neighbors`); computed on the spot if not given."""
 

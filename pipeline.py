@@ -19,7 +19,8 @@ from .align import ALIGNERS, Alignment, alignment_directions
 from .config import RunConfig, load_config, to_plain
 from .datasets import Dataset, load_dataset
 from .errors import ConfigError
-from .evaluation import DirectionAgreement, Evaluator, Metrics, direction_agreement
+from .evaluation import DirectionAgreement, Metrics, direction_agreement
+from .evaluation.per_user import USERS_FILE, UserMetrics, evaluate_users, save_user_metrics
 from .fileio import write_text
 from .graphs import (
     Neighbors,
@@ -32,6 +33,7 @@ from .graphs import (
     save_neighbors,
 )
 from .graphs.dgl_import import DGLGraph
+from .graphs.parts import remove_parts
 from .models import BACKBONES, Backbone, Representations
 from .report import write_report
 from .run_folder import (
@@ -83,7 +85,7 @@ def train(
     Args:
         config: the whole configuration.
         folder: run folder; made if absent. Holds `config.yaml`, `history.jsonl`, checkpoints,
-            `model.safetensors`, `metrics.json` and `report.html` afterwards.
+            `model.safetensors`, `test_users.npz`, `metrics.json` and `report.html` afterwards.
         resume: continue an interrupted run of the same configuration and data.
         progress: show progress bars.
         command: command line to repeat the run, for the report.
@@ -116,7 +118,9 @@ def train(
     )
     trained = time.perf_counter()
 
-    valid, test = (evaluate_split(backbone, dataset, split, config) for split in ("valid", "test"))
+    valid = evaluate_split(backbone, dataset, "valid", config)
+    test, by_user = evaluate_each_user(backbone, dataset, "test", config)
+    save_user_metrics(folder / USERS_FILE, by_user)
     seconds = {
         "prepare": prepared - started,
         "train": trained - prepared,
@@ -124,6 +128,7 @@ def train(
     }
     summary = summarise(config, dataset, result, valid, test)
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
+    summary["data_hash"] = dataset_hash(dataset)
     directions = None
     if alignment is not None and dataset.truth is not None:
         directions = judge_directions(config, dataset, backbone, alignment)
@@ -145,6 +150,22 @@ def load_run(folder: str | Path) -> tuple[RunConfig, Dataset, Backbone]:
     backbone = make_backbone(config, make_graph(config, dataset), dataset)
     load_weights(folder, backbone)
     return config, dataset, backbone
+
+
+def load_aligned_run(
+    folder: str | Path,
+) -> tuple[RunConfig, Dataset, Backbone, Alignment | None]:
+    """What `load_run` gives, and the trained alignment; None for a backbone alone.
+
+    Raises:
+        RunError: the folder is not a run, or its weights do not fit its data.
+    """
+    config, dataset, backbone = load_run(folder)
+    alignment = make_alignment(config, dataset, backbone)
+    if alignment is not None:
+        load_weights(folder, backbone, alignment)
+        alignment.eval()
+    return config, dataset, backbone, alignment
 
 
 def make_graph(config: RunConfig, dataset: Dataset) -> DGLGraph:
@@ -179,13 +200,22 @@ def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> A
         "feature_dims": {m: t.shape[1] for m, t in dataset.features.items() if m not in own},
         "missing": dataset.missing,
     }
-    if cls.needs_neighbors:
+    if cls.wants_neighbors(config.alignment.options):
         data["neighbors"] = make_neighbors(config, dataset).ids
     return cls(backbone.representation_dim, dataset.modalities, **data, **config.alignment.options)
 
 
-def make_neighbors(config: RunConfig, dataset: Dataset, *, progress: bool = False) -> Neighbors:
-    """Co-occurrence neighbours of the training split: from the configured file, or computed."""
+def make_neighbors(
+    config: RunConfig, dataset: Dataset, *, parts: Path | None = None, progress: bool = False
+) -> Neighbors:
+    """Co-occurrence neighbours of the training split: from the configured file, or computed.
+
+    Args:
+        config: its section `neighbors` counts.
+        dataset: the data.
+        parts: folder of finished parts, from which a killed computation goes on.
+        progress: show a progress bar.
+    """
     options = config.neighbors
     if options.file is not None:
         data_hash = dataset_hash(dataset)
@@ -197,7 +227,7 @@ def make_neighbors(config: RunConfig, dataset: Dataset, *, progress: bool = Fals
             )
         return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
     find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
-    return find(**_neighbor_search(config, dataset), progress=progress)
+    return find(**_neighbor_search(config, dataset), parts=parts, progress=progress)
 
 
 def _neighbor_search(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
@@ -209,6 +239,8 @@ def _neighbor_search(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
         "k": config.neighbors.k,
         "score": config.neighbors.score,
         "min_count": config.neighbors.min_count,
+        "memory_mib": config.neighbors.memory_mib,
+        "workers": config.neighbors.workers,
     }
 
 
@@ -218,15 +250,24 @@ def write_neighbors(
     """Compute co-occurrence neighbours and write them to `file`, with where they come from.
 
     The recall of an approximate search is measured against exact lists of a sample of items and
-    written with them, as `recall`.
+    written with them, as `recall`. Finished parts lie beside the file until it is written, so
+    that the same call goes on where a killed one stopped.
+
+    Args:
+        file: `.npz`, or any other name for a folder of files that can be mapped into memory.
+        config: its section `neighbors` counts.
+        dataset: the data.
+        progress: show a progress bar.
     """
-    neighbors = make_neighbors(config, dataset, progress=progress)
+    parts = Path(f"{file}.parts")
+    neighbors = make_neighbors(config, dataset, parts=parts, progress=progress)
     about = {**to_plain(config)["neighbors"], "dataset": dataset.name}
     if config.neighbors.search != "exact":
         about["recall"] = _neighbor_recall(neighbors, config, dataset)
     about["data_hash"] = dataset_hash(dataset)
     neighbors = replace(neighbors, metadata=about)
     save_neighbors(file, neighbors)
+    remove_parts(parts)
     return neighbors
 
 
@@ -240,10 +281,17 @@ def _neighbor_recall(neighbors: Neighbors, config: RunConfig, dataset: Dataset) 
 
 def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
     """Full-ranking metrics of a trained backbone on one split."""
+    return evaluate_each_user(backbone, dataset, split, config)[0]
+
+
+def evaluate_each_user(
+    backbone: Backbone, dataset: Dataset, split: str, config: RunConfig
+) -> tuple[Metrics, UserMetrics]:
+    """What `evaluate_split` gives, and the metrics of every single user."""
     backbone.eval()
     with torch.inference_mode():
         representations: Representations = backbone()
-        return Evaluator(dataset, split, ks=config.evaluation.ks)(representations)
+        return evaluate_users(representations, dataset, split, config.evaluation.ks)
 
 
 def judge_directions(
@@ -251,24 +299,26 @@ def judge_directions(
 ) -> DirectionAgreement:
     """Agreement of the learnt directions with the truth of a planted data set.
 
-    Scores are taken over the whole training split with the rule the alignment was trained with.
+    Scores are taken over the whole training split with the rule the alignment was trained with,
+    FETTLE's one-way rule for an alignment that has none.
     """
     assert dataset.truth is not None
-    assert config.alignment is not None
     device = next(alignment.parameters()).device
     raw = {name: table.to(device) for name, table in dataset.features.items()}
     with torch.no_grad():
         user, item = backbone()
     content = alignment.content({**raw, **backbone.modalities()})
     users, items = dataset.train.to(device)
+    draws = torch.Generator().manual_seed(config.seed)
     directions = alignment_directions(
         user,
         item,
         dict(zip(alignment.modalities, content, strict=True)),
         users,
         items,
-        leaky_bi=bool(config.alignment.options.get("leaky_bi", False)),
+        alignment.policy,
         missing={name: mask.to(device) for name, mask in dataset.missing.items()},
+        generator=draws,
     )
     on_cpu = {name: active.cpu() for name, active in directions.items()}
     return direction_agreement(on_cpu, dataset.modalities, dataset.truth)

@@ -1,30 +1,27 @@
 """Several runs side by side: methods times seeds, resumable, over several processes.
 
 A method is a configuration with a label. Every run has its own folder, so a finished run is
-never repeated and a killed study continues where it was. Choices are made on validation only.
+never repeated and a killed study continues where it was; a failing run does not stop the others.
+Choices are made on validation only.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import multiprocessing
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from tqdm import tqdm
 
 from .config import RunConfig, parse_config, to_plain
-from .errors import ConfigError
+from .errors import ConfigError, RunError
 from .fileio import write_text
-from .pipeline import train
-from .run_folder import METRICS_FILE, refuse_other_settings
+from .report import format_markdown, study_table
+from .run_folder import METRICS_FILE
+from .study_tasks import Task, describe_failures, run_tasks, unfinished
 
 
 @dataclass(frozen=True)
@@ -32,14 +29,16 @@ class Method:
     """A labelled configuration; its seed is replaced by each of the study's seeds.
 
     Attributes:
-        label: unique name.
+        label: name, unique among the methods on the same data.
         config: what to train.
-        base: label of the method it is compared with; None for the first of the study.
+        base: label of the method it is compared with, on the same data; None for no comparison.
+        data: name of the data set in a study of several; a folder of that name holds the runs.
     """
 
     label: str
     config: RunConfig
     base: str | None = None
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,12 @@ class MethodResult:
 
     Attributes:
         label: name of the method.
-        folders: run folders, one per seed.
+        folders: run folders, one per finished seed.
         valid: metric name -> one value per seed.
         test: metric name -> one value per seed.
-        base: label of the method it is compared with; None for the first of the study.
+        base: label of the method it is compared with, on the same data; None for no comparison.
+        data: name of the data set in a study of several.
+        reference: whether it is a reference line and not a trained method.
     """
 
     label: str
@@ -59,11 +60,25 @@ class MethodResult:
     valid: Mapping[str, tuple[float, ...]]
     test: Mapping[str, tuple[float, ...]]
     base: str | None = None
+    data: str = ""
+    reference: bool = False
 
     def mean_sd(self, split: str, metric: str) -> tuple[float, float]:
         """Mean and sample standard deviation (nan for one seed) over the seeds."""
         values = np.array((self.valid if split == "valid" else self.test)[metric])
         return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+class StudyError(RunError):
+    """Some runs of a study failed.
+
+    Attributes:
+        results: of the methods of which at least one run is finished.
+    """
+
+    def __init__(self, message: str, results: list[MethodResult]) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 def run_study(
@@ -79,26 +94,62 @@ def run_study(
     Args:
         methods: what to compare; labels are unique.
         seeds: seeds, the same for every method.
-        folder: study folder; each run lies in `<folder>/<label>/seed<k>`.
+        folder: study folder; each run lies in `<folder>/<data>/<label>/seed<k>`.
         jobs: processes at a time; the machine's threads are shared among them.
         progress: show a progress bar.
 
     Raises:
         ConfigError: no methods, no seeds, or a label twice.
-        CrossalignError: what the first failing run raised; finished runs stay.
+        RunError: a finished run in the folder has other settings or other data.
+        StudyError: runs failed; all others are finished and the error holds their results. The
+            next call repeats only those that failed.
     """
-    labels = [method.label for method in methods]
     if not methods or not seeds:
         raise ConfigError("nothing to run: give at least one method and one seed")
-    if len(set(labels)) < len(labels):
-        raise ConfigError(f"two methods share a label among {labels}: rename one")
+    names = [str(Path(method.data) / method.label) for method in methods]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two methods share a label among {names}: rename one")
     folder = Path(folder)
-    tasks = [(m.config, seed, folder / m.label / f"seed{seed}") for m in methods for seed in seeds]
-    todo = [task for task in tasks if not _finished(*task)]
-    _run_all(todo, jobs=jobs, progress=progress)
-    results = [_collect(m, [folder / m.label / f"seed{s}" for s in seeds]) for m in methods]
-    write_text(folder / "study.json", json.dumps([_plain(r) for r in results], indent=2) + "\n")
+    tasks = {
+        name: [Task(replace(m.config, seed=s), folder / name / f"seed{s}") for s in seeds]
+        for name, m in zip(names, methods, strict=True)
+    }
+    todo = unfinished([task for ours in tasks.values() for task in ours])
+    failures = run_tasks(todo, jobs=jobs, progress=progress)
+    results = []
+    for name, method in zip(names, methods, strict=True):
+        done = [task.folder for task in tasks[name] if task.folder not in failures]
+        if done:
+            results.append(read_result(method.label, done, base=method.base, data=method.data))
+    save_results(folder, results)
+    if failures:
+        raise StudyError(describe_failures(failures, folder, len(names) * len(seeds)), results)
     return results
+
+
+def save_results(folder: str | Path, results: Sequence[MethodResult]) -> None:
+    """Write `study.json` into a study folder."""
+    plain = [_plain(result) for result in results]
+    write_text(Path(folder) / "study.json", json.dumps(plain, indent=2) + "\n")
+
+
+def read_result(
+    label: str,
+    folders: Sequence[Path],
+    *,
+    base: str | None = None,
+    data: str = "",
+    reference: bool = False,
+) -> MethodResult:
+    """The result of a method from its run folders; the other arguments are `MethodResult`'s."""
+    summaries = [json.loads((folder / METRICS_FILE).read_text()) for folder in folders]
+
+    def values(split: str) -> dict[str, tuple[float, ...]]:
+        return {key: tuple(s[split][key] for s in summaries) for key in summaries[0][split]}
+
+    return MethodResult(
+        label, tuple(folders), values("valid"), values("test"), base, data, reference
+    )
 
 
 def grid_methods(base: RunConfig, grid: Mapping[str, Sequence[Any]]) -> list[Method]:
@@ -123,13 +174,31 @@ def grid_methods(base: RunConfig, grid: Mapping[str, Sequence[Any]]) -> list[Met
 
 
 def compared_methods(configs: Sequence[RunConfig]) -> list[Method]:
-    """Methods to compare, each aligned one with its backbone alone where that takes part."""
-    labels = [method_label(config) for config in configs]
+    """Methods to compare, each aligned one with its backbone alone where that takes part.
+
+    Configurations that name several data sets are compared data set by data set.
+
+    Raises:
+        ConfigError: two data sets have the same name.
+    """
+    data = _data_names(configs)
+    labels = [(data[config.path], method_label(config)) for config in configs]
     bases = [config.backbone.name if config.alignment else None for config in configs]
     return [
-        Method(label, config, base if base in labels else None)
-        for label, config, base in zip(labels, configs, bases, strict=True)
+        Method(label, config, base if (name, base) in labels else None, name)
+        for (name, label), config, base in zip(labels, configs, bases, strict=True)
     ]
+
+
+def _data_names(configs: Sequence[RunConfig]) -> dict[str, str]:
+    """Path -> name of the data set; an empty name where there is only one."""
+    paths = list(dict.fromkeys(config.path for config in configs))
+    if len(paths) == 1:
+        return {paths[0]: ""}
+    names = {path: Path(path).stem for path in paths}
+    if len(set(names.values())) < len(names):
+        raise ConfigError(f"two data sets among {paths} have the same name: rename a folder")
+    return names
 
 
 def method_label(config: RunConfig) -> str:
@@ -145,68 +214,14 @@ def format_table(
 
     Methods with a base also show the relative change of the mean against it.
     """
-    by_label = {result.label: result for result in results}
-    head = ["method", *metrics]
-    rows = [head, ["---"] * len(head)]
-    for result in results:
-        cells = [result.label]
-        for metric in metrics:
-            mean, sd = result.mean_sd(split, metric)
-            cell = f"{mean:.4f}" + ("" if np.isnan(sd) else f" ± {sd:.4f}")
-            base = by_label[result.base].mean_sd(split, metric)[0] if result.base else 0.0
-            cells.append(cell + (f" {mean / base - 1:+.1%}" if base else ""))
-        rows.append(cells)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    return [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in rows
-    ]
-
-
-def _run_all(tasks: list[tuple[RunConfig, int, Path]], *, jobs: int, progress: bool) -> None:
-    if jobs == 1:
-        for task in tqdm(tasks, desc="runs", disable=not progress):
-            _run_one(*task, threads=None, progress=progress)
-        return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = [pool.submit(_run_one, *task, threads=threads, progress=False) for task in tasks]
-        try:
-            for future in tqdm(as_completed(futures), total=len(tasks), disable=not progress):
-                future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _finished(config: RunConfig, seed: int, folder: Path) -> bool:
-    """Whether the run in `folder` is complete; refuses one made with other settings."""
-    refuse_other_settings(folder, replace(config, seed=seed))
-    return (folder / METRICS_FILE).is_file()
-
-
-def _run_one(
-    config: RunConfig, seed: int, folder: Path, *, threads: int | None, progress: bool
-) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
-    command = f"crossalign train --config {folder / 'config.yaml'} --out NEW_FOLDER"
-    train(replace(config, seed=seed), folder, resume=True, progress=progress, command=command)
-
-
-def _collect(method: Method, folders: Sequence[Path]) -> MethodResult:
-    summaries = [json.loads((folder / METRICS_FILE).read_text()) for folder in folders]
-
-    def values(split: str) -> dict[str, tuple[float, ...]]:
-        return {key: tuple(s[split][key] for s in summaries) for key in summaries[0][split]}
-
-    return MethodResult(method.label, tuple(folders), values("valid"), values("test"), method.base)
+    return format_markdown(study_table(results, metrics, split)).splitlines()
 
 
 def _plain(result: MethodResult) -> dict[str, Any]:
     return {
         "label": result.label,
+        "data": result.data,
+        "reference": result.reference,
         "base": result.base,
         "folders": [str(folder) for folder in result.folders],
         "valid": dict(result.valid),

@@ -2,31 +2,48 @@
 
 Depends on torch alone, so that it can be lifted into any project together with `registry.py` and
 `errors.py`. Where to look: `item.py`, `cluster.py` and `neighbor.py` are the three losses,
-`fettle.py` and `cross.py` bundle them, `bm3.py` is another way, `functional.py` is the fast core.
+`fettle.py` and `cross.py` bundle them, `infonce.py`, `bm3.py` and `alignrec.py` are other ways,
+`composed.py` is any of them together, `policies.py` says who learns from whom, `functional.py` is
+the fast core.
 """
 
-from .base import ALIGNERS, Alignment, Projected, Table
+from .alignrec import AlignRecAlignment
+from .base import ALIGNERS, Alignment, Projected, Table, Tables
 from .bm3 import BM3Alignment
 from .cluster import CLALoss
+from .composed import Composed
 from .cross import CROSS
 from .directions import alignment_directions, catalogue_scores
 from .fettle import FETTLE
+from .infonce import InfoNCE, InfoNCELoss
 from .item import ILALoss
 from .neighbor import CNALoss
+from .parts import ClusterAlignment, ItemAlignment, NeighborAlignment
+from .policies import DirectionPolicy, direction_policy
 from .sinkhorn import sinkhorn
 
 __all__ = [
     "ALIGNERS",
     "CROSS",
     "FETTLE",
+    "AlignRecAlignment",
     "Alignment",
     "BM3Alignment",
     "CLALoss",
     "CNALoss",
+    "ClusterAlignment",
+    "Composed",
+    "DirectionPolicy",
     "ILALoss",
+    "InfoNCE",
+    "InfoNCELoss",
+    "ItemAlignment",
+    "NeighborAlignment",
     "Projected",
     "Table",
+    "Tables",
     "alignment_directions",
     "catalogue_scores",
+    "direction_policy",
     "sinkhorn",
 ]

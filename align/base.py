@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, unknown_name
 from ..registry import Registry
+from .policies import DirectionPolicy
 
 
 class Table(Protocol):
@@ -44,6 +46,17 @@ class Projected:
         return self.projector(rows_of(self.features, rows))
 
 
+class Tables(NamedTuple):
+    """What the two sides of a batch are read from, as `Alignment.terms` takes it."""
+
+    user: Tensor
+    """`(n_users, dim)` user representations."""
+    item: Tensor
+    """`(n_items, dim)` item representations."""
+    modalities: Mapping[str, Table]
+    """Content modality name -> table."""
+
+
 class Alignment(nn.Module):
     """A loss over representations, content modalities and the batch's positive pairs.
 
@@ -61,7 +74,8 @@ class Alignment(nn.Module):
 
     Attributes:
         projectors: modality -> `Linear(d_m, dim)`.
-        needs_neighbors: whether the constructor takes a `neighbors` table.
+        needs_neighbors: whether the constructor takes a `neighbors` table, unless
+            `wants_neighbors` knows better.
 
     Raises:
         ConfigError: names are empty, repeated or `id`; a mapping names an unknown modality.
@@ -121,6 +135,32 @@ class Alignment(nn.Module):
         for value in self.terms(user, item, modalities, users, items).values():
             total = total + value
         return total
+
+    @classmethod
+    def wants_neighbors(cls, options: Mapping[str, Any]) -> bool:
+        """Whether an alignment with these constructor options is given a `neighbors` table."""
+        return cls.needs_neighbors
+
+    def begin_epoch(self, epoch: int, rng: torch.Generator, tables: Callable[[], Tables]) -> None:
+        """Called before each epoch, for schedules and for what holds for an epoch.
+
+        What it does may depend on its arguments alone, so that a resumed run goes on as before.
+
+        Args:
+            epoch: number of the epoch that begins, counted from 1.
+            rng: generator of this epoch, on the CPU.
+            tables: gives the tables as they are now, without gradients; this costs a forward pass
+                of the backbone, so ask only where they are needed.
+        """
+
+    def reach(self, items: Tensor) -> Tensor:
+        """Sorted ids of all items whose content is read for a batch of distinct `items`."""
+        return items
+
+    @property
+    def policy(self) -> DirectionPolicy | None:
+        """The rule that opens directions; None for an alignment that knows none."""
+        return None
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Detached scalars that describe the last step, by name; a trainer averages them."""

@@ -2,89 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .functional import known_gradient, log_partition, unit_rows
-from .products import product, tiled_length, whole_tiles
+from ..errors import ConfigError
+from .base import Alignment, Table, Tables
+from .codes import Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
+from .functional import unit_rows
+from .policies import known
+from .products import tiled_length
 from .rows import ItemViews, Missing, Pairs, full_precision, missing_masks, read_rows
-from .sinkhorn import EPSILON, sinkhorn_scales
 
-
-def view_loss(
-    rows: Tensor,
-    counts: Tensor,
-    partners: Tensor,
-    weights: Tensor,
-    prototypes: Tensor,
-    temperature: Tensor,
-    workspace: Tensor,
-) -> Tensor:
-    """One view's share of the swapped prediction: its own predictions' normaliser, and its codes.
-
-    A swapped term is `-q_a . log softmax(x_b C / t) = logsumexp(x_b C / t) - (q_a C) . x_b / t`,
-    because a code sums to one. So the codes of a row meet the rows they are targets of in `dim`
-    dimensions only, through the weighted sum of these rows (`partners`): each view is done on
-    its own, and one `(n, K)` matrix is held at a time.
-
-    Args:
-        rows: `(n, dim)` unit rows of this view, distinct.
-        counts: `(n,)` how often each row occurs in the batch; Sinkhorn balances with them.
-        partners: `(n, dim)` weighted sum of the rows whose targets are this row's codes.
-        weights: `(n,)` total weight of the predictions made from each row.
-        prototypes: `(K, dim)` unit rows.
-        temperature: positive scalar.
-        workspace: `(tiled_length(n), K)` or longer, overwritten; fresh memory would cost as much
-            time as a product.
-
-    Returns:
-        Scalar `sum_i weights_i logsumexp(x_i C / t) - (q_i C) . partners_i / t`; the codes `q`
-        are constants.
-    """
-    kernel = workspace[: tiled_length(len(rows), rows)]
-    sharpen = temperature.detach() / EPSILON
-
-    def keep(block: slice, logits: Tensor) -> None:
-        torch.mul(logits, sharpen, out=kernel[block]).exp2_()
-
-    normaliser = log_partition(rows, prototypes, temperature, weights, visit=keep)
-    return normaliser - code_agreement(kernel, counts, partners, prototypes, temperature)
-
-
-def code_agreement(
-    kernel: Tensor, counts: Tensor, partners: Tensor, prototypes: Tensor, temperature: Tensor
-) -> Tensor:
-    """`sum_i (q_i C) . partners_i / t` with `q` the Sinkhorn codes of `kernel`, constants.
-
-    The two scaling vectors of the codes go into the thin factors of each product, so the codes
-    themselves are never formed. Padding rows of the kernel count zero times.
-    """
-    inputs = (partners, prototypes, temperature)
-    moving = torch.is_grad_enabled() and prototypes.requires_grad
-    with torch.no_grad():
-        n = len(partners)
-        row_scale, prototype_scale = sinkhorn_scales(kernel, whole_tiles(counts))
-        row_scale = (row_scale / temperature).unsqueeze(1)
-        prototype_scale = prototype_scale.unsqueeze(1)
-        targets = (product(kernel, prototypes * prototype_scale) * row_scale)[:n]
-        value = (targets * partners).sum()
-        to_prototypes = None
-        if moving:
-            pulled = product((whole_tiles(partners) * row_scale).T, kernel)
-            to_prototypes = pulled.T * prototype_scale
-    return known_gradient(value, inputs, (targets, to_prototypes, -value / temperature))
+CHUNK = 65536
+"""Rows that are read at a time for k-means."""
 
 
 def user_item_loss(
     user_rows: Tensor,
     item_rows: Tensor,
     pairs: Pairs,
-    prototypes: Tensor,
-    temperature: Tensor,
-    workspace: Tensor,
+    view_loss: ViewLoss,
 ) -> Tensor:
     """Swapped prediction between the two ends of every pair (FETTLE eq. 9), mean over pairs.
 
@@ -92,9 +33,7 @@ def user_item_loss(
         user_rows: `(n_distinct_users, dim)` unit rows.
         item_rows: `(n_distinct_items, dim)` unit rows.
         pairs: the batch.
-        prototypes: `(K, dim)` unit rows.
-        temperature: positive scalar.
-        workspace: `(n, K)` scratch memory for the longer of the two tables.
+        view_loss: share of one view, with the codes of this codebook.
     """
     share = 1.0 / max(len(pairs), 1)
     ends = (
@@ -106,19 +45,11 @@ def user_item_loss(
         others = other_rows.index_select(0, other_position)
         partners = torch.zeros_like(rows).index_add(0, position, others) * share
         counts = counts.to(rows.dtype)
-        total = total + view_loss(
-            rows, counts, partners, counts * share, prototypes, temperature, workspace
-        )
+        total = total + view_loss(rows, counts, partners, counts * share)
     return total
 
 
-def modality_loss(
-    views: ItemViews,
-    item_counts: Tensor,
-    prototypes: Tensor,
-    temperature: Tensor,
-    workspace: Tensor,
-) -> Tensor:
+def modality_loss(views: ItemViews, item_counts: Tensor, view_loss: ViewLoss) -> Tensor:
     """Swapped prediction between every ordered pair of modalities (FETTLE eq. 8).
 
     Each ordered term is a mean over the pairs of the batch whose item has both modalities; items
@@ -127,12 +58,10 @@ def modality_loss(
     Args:
         views: the distinct items in every modality.
         item_counts: `(n,)` pairs of each item.
-        prototypes: `(K, dim)` unit rows.
-        temperature: positive scalar.
-        workspace: `(n, K)` scratch memory.
+        view_loss: share of one view, with the codes of this codebook.
     """
-    counts = item_counts.to(prototypes.dtype)
-    total = prototypes.new_zeros(())
+    counts = item_counts.to(views.rows[0].dtype)
+    total = counts.new_zeros(())
     for m, rows in enumerate(views.rows):
         partners, weights = torch.zeros_like(rows), torch.zeros_like(counts)
         for n, other_rows in enumerate(views.rows):
@@ -146,9 +75,7 @@ def modality_loss(
             rows, kept_counts, partners, weights = (
                 x.index_select(0, kept) for x in (rows, counts, partners, weights)
             )
-        total = total + view_loss(
-            rows, kept_counts, partners, weights, prototypes, temperature, workspace
-        )
+        total = total + view_loss(rows, kept_counts, partners, weights)
     return total
 
 
@@ -162,8 +89,15 @@ class CLALoss(nn.Module):
     """Cluster-level alignment, `L_UI / 2 + L_modalities / (|M| (|M| - 1))`.
 
     FETTLE (SIGIR 2024) eq. 7-9. Two codebooks of prototypes: one makes the user and the item of a
-    pair agree on a soft cluster, the other the modalities of an item. Codes come from three
-    rounds of Sinkhorn balancing and are constants.
+    pair agree on a cluster, the other the modalities of an item: from each view, the softmax over
+    the prototypes shall predict the code of the other view. Codes are constants, of two kinds.
+
+    `sinkhorn`: soft codes of the batch's rows over the prototypes, balanced in three rounds.
+
+    `kmeans`: before each epoch `fit_codes` clusters all rows of a codebook's tables together,
+    starting from its prototypes, so that the k-th centroid belongs to the k-th prototype. The code
+    of a row is one-hot at its nearest centroid, by what the row is now. Centroids are constants of
+    the epoch and are not saved; prototypes are learnt from the predictions, as before.
 
     Call it as published: `cla(user, item, *content, users, items)`.
 
@@ -172,12 +106,20 @@ class CLALoss(nn.Module):
         D: width of all tables.
         gamma: initial temperature; it is learnt and kept in [0.01, 0.99].
         modalities: names of the content tables; only a mapping of missing rows needs them.
+        K_user_item: prototypes of the user-item codebook, if not K as well.
+        codes: kind of codes, `sinkhorn` or `kmeans`.
+        learn_temperature: False keeps the temperature constant, as the paper says.
 
     Attributes:
-        prototypes_user_item: `(K, D)`, rows normalised in place at every call.
+        prototypes_user_item: `(K_user_item, D)`, rows normalised in place at every call.
         prototypes_modalities: `(K, D)`, likewise.
         temperature: scalar parameter.
+        centroids_user_item: `(K_user_item, D)` unit rows, or None before `fit_codes`.
+        centroids_modalities: `(K, D)`, likewise.
     """
+
+    centroids_user_item: Tensor | None
+    centroids_modalities: Tensor | None
 
     def __init__(
         self,
@@ -185,12 +127,20 @@ class CLALoss(nn.Module):
         D: int = 64,
         gamma: float = 0.2,
         modalities: Sequence[str] = ("image", "text"),
+        *,
+        K_user_item: int | None = None,
+        codes: Codes = "sinkhorn",
+        learn_temperature: bool = True,
     ) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
-        self.prototypes_user_item = nn.Parameter(nn.init.xavier_uniform_(torch.empty(K, D)))
+        self.codes = known(codes, Codes, "codes")
+        user_item = torch.empty(K if K_user_item is None else K_user_item, D)
+        self.prototypes_user_item = nn.Parameter(nn.init.xavier_uniform_(user_item))
         self.prototypes_modalities = nn.Parameter(nn.init.xavier_uniform_(torch.empty(K, D)))
-        self.temperature = nn.Parameter(torch.tensor(float(gamma)))
+        self.temperature = nn.Parameter(torch.tensor(float(gamma)), learn_temperature)
+        self.register_buffer("centroids_user_item", None, persistent=False)
+        self.register_buffer("centroids_modalities", None, persistent=False)
 
     def forward(self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None) -> Tensor:
         """The loss, a scalar; arguments as in `terms`."""
@@ -209,6 +159,9 @@ class CLALoss(nn.Module):
             tables: any number of `(n_items, D)` content tables, then `users` and `items`,
                 `(batch,)` int64 each.
             missing: `(n_items,)` bool masks of items that lack a modality, by name or in order.
+
+        Raises:
+            ConfigError: codes are `kmeans` and `fit_codes` was not called.
         """
         *content, users, items = tables
         pairs = Pairs.of(users, items)
@@ -223,15 +176,82 @@ class CLALoss(nn.Module):
             for prototypes in (self.prototypes_user_item, self.prototypes_modalities):
                 prototypes.copy_(unit_rows(prototypes))
         longest = tiled_length(max(len(pairs.users), len(pairs.items)), user_rows)
-        workspace = user_rows.new_empty(longest, len(self.prototypes_user_item))
-        shared = (self.temperature, workspace)
-        user_item = user_item_loss(
-            user_rows, views.rows[0], pairs, self.prototypes_user_item, *shared
-        )
-        modalities = modality_loss(views, pairs.item_counts, self.prototypes_modalities, *shared)
+        of_users, of_modalities = self._view_losses(longest)
+        user_item = user_item_loss(user_rows, views.rows[0], pairs, of_users)
+        modalities = modality_loss(views, pairs.item_counts, of_modalities)
         divisor = max(len(views.rows) * (len(views.rows) - 1), 1)
         return {"user_item": user_item / 2, "modalities": modalities / divisor}
+
+    def _view_losses(self, longest: int) -> list[ViewLoss]:
+        """View losses of the user-item and the modality codebook, for tables up to `longest`."""
+        codebooks = (self.prototypes_user_item, self.prototypes_modalities)
+        if self.codes == "sinkhorn":
+            workspace = codebooks[0].new_empty(longest * max(map(len, codebooks)))
+            shared = functools.partial(
+                sinkhorn_view, temperature=self.temperature, workspace=workspace
+            )
+            return [functools.partial(shared, prototypes=prototypes) for prototypes in codebooks]
+        # A copy, because the next call's clamp must not touch what this call's graph has saved.
+        shared = functools.partial(kmeans_view, temperature=self.temperature.clone())
+        losses: list[ViewLoss] = []
+        fitted = (self.centroids_user_item, self.centroids_modalities)
+        for prototypes, centroids in zip(codebooks, fitted, strict=True):
+            if centroids is None:
+                raise ConfigError(
+                    "codes 'kmeans' need centroids: call CLALoss.fit_codes, or the alignment's "
+                    "begin_epoch, before each epoch"
+                )
+            losses.append(functools.partial(shared, prototypes=prototypes, centroids=centroids))
+        return losses
+
+    @full_precision
+    def fit_codes(
+        self,
+        user: Tensor,
+        item: Tensor,
+        content: Sequence[Table],
+        rng: torch.Generator,
+        missing: Missing = None,
+    ) -> None:
+        """Find the centroids of `kmeans` codes anew, from all rows; `sinkhorn` needs none.
+
+        Args:
+            user: `(n_users, D)`.
+            item: `(n_items, D)`.
+            content: `(n_items, D)` content tables.
+            rng: generator on the CPU, for the seed of k-means.
+            missing: masks of items that lack a modality, left out, by name or in order.
+        """
+        if self.codes != "kmeans":
+            return
+        every_user, every_item = (torch.arange(len(t), device=t.device) for t in (user, item))
+        both = (*all_rows(user, every_user), *all_rows(item, every_item))
+        self.centroids_user_item = fit_centroids(both, self.prototypes_user_item, rng)
+        masks = (None, *missing_masks(missing, self.modalities, len(content)))
+        rows = (
+            part
+            for table, absent in zip((item, *content), masks, strict=True)
+            for part in all_rows(table, every_item if absent is None else every_item[~absent])
+        )
+        self.centroids_modalities = fit_centroids(rows, self.prototypes_modalities, rng)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """The temperature, detached, as `temperature/cla`."""
         return {"temperature/cla": self.temperature.detach().clone()}
+
+
+@torch.no_grad()
+def all_rows(table: Table, ids: Tensor) -> Iterator[Tensor]:
+    """Unit rows `ids` of a table, chunk by chunk."""
+    for chunk in ids.split(CHUNK):
+        yield unit_rows(read_rows(table, chunk))
+
+
+def refit_codes(
+    cla: CLALoss, alignment: Alignment, rng: torch.Generator, tables: Callable[[], Tables]
+) -> None:
+    """Let `cla`, a part of `alignment`, find the centroids of its codes if it has any."""
+    if cla.codes == "kmeans":
+        user, item, modalities = tables()
+        content = alignment.content(modalities)
+        cla.fit_codes(user, item, content, rng, alignment.missing_masks())

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from .base import Table
 from .functional import unit_rows
+from .policies import DirectionPolicy, OneWay
 from .rows import ItemViews, missing_masks
-from .scores import active_directions, direction_name, feedback_scores
+from .scores import direction_name, feedback_scores
 
 
 @torch.no_grad()
@@ -57,15 +58,17 @@ def alignment_directions(
     modalities: Mapping[str, Table],
     users: Tensor,
     items: Tensor,
-    leaky_bi: bool = False,
+    policy: DirectionPolicy | None = None,
     *,
     missing: Mapping[str, Tensor] | None = None,
     chunk: int = 65536,
+    generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
     """Which directions are active for which item, over all given pairs instead of a batch.
 
-    Arguments as in `catalogue_scores`; `leaky_bi` picks the dynamic rule, whose variance runs
-    over all items that have pairs.
+    Arguments as in `catalogue_scores`. `policy` is the rule, by default FETTLE's one-way rule; an
+    alignment's own is its attribute `policy`. The dynamic rule's variance runs over all items that
+    have pairs. `generator` is for rules that draw.
 
     Returns:
         `{source}_to_{target}` -> `(n_items,)` bool; False for items without pairs.
@@ -73,7 +76,7 @@ def alignment_directions(
     scores = catalogue_scores(user, item, modalities, users, items, missing=missing, chunk=chunk)
     table = torch.stack(list(scores.values()))
     known = ~table.isnan()
-    active = active_directions(table.nan_to_num(0.0), known, leaky_bi)
+    active = (policy or OneWay())(table.nan_to_num(0.0), known, generator)
     return {
         direction_name(source, target): active[s, t]
         for s, source in enumerate(scores)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .base import check_modalities, xavier
 from .functional import contrastive_sum, unit_rows
+from .policies import DirectionPolicy, Directions, Spread, ThetaOf, direction_policy
 from .rows import (
     ItemViews,
     Missing,
@@ -20,7 +21,7 @@ from .rows import (
     missing_masks,
     read_rows,
 )
-from .scores import active_directions, direction_name, feedback_scores
+from .scores import direction_name, feedback_scores
 
 
 class ItemTerms(NamedTuple):
@@ -39,9 +40,9 @@ def item_level(
     views: ItemViews,
     maps: Mapping[tuple[int, int], nn.Module],
     temperature: Tensor,
-    leaky_bi: bool,
+    policy: DirectionPolicy,
 ) -> ItemTerms:
-    """Item-level alignment of distinct items (FETTLE eq. 3-6, CROSS dynamic rule).
+    """Item-level alignment of distinct items (FETTLE eq. 3-6).
 
     Every active cell (direction, item) moves its source row through the direction's residual map
     and is asked to find the item among all rows of the target modality. Targets and users are
@@ -52,11 +53,11 @@ def item_level(
         views: the `n` items in every modality.
         maps: `(source, target)` -> bias-free linear map of the direction.
         temperature: positive scalar.
-        leaky_bi: whether the dynamic rule opens reverse directions.
+        policy: opens directions, given the items' scores.
     """
     n_modalities, n_items = len(views.rows), len(mean_user)
     scores = feedback_scores(mean_user, views)
-    active = active_directions(scores, views.present, leaky_bi)
+    active = policy(scores, views.present)
     # Cells in order of target, then source: the cells of a target share their candidates.
     target, source, row = active.transpose(0, 1).nonzero().unbind(1)
     counts = active.sum(2).T
@@ -108,7 +109,8 @@ class ILALoss(nn.Module):
 
     FETTLE (SIGIR 2024) eq. 3-6: for every item the modality that explains its feedback less is
     pulled towards the one that explains it better. CROSS's dynamic rule (`leaky_bi=True`) also
-    opens the reverse direction while the two are close and scores are uncertain.
+    opens the reverse direction while the two are close and scores are uncertain; `directions`
+    names further rules, see `policies`.
 
     Call it as published: `ila(user, item, *content, users, items)`. Users and targets get no
     gradient. Sum over active directions, divided by the number of distinct items in the batch.
@@ -118,8 +120,16 @@ class ILALoss(nn.Module):
         gamma: initial temperature; it is learnt and kept in [0.001, 0.5].
         leaky_bi: False for the one-way rule, True for the dynamic rule.
         modalities: names of the content tables, in the order of the call.
+        directions: name of the rule; None takes the one that `leaky_bi` says.
+        theta: score above which the rule `threshold` opens the reverse direction too.
+        theta_of: whose score that is, the `source`, the `target`, or `either`.
+        spread: uncertainty of the rule `dynamic`, `variance` or `std`.
+        compensate_both: let the rule `dynamic` compensate the source's score too.
+        spread_decay: share that the rule `dynamic` keeps of earlier batches' spread.
+        learn_temperature: False keeps the temperature constant, as the paper says.
 
     Attributes:
+        policy: the rule.
         maps: `{source}_to_{target}` -> bias-free `Linear(dim, dim)`, Xavier-uniform; `id` names
             the item table.
         temperature: scalar parameter.
@@ -131,12 +141,28 @@ class ILALoss(nn.Module):
         gamma: float = 0.1,
         leaky_bi: bool = False,
         modalities: Sequence[str] = ("image", "text"),
+        *,
+        directions: Directions | None = None,
+        theta: float = 0.9,
+        theta_of: ThetaOf = "source",
+        spread: Spread = "variance",
+        compensate_both: bool = False,
+        spread_decay: float = 0.0,
+        learn_temperature: bool = True,
     ) -> None:
         super().__init__()
         check_modalities(modalities)
         self.modalities = tuple(modalities)
-        self.leaky_bi = leaky_bi
         views = ("id", *self.modalities)
+        self.policy = direction_policy(
+            directions or ("dynamic" if leaky_bi else "one_way"),
+            len(views),
+            theta=theta,
+            theta_of=theta_of,
+            spread=spread,
+            compensate_both=compensate_both,
+            spread_decay=spread_decay,
+        )
         self._directions = {
             (s, t): direction_name(source, target)
             for s, source in enumerate(views)
@@ -146,7 +172,7 @@ class ILALoss(nn.Module):
         self.maps = nn.ModuleDict(
             {name: xavier(nn.Linear(dim, dim, bias=False)) for name in self._directions.values()}
         )
-        self.temperature = nn.Parameter(torch.tensor(float(gamma)))
+        self.temperature = nn.Parameter(torch.tensor(float(gamma)), learn_temperature)
         self._shares: Tensor | None = None
 
     def forward(self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None) -> Tensor:
@@ -191,7 +217,7 @@ class ILALoss(nn.Module):
         maps = {pair: self.maps[name] for pair, name in self._directions.items()}
         # A copy, because the next call's clamp must not touch what this call's graph has saved.
         temperature = self.temperature.clone()
-        ila, dt, active = item_level(mean_user, views, maps, temperature, self.leaky_bi)
+        ila, dt, active = item_level(mean_user, views, maps, temperature, self.policy)
         self._shares = active.sum(2) / max(active.shape[2], 1)
         return {"ila": ila, "dt": dt}
 

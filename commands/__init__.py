@@ -7,10 +7,10 @@ dependency is broken.
 
 from __future__ import annotations
 
-from . import about, data, studies, train
+from . import about, controls, data, encode, probe, studies, train
 from .parser import Commands, Parser
 
-MODULES = (train, data, studies, about)
+MODULES = (train, data, encode, studies, probe, controls, about)
 
 
 def make_parser() -> Parser:

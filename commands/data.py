@@ -15,11 +15,16 @@ def add(commands: Commands) -> None:
     command.add_argument("data", nargs="?", help=DATA_HELP)
 
     command = commands.add(
-        "neighbors", neighbors, "write co-occurrence neighbours", configured=True
+        "neighbors",
+        neighbors,
+        "write co-occurrence neighbours; the same command goes on where a killed one stopped",
+        configured=True,
     )
     command.add_argument("data", nargs="?", help=DATA_HELP)
     command.add_argument("-k", type=positive, default=10, help="neighbours per item (default 10)")
-    command.add_argument("-o", "--out", required=True, metavar="FILE", help="neighbour file, .npz")
+    command.add_argument(
+        "-o", "--out", required=True, metavar="FILE", help=".npz, or a folder to map"
+    )
     add_quiet(command)
 
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from .matrix import add_matrix, compared_configs
 from .parser import DATA_HELP, Commands, add_set, add_study, run_config
 
 if TYPE_CHECKING:
-    from ..study import Method
+    from ..study import Method, MethodResult
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
+"""Columns of the tables, as far as the runs have them."""
 PRESETS = Path(__file__).parent.parent / "presets"
 
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    command = commands.add("compare", compare, "train several configurations with several seeds")
-    command.add_argument("configs", nargs="+", metavar="CONFIG", help="YAML files, one a method")
-    command.add_argument("--data", metavar="DATA", help="data to use instead of the files'")
+    command = commands.add("compare", compare, "train several methods with several seeds")
+    add_matrix(command)
+    command.add_argument(
+        "--references",
+        metavar="A,B",
+        help="rows that any method must beat: popularity, itemknn, contentknn, ials, or all",
+    )
     add_set(command)
     add_study(command, seeds="0,1,2")
 
@@ -38,12 +45,13 @@ def add(commands: Commands) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Train one method per configuration file; print test metrics."""
-    from ..config import load_config
+    """Train every method on every data set; print test metrics."""
+    from ..references import parse_names
     from ..study import compared_methods
 
-    configs = [load_config(file, options.set, path=options.data) for file in options.configs]
-    run_and_print(options, compared_methods(configs), split="test")
+    references = parse_names(options.references) if options.references else []
+    methods = compared_methods(compared_configs(options))
+    run_and_print(options, methods, split="test", references=references)
 
 
 def search(options: argparse.Namespace) -> None:
@@ -63,21 +71,58 @@ def search(options: argparse.Namespace) -> None:
 
 def demo(options: argparse.Namespace) -> None:
     """Compare the presets of the built-in data."""
-    options.configs = sorted((PRESETS / "planted").glob("*.yaml"))
-    options.data, options.set = None, []
-    compare(options)
+    from ..config import load_config
+    from ..study import compared_methods
+
+    configs = [load_config(file) for file in sorted((PRESETS / "planted").glob("*.yaml"))]
+    run_and_print(options, compared_methods(configs), split="test")
 
 
-def run_and_print(options: argparse.Namespace, methods: list[Method], split: str) -> None:
-    """Run a study, print its table, and write its report."""
-    from ..report import write_study_report
-    from ..study import format_table, run_study
+def run_and_print(
+    options: argparse.Namespace,
+    methods: Sequence[Method],
+    split: str,
+    references: Sequence[str] = (),
+) -> None:
+    """Run a study, print its table, and write its report and tables.
 
-    results = run_study(
-        methods, options.seeds, options.out, jobs=options.jobs, progress=not options.quiet
-    )
-    if split == "valid":
-        results.sort(key=lambda result: -result.mean_sd("valid", "recall@20")[0])
-    print("\n".join(format_table(results, METRICS, split)))
-    report = write_study_report(options.out, results, METRICS, split)
-    print(f"\nstudy folder  {options.out}\nreport        {report}")
+    Reference lines come first: what is wrong with the data shows before hours of training.
+
+    Raises:
+        StudyError: runs failed; what is finished has been printed and written before.
+    """
+    from ..references import reference_rows
+    from ..report import format_terminal, study_table, write_study
+    from ..study import StudyError, run_study, save_results
+
+    how = {"progress": not options.quiet}
+    lines = reference_rows(references, methods, options.out, **how) if references else []
+    failure = None
+    try:
+        results = run_study(methods, options.seeds, options.out, jobs=options.jobs, **how)
+    except StudyError as error:
+        failure, results = error, error.results
+    if results:
+        metrics = table_metrics(results)
+        if split == "valid":
+            results.sort(key=lambda result: -result.mean_sd("valid", ranked_by(metrics))[0])
+        results += lines
+        save_results(options.out, results)
+        table = study_table(results, metrics, split)
+        print("\n".join(format_terminal(table)))
+        report = write_study(options.out, table, command=options.command_line)
+        print(f"\nstudy folder  {options.out}\nreport        {report}")
+    if failure is not None:
+        raise failure
+
+
+def table_metrics(results: Sequence[MethodResult]) -> list[str]:
+    """Those of `METRICS` that all results have, else all recalls and NDCGs they share."""
+    shared = [name for name in results[0].test if all(name in r.test for r in results)]
+    usual = [name for name in METRICS if name in shared]
+    return usual or [name for name in shared if name.startswith(("recall@", "ndcg@"))]
+
+
+def ranked_by(metrics: Sequence[str]) -> str:
+    """The validation metric that orders a search."""
+    return "recall@20" if "recall@20" in metrics else metrics[0]

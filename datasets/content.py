@@ -70,7 +70,8 @@ def read_content(
                 f"found: {', '.join(found) or 'none'}"
             )
         if modality in feature_files:
-            _read_features(content, modality, feature_files[modality], item_ids, all_items)
+            path = feature_files[modality]
+            read_features(content, modality, path, item_ids, all_items=all_items)
         if modality in graph_files:
             graph = _read_graph(graph_files[modality], item_ids, all_items)
             content.item_graphs[modality] = graph
@@ -92,9 +93,14 @@ def _by_modality(folder: Path, mark: str, suffixes: Iterable[str]) -> dict[str, 
     return files
 
 
-def _read_features(
-    content: Content, modality: str, path: Path, item_ids: np.ndarray, all_items: bool
+def read_features(
+    content: Content, modality: str, path: Path, item_ids: np.ndarray, *, all_items: bool
 ) -> None:
+    """Put the table in `path`, of any layout of `read_content`, into `content` as `modality`.
+
+    Raises:
+        DataError: the file is broken or does not fit the items.
+    """
     if path.suffix == ".npy":
         values = _table(path, load_array(path))
         rows = _integer_rows(path, item_ids, len(values), exact=all_items)

@@ -9,7 +9,9 @@ from types import ModuleType
 
 from ..errors import ConfigError, DataError
 from . import mmrec, mmssl, pairs, planted, table
+from .controls import CONTROL_OPTIONS, apply_controls
 from .dataset import Dataset
+from .feature_files import add_feature_files, left_to_the_layout
 from .options import DataOptions
 
 
@@ -48,7 +50,7 @@ FORMATS = {
     "pairs": _format(pairs),
     "table": _format(table),
 }
-ALWAYS_READ = ("format", "modalities", "item_graphs")
+ALWAYS_READ = ("format", "modalities", "features", "item_graphs", *CONTROL_OPTIONS)
 DEFAULTS = DataOptions()
 
 
@@ -67,7 +69,8 @@ def load_dataset(path: str | Path, *, options: DataOptions = DEFAULTS) -> Datase
     path = Path(path)
     name = _format_of(path, options)
     _refuse_unread_options(name, options)
-    return FORMATS[name].read(path, options)
+    data = FORMATS[name].read(path, left_to_the_layout(options))
+    return apply_controls(add_feature_files(data, options), options)
 
 
 def _format_of(path: Path, options: DataOptions) -> str:

@@ -9,6 +9,8 @@ from pydantic.dataclasses import dataclass
 
 from ..options import STRICT, Options
 
+ContentKind = Literal["given", "shuffled", "constant", "random"]
+
 
 @dataclass(frozen=True, config=STRICT)
 class DataOptions(Options):
@@ -21,6 +23,11 @@ class DataOptions(Options):
 
     modalities: tuple[str, ...] | None = None
     """Modalities to load, in this order; by default all that are found, by name."""
+
+    features: dict[str, str] = Field(default_factory=dict)
+    """Feature files outside the data folder, modality -> `.npy`, `.npz` or `.parquet` relative to
+    the working directory, e.g. from `crossalign encode`. Each adds a modality, or replaces the
+    features and the ready graph of the one of its name."""
 
     item_graphs: bool = True
     """Whether to load ready item-item graphs (`<modality>_knn*.npz`) where there are any."""
@@ -61,3 +68,26 @@ class DataOptions(Options):
 
     planted_seed: int = Field(default=0, ge=0)
     """Seed of the planted data set."""
+
+    content: ContentKind = "given"
+    """Controls: `shuffled` permutes the feature rows over the items, each modality on its own;
+    `constant` gives every item the mean row; `random` draws rows with the means and deviations of
+    the columns. Ready item graphs are then left out, and so they are with `mask_ratio`."""
+
+    content_seed: int = Field(default=0, ge=0)
+    """Seed of shuffled and random content."""
+
+    mask_ratio: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share of the items that lose one modality, never all; higher ratios take from the same items
+    and more."""
+
+    mask_seed: int = Field(default=0, ge=0)
+    """Seed of which items lose which modality."""
+
+    mask_zeros: bool = False
+    """Leave masked rows as zeros that count as content, as AlignRec's code does, instead of marking
+    them as missing."""
+
+    mask_features: str | None = None
+    """Folder with `<modality>_without_<lost>.npy`, a unified modality encoded anew without one of
+    its inputs: masked items take their rows from there."""

@@ -4,10 +4,12 @@ from .directions import DirectionAgreement, direction_agreement
 from .metrics import METRIC_NAMES, Metrics, parse_metric, user_metrics
 from .ranking import DEFAULT_KS, Evaluator, evaluate
 from .recommend import recommend
+from .scores import BlockScorer
 
 __all__ = [
     "DEFAULT_KS",
     "METRIC_NAMES",
+    "BlockScorer",
     "DirectionAgreement",
     "Evaluator",
     "Metrics",

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ..errors import ConfigError, DataError
 from .metrics import Metrics, average, user_metrics
-from .scores import checked_tables, default_block, distinct_pairs, in_block
+from .scores import BlockScorer, block_scorer, default_block, distinct_pairs, in_block
 
 if TYPE_CHECKING:
     from ..datasets.dataset import Dataset
@@ -27,7 +27,7 @@ DEFAULT_KS = (5, 10, 20, 50)
 
 
 def evaluate(
-    representations: Representations,
+    representations: Representations | BlockScorer,
     dataset: Dataset,
     split: str,
     ks: Sequence[int] = DEFAULT_KS,
@@ -95,11 +95,14 @@ class Evaluator:
         self._train_cells = _cells(row_of_user, train_users, train_items, self.n_items)
         self._refuse_training_pairs(dataset, split)
 
-    def __call__(self, representations: Representations, *, progress: bool = False) -> Metrics:
+    def __call__(
+        self, representations: Representations | BlockScorer, *, progress: bool = False
+    ) -> Metrics:
         """Average metrics.
 
         Args:
-            representations: `user (n_users, dim)` and `item (n_items, dim)`, on any device.
+            representations: `user (n_users, dim)` and `item (n_items, dim)`, on any device; or
+                anything else that scores blocks of users.
             progress: show a bar over blocks.
 
         Raises:
@@ -109,35 +112,37 @@ class Evaluator:
         return Metrics(average(values, self.ks), len(self.users), self.dropped_rows)
 
     def per_user(
-        self, representations: Representations, *, progress: bool = False
+        self, representations: Representations | BlockScorer, *, progress: bool = False
     ) -> dict[str, Tensor]:
         """Metric name -> `(n_users, len(ks))` float64, one row for each id in `users`."""
         return user_metrics(self.ranks(representations, progress=progress), self.counts, self.ks)
 
     @torch.no_grad()
-    def ranks(self, representations: Representations, *, progress: bool = False) -> Tensor:
+    def ranks(
+        self, representations: Representations | BlockScorer, *, progress: bool = False
+    ) -> Tensor:
         """0-based ranks of the held-out items, `(n_targets,)` int64 on the CPU.
 
         They follow the order of `users`, and of item ids within a user. Ranks below `max(ks)` are
         exact; beyond it, items of equal score may be missing from the count.
         """
-        user, item = checked_tables(representations)
-        rows = self.block_users or default_block(self.n_items, user)
+        scorer = block_scorer(representations)
+        rows = self.block_users or default_block(scorer)
         buffers = torch.empty(
-            2, min(rows, len(self.users)), self.n_items, dtype=user.dtype, device=user.device
+            2, min(rows, len(self.users)), self.n_items, dtype=scorer.dtype, device=scorer.device
         )
         starts = range(0, len(self.users), rows)
         blocks = tqdm(starts, desc="evaluating", unit="block", leave=False, disable=not progress)
-        return torch.cat([self._block_ranks(user, item, start, buffers) for start in blocks])
+        return torch.cat([self._block_ranks(scorer, start, buffers) for start in blocks])
 
-    def _block_ranks(self, user: Tensor, item: Tensor, first: int, buffers: Tensor) -> Tensor:
+    def _block_ranks(self, scorer: BlockScorer, first: int, buffers: Tensor) -> Tensor:
         """Ranks of the held-out items of the users in rows `first ...` that fill a buffer."""
         users = self.users[first : first + buffers.shape[1]]
         counts = self.counts[first : first + buffers.shape[1]]
         scores, above = buffers[:, : len(users)]
         device = scores.device
 
-        torch.mm(user[users.to(device)], item.T, out=scores)
+        scorer(users, scores)
         cells = scores.view(-1)
         cells[in_block(self._train_cells, first, len(users), self.n_items).to(device)] = -torch.inf
         targets = in_block(self._target_cells, first, len(users), self.n_items).to(device)

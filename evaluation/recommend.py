@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from .scores import checked_tables, default_block, distinct_pairs, in_block
+from .scores import BlockScorer, block_scorer, default_block, distinct_pairs, in_block
 
 if TYPE_CHECKING:
     from ..models.base import Representations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def recommend(
-    representations: Representations,
+    representations: Representations | BlockScorer,
     users: Tensor,
     k: int,
     exclude: Tensor | None = None,
@@ -26,7 +26,8 @@ def recommend(
     """The `k` best items of each user, best first; equal scores by the lower item id.
 
     Args:
-        representations: `user (n_users, dim)` and `item (n_items, dim)`, on any device.
+        representations: `user (n_users, dim)` and `item (n_items, dim)`, on any device; or
+            anything else that scores blocks of users.
         users: `(n,)` int64 user ids; repeats are allowed.
         k: length of the lists; may exceed the catalogue.
         exclude: `(2, m)` int64 user-item pairs never to recommend, such as `dataset.train`.
@@ -40,22 +41,24 @@ def recommend(
         ConfigError: `k` is smaller than one, or a user id is out of range.
         RunError: a representation is not finite, or scores overflow.
     """
-    user, item = checked_tables(representations)
+    scorer = block_scorer(representations)
     users = users.cpu()
     if k < 1:
         raise ConfigError(f"k is {k}: ask for at least 1 item")
-    if len(users) and not 0 <= int(users.min()) <= int(users.max()) < len(user):
-        raise ConfigError(f"user ids must lie in 0 .. {len(user) - 1}")
-    n_items = len(item)
-    excluded = _excluded_cells(users, exclude, len(user), n_items)
+    if len(users) and not 0 <= int(users.min()) <= int(users.max()) < scorer.n_users:
+        raise ConfigError(f"user ids must lie in 0 .. {scorer.n_users - 1}")
+    n_items = scorer.n_items
+    excluded = _excluded_cells(users, exclude, scorer.n_users, n_items)
     ids = torch.full((len(users), k), -1)
-    best = torch.full((len(users), k), -torch.inf, dtype=user.dtype)
+    best = torch.full((len(users), k), -torch.inf, dtype=scorer.dtype)
     width = min(k, n_items)
-    rows = block_users or default_block(n_items, user)
+    rows = block_users or default_block(scorer)
     for first in range(0, len(users), rows):
         block = users[first : first + rows]
-        scores = user[block.to(user.device)] @ item.T
-        scores.view(-1)[in_block(excluded, first, len(block), n_items).to(user.device)] = -torch.inf
+        scores = torch.empty(len(block), n_items, dtype=scorer.dtype, device=scorer.device)
+        scorer(block, scores)
+        cells = in_block(excluded, first, len(block), n_items).to(scorer.device)
+        scores.view(-1)[cells] = -torch.inf
         top_ids, top = _top(scores, width)
         ids[first : first + rows, :width] = top_ids.masked_fill(top == -torch.inf, -1).cpu()
         best[first : first + rows, :width] = top.cpu()

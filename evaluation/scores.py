@@ -1,8 +1,8 @@
-"""Blocks of the (users x items) matrix of scores: their size, their cells, their sanity."""
+"""Blocks of the (users x items) matrix of scores: where they come from, their size, their cells."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -28,10 +28,57 @@ def in_block(cells: Tensor, first: int, n_rows: int, n_items: int) -> Tensor:
     return cells[low:high] - first * n_items
 
 
-def default_block(n_items: int, user: Tensor) -> int:
+class BlockScorer(Protocol):
+    """Scores of users for all items, a block of users at a time.
+
+    Representations are one kind (`InnerProducts`); write another for scores that are no inner
+    product of two tables.
+
+    Attributes:
+        n_users: number of users.
+        n_items: number of items.
+        dtype: floating type of the scores.
+        device: where they are computed.
+    """
+
+    n_users: int
+    n_items: int
+    dtype: torch.dtype
+    device: torch.device
+
+    def __call__(self, users: Tensor, out: Tensor) -> None:
+        """Write the scores of `users` `(n,)`, ids on the CPU, into `out` `(n, n_items)`; finite."""
+
+
+class InnerProducts:
+    """Scores from representations.
+
+    Args:
+        representations: `user (n_users, dim)` and `item (n_items, dim)`, on any device.
+
+    Raises:
+        RunError: a representation is not finite, or scores overflow.
+    """
+
+    def __init__(self, representations: Representations) -> None:
+        self.user, self.item = checked_tables(representations)
+        self.n_users, self.n_items = len(self.user), len(self.item)
+        self.dtype, self.device = self.user.dtype, self.user.device
+
+    def __call__(self, users: Tensor, out: Tensor) -> None:
+        """Write `user[users] item^T` into `out`."""
+        torch.mm(self.user[users.to(self.device)], self.item.T, out=out)
+
+
+def block_scorer(scores: Representations | BlockScorer) -> BlockScorer:
+    """`scores` themselves, or the inner products of representations."""
+    return InnerProducts(scores) if isinstance(scores, tuple) else scores
+
+
+def default_block(scorer: BlockScorer) -> int:
     """Users per block such that the scores take about `_BLOCK_BYTES`."""
-    block_bytes = _BLOCK_BYTES.get(user.device.type, _BLOCK_BYTES["cpu"])
-    return max(16, block_bytes // (n_items * user.element_size()))
+    block_bytes = _BLOCK_BYTES.get(scorer.device.type, _BLOCK_BYTES["cpu"])
+    return max(16, block_bytes // (scorer.n_items * scorer.dtype.itemsize))
 
 
 def checked_tables(representations: Representations) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Norm = Literal["both", "dst_both", "row", "none"]
 NORMS = ("both", "dst_both", "row", "none")
+NO_EPS = 1e-30
+"""Vanishes beside any degree, and keeps nodes without edges finite in float32."""
 
 
 class Kernel(NamedTuple):
@@ -124,6 +126,12 @@ class Adjacency(nn.Module):
     def n_dst(self) -> int:
         """Number of destination nodes: rows that `forward` gives."""
         return len(self.indptr) - 1
+
+    def use_engine(self, engine: Engine) -> None:
+        """Compute with `engine` from now on; see `resolve_engine`."""
+        resolve_engine(engine, self.indptr.device)
+        self.engine = engine
+        self._kernels.clear()
 
     def forward(self, x: Tensor) -> Tensor:
         """The product with `x`, `(n_src, dim)` to `(n_dst, dim)`, differentiable in `x`."""

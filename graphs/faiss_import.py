@@ -26,8 +26,13 @@ def import_faiss() -> ModuleType:
         ) from error
 
 
+def n_gpus() -> int:
+    """GPUs that FAISS can use, found at run time; raises as `import_faiss` does."""
+    faiss = import_faiss()
+    return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
+
+
 def faiss_status() -> str:
     """Version of FAISS and whether it can use GPUs; raises as `import_faiss` does."""
-    faiss = import_faiss()
-    gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
-    return f"{faiss.__version__} ({f'{gpus} GPU' if gpus else 'CPU'})"
+    gpus = n_gpus()
+    return f"{import_faiss().__version__} ({f'{gpus} GPU' if gpus else 'CPU'})"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import ConfigError, unknown_name
-from .faiss_import import import_faiss
+from .vector_index import SEARCHES, Search, VectorIndex
 
-Search = Literal["auto", "exact", "ivf", "hnsw"]
-SEARCHES = ("auto", "exact", "ivf", "hnsw")
-EXACT_LIMIT = 2e13
-"""`auto` searches exactly up to this many multiplications, a few minutes on two cores."""
+__all__ = ["FeatureNeighbors", "Search", "feature_knn", "feature_neighbors"]
+
 BYTES_PER_CANDIDATE = 48
 """Working memory of one candidate of one query: value, id, their sorted copies."""
 SLACK = 16
@@ -28,6 +26,22 @@ RECALL_SAMPLE = 1000
 logger = logging.getLogger(__name__)
 
 
+class FeatureNeighbors(NamedTuple):
+    """Nearest items by content.
+
+    Attributes:
+        ids: `(n_items, k)` int64, best first, -1 where there are fewer.
+        cosine: `(n_items, k)` float32, 0 where there are fewer.
+        search: `exact`, `ivf` or `hnsw`, what was done.
+        recall: share of the true neighbours of a sample of items that were found; 1.0 if exact.
+    """
+
+    ids: Tensor
+    cosine: Tensor
+    search: str
+    recall: float
+
+
 def feature_knn(
     features: Tensor,
     k: int,
@@ -37,10 +51,31 @@ def feature_knn(
     search: Search = "auto",
     memory_mib: int = 512,
 ) -> tuple[Tensor, Tensor]:
+    """Ids and cosines of `feature_neighbors`, with the same arguments."""
+    found = feature_neighbors(
+        features,
+        k,
+        include_self=include_self,
+        missing=missing,
+        search=search,
+        memory_mib=memory_mib,
+    )
+    return found.ids, found.cosine
+
+
+def feature_neighbors(
+    features: Tensor,
+    k: int,
+    *,
+    include_self: bool = True,
+    missing: Tensor | None = None,
+    search: Search = "auto",
+    memory_mib: int = 512,
+) -> FeatureNeighbors:
     """The `k` items with the most similar features, by cosine, best first.
 
     Equal cosines are ordered by item id. The recall of an approximate search, measured on a
-    sample of items against the exact search, is logged.
+    sample of items against the exact search, is logged and returned.
 
     Args:
         features: `(n_items, d)`, any floating type; searched in float32.
@@ -51,11 +86,8 @@ def feature_knn(
             and are nobody's neighbour.
         search: `exact`, approximate `ivf` or `hnsw`, or `auto`: exact as long as
             that takes minutes (up to 70,000 items of 4096 features, or 220,000 of 384).
-        memory_mib: bound on the working memory of one chunk of queries.
-
-    Returns:
-        `(n_items, k)` int64 ids, -1 where there are fewer, and `(n_items, k)` float32 cosines,
-        0 where there are fewer.
+        memory_mib: bound on the working memory of one chunk of queries. The unit rows come to
+            that, and for an approximate search their copy in the index.
 
     Raises:
         ConfigError: an option is out of range.
@@ -66,84 +98,58 @@ def feature_knn(
         raise ConfigError("k and memory_mib of a feature kNN must be at least 1")
     ids = torch.full((len(features), k), -1, dtype=torch.int64)
     cosine = torch.zeros(len(features), k)
-    present = (
-        torch.arange(len(features)) if missing is None else torch.nonzero(~missing.cpu())[:, 0]
-    )
+    present = np.arange(len(features)) if missing is None else np.flatnonzero(~missing.cpu())
     if len(present) == 0:
-        return ids, cosine
-    rows = torch.nn.functional.normalize(features.detach().cpu()[present].float()).numpy()
-    if search == "auto":
-        search = "exact" if len(rows) ** 2 * rows.shape[1] <= EXACT_LIMIT else "ivf"
-    index = _build_index(rows, search)
-    queries = np.arange(len(rows))
-    found, value = _search(index, rows, queries, k, include_self, memory_mib)
-    if search != "exact":
-        _log_recall(rows, found, k, include_self, memory_mib, search)
-    real = found >= 0
-    found = np.where(real, present.numpy()[found], -1)
-    ids[present, : found.shape[1]] = torch.from_numpy(found)
-    cosine[present, : found.shape[1]] = torch.from_numpy(
-        np.where(real, value, 0).astype(np.float32)
-    )
-    return ids, cosine
-
-
-def _build_index(rows: np.ndarray, search: Search) -> Any:
-    """A FAISS index over unit rows, inner product."""
-    faiss = import_faiss()
-    faiss.omp_set_num_threads(torch.get_num_threads())
-    n, dim = rows.shape
-    if search == "ivf":
-        n_lists = max(1, min(int(4 * np.sqrt(n)), n // 39))  # 39: fewer points a list warn
-        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, n_lists, faiss.METRIC_INNER_PRODUCT)
-        index.cp.seed = 0
-        index.train(rows)
-        index.nprobe = max(8, n_lists // 16)
-    elif search == "hnsw":
-        index = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efSearch = 128
-    else:
-        index = faiss.IndexFlatIP(dim)
-    index.add(rows)
-    return index
+        return FeatureNeighbors(ids, cosine, "exact", 1.0)
+    there = features.detach().cpu() if missing is None else features.detach().cpu()[present]
+    rows = torch.nn.functional.normalize(there.float()).numpy()
+    index = VectorIndex(rows, search)
+    found, value = _search(index, np.arange(len(rows)), k, include_self, memory_mib)
+    recall = 1.0
+    if index.search_kind != "exact":
+        recall = _recall(index, found, k, include_self, memory_mib)
+    width = found.shape[1]
+    ids[present, :width] = torch.from_numpy(np.where(found >= 0, present[found], -1))
+    cosine[present, :width] = torch.from_numpy(np.where(found >= 0, value, 0).astype(np.float32))
+    return FeatureNeighbors(ids, cosine, index.search_kind, recall)
 
 
 def _search(
-    index: Any, rows: np.ndarray, queries: np.ndarray, k: int, include_self: bool, memory_mib: int
+    index: VectorIndex, queries: np.ndarray, k: int, include_self: bool, memory_mib: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Best `k` of each query row in chunks: positions (-1 where fewer) and cosines."""
+    rows = index.rows
     wanted = min(k + SLACK + (not include_self), len(rows))
     tile = min(len(rows), 4096)  # FAISS multiplies with so many items at a time
     per_query = BYTES_PER_CANDIDATE * wanted + 4 * (rows.shape[1] + tile)
     chunk = max(1, memory_mib * 2**20 // per_query)
-    ids, values = [], []
+    ids = np.empty((len(queries), min(k, wanted)), dtype=np.int64)
+    values = np.empty(ids.shape, dtype=np.float32)
     for start in range(0, len(queries), chunk):
         mine = queries[start : start + chunk]
         value, position = index.search(rows[mine], wanted)
         if not include_self:
-            itself = position == mine[:, None]
-            position, value = np.where(itself, -1, position), np.where(itself, -np.inf, value)
+            position = np.where(position == mine[:, None], -1, position)
         value = np.where(position < 0, -np.inf, value)
         order = np.lexsort((position, -value))[:, :k]
-        ids.append(np.take_along_axis(position, order, 1))
-        values.append(np.take_along_axis(value, order, 1))
-    return np.concatenate(ids), np.concatenate(values)
+        ids[start : start + chunk] = np.take_along_axis(position, order, 1)
+        values[start : start + chunk] = np.take_along_axis(value, order, 1)
+    return ids, values
 
 
-def _log_recall(
-    rows: np.ndarray,
-    found: np.ndarray,
-    k: int,
-    include_self: bool,
-    memory_mib: int,
-    search: Search,
-) -> None:
+def _recall(
+    index: VectorIndex, found: np.ndarray, k: int, include_self: bool, memory_mib: int
+) -> float:
     """Compare a sample of an approximate result with the exact search, and log the recall."""
-    sample = np.linspace(0, len(rows) - 1, min(RECALL_SAMPLE, len(rows))).astype(np.int64)
-    exact, _ = _search(_build_index(rows, "exact"), rows, sample, k, include_self, memory_mib)
+    n = len(index.rows)
+    sample = np.linspace(0, n - 1, min(RECALL_SAMPLE, n)).astype(np.int64)
+    truth = VectorIndex(index.rows, "exact")
+    exact, _ = _search(truth, sample, k, include_self, memory_mib)
     hits = sum(
         len(np.intersect1d(a[a >= 0], b[b >= 0])) for a, b in zip(found[sample], exact, strict=True)
     )
     recall = hits / max(1, int((exact >= 0).sum()))
     level = logging.INFO if recall >= GOOD_RECALL else logging.WARNING
-    logger.log(level, "kNN '%s': recall@%d is %.3f on %d items", search, k, recall, len(sample))
+    kind = index.search_kind
+    logger.log(level, "kNN '%s': recall@%d is %.3f on %d items", kind, k, recall, len(sample))
+    return recall

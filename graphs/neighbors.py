@@ -7,6 +7,12 @@ A neighbour file is a NumPy `.npz` archive without pickled objects, so any progr
         counts = file["counts"]      # (n_items, k) int64, common users, 0 where there are fewer
         about = json.loads(str(file["metadata"]))   # data hash, options, ...
         file["format"]               # "crossalign-neighbors-1"
+
+For large catalogues the same arrays lie in a folder, where they can be mapped into memory::
+
+    ids = np.load("neighbors/ids.npy", mmap_mode="r")
+    counts = np.load("neighbors/counts.npy", mmap_mode="r")
+    about = json.load(open("neighbors/metadata.json"))    # with "format"
 """
 
 from __future__ import annotations
@@ -24,10 +30,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
-from ..fileio import atomic_path
+from ..errors import DataError, RunError
+from ..fileio import atomic_path, write_text
 
 FORMAT = "crossalign-neighbors-1"
+METADATA = "metadata.json"
+CHECKED_ROWS = 2**16
+"""Rows checked at a time, so that a mapped table is never held whole."""
 REMAKE = "make it again with: crossalign neighbors"
 
 
@@ -51,35 +60,52 @@ def save_neighbors(
     neighbors: Neighbors,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a neighbour file, atomically; see the module for its layout.
+    """Write neighbour lists; see the module for the layouts.
 
     Args:
-        path: the file; `.npz` is customary.
+        path: one file, written atomically, if the name ends in `.npz`; else a folder of `.npy`
+            files, which is complete once its `metadata.json` is there.
         neighbors: what to write.
         metadata: anything JSON can hold, in place of `neighbors.metadata`. Put the data set's
             hash under `data_hash`, so that `load_neighbors` can compare it.
 
     Raises:
-        RunError: the file cannot be written.
+        RunError: the file or folder cannot be written.
     """
-    about = json.dumps(dict(neighbors.metadata if metadata is None else metadata))
+    about = dict(neighbors.metadata if metadata is None else metadata)
+    ids, counts = neighbors.ids.cpu().numpy(), neighbors.counts.cpu().numpy()
+    if Path(path).suffix != ".npz":
+        _save_folder(Path(path), ids, counts, about)
+        return
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             format=np.array(FORMAT),
-            metadata=np.array(about),
-            ids=neighbors.ids.cpu().numpy(),
-            counts=neighbors.counts.cpu().numpy(),
+            metadata=np.array(json.dumps(about)),
+            ids=ids,
+            counts=counts,
         )
+
+
+def _save_folder(path: Path, ids: np.ndarray, counts: np.ndarray, about: dict[str, Any]) -> None:
+    """Arrays first, metadata last: without metadata the folder is no neighbour index."""
+    if path.exists() and not path.is_dir():
+        raise RunError(f"cannot write {path}: a file is in the way; choose another name, or *.npz")
+    (path / METADATA).unlink(missing_ok=True)
+    for name, table in (("ids", ids), ("counts", counts)):
+        with atomic_path(path / f"{name}.npy") as temporary:
+            np.save(temporary, table)
+    write_text(path / METADATA, json.dumps({"format": FORMAT, **about}, indent=2) + "\n")
 
 
 def load_neighbors(
     path: str | os.PathLike[str], *, n_items: int | None = None, data_hash: str | None = None
 ) -> Neighbors:
-    """Read and check a neighbour file.
+    """Read and check neighbour lists.
 
     Args:
-        path: file of `save_neighbors`.
+        path: file or folder of `save_neighbors`. The arrays of a folder are mapped into memory
+            and read when used; writing to the tensors does not change the files.
         n_items: number of items that the lists must cover, if known.
         data_hash: `dataset_hash` of the data set that they must come from, if it matters.
 
@@ -91,30 +117,31 @@ def load_neighbors(
         raise DataError(f"{path}: ids and counts must be int64 of one (n_items, k) shape; {REMAKE}")
     if n_items is not None and len(ids) != n_items:
         raise DataError(f"{path}: made for {len(ids)} items, the data set has {n_items}; {REMAKE}")
-    wrong = np.argwhere((ids < -1) | (ids >= len(ids)))
-    if len(wrong):
-        row, place = wrong[0]
-        raise DataError(
-            f"{path}: item {row} has a neighbour {ids[row, place]} out of range; {REMAKE}"
-        )
-    itself = np.flatnonzero((ids == np.arange(len(ids))[:, None]).any(axis=1))
-    if len(itself):
-        raise DataError(f"{path}: item {itself[0]} is its own neighbour; {REMAKE}")
+    for start in range(0, len(ids), CHECKED_ROWS):
+        _check_ids(path, ids[start : start + CHECKED_ROWS], start, len(ids))
     if data_hash is not None and metadata.get("data_hash") != data_hash:
         raise DataError(f"{path}: made from other data than this data set; {REMAKE}")
     return Neighbors(torch.from_numpy(ids), torch.from_numpy(counts), metadata)
 
 
+def _check_ids(path: str | os.PathLike[str], ids: np.ndarray, start: int, n_items: int) -> None:
+    """Raise `DataError` unless the lists of items from `start` hold other items, or -1."""
+    wrong = np.argwhere((ids < -1) | (ids >= n_items))
+    if len(wrong):
+        row, place = wrong[0]
+        found = f"item {start + row} has a neighbour {ids[row, place]}"
+        raise DataError(f"{path}: {found} out of range; {REMAKE}")
+    itself = np.flatnonzero((ids == np.arange(start, start + len(ids))[:, None]).any(axis=1))
+    if len(itself):
+        raise DataError(f"{path}: item {start + itself[0]} is its own neighbour; {REMAKE}")
+
+
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Ids, counts and metadata of a neighbour file."""
+    """Ids, counts and metadata of a neighbour file or folder."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if str(archive["format"]) != FORMAT:
-                raise DataError(f"{path}: format {archive['format']} is not {FORMAT}; {REMAKE}")
-            metadata = json.loads(str(archive["metadata"]))
-            return archive["ids"], archive["counts"], dict(metadata)
+        return _read_folder(path) if path.is_dir() else _read_archive(path)
     except FileNotFoundError as error:
-        raise DataError(f"neighbour file {path} does not exist; {REMAKE}") from error
+        raise DataError(f"neighbour file {error.filename} does not exist; {REMAKE}") from error
     except (
         OSError,
         EOFError,
@@ -126,3 +153,27 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         zlib.error,
     ) as error:
         raise DataError(f"{path} is damaged or no neighbour file ({error}); {REMAKE}") from error
+
+
+def _read_archive(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        _check_format(path, str(archive["format"]))
+        metadata = json.loads(str(archive["metadata"]))
+        return archive["ids"], archive["counts"], dict(metadata)
+
+
+def _read_folder(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    if not (path / METADATA).is_file():
+        raise DataError(f"{path} is damaged or no neighbour file (no {METADATA}); {REMAKE}")
+    metadata = dict(json.loads((path / METADATA).read_text(encoding="utf-8")))
+    _check_format(path, metadata.pop("format"))
+    ids, counts = (
+        np.load(path / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+        for name in ("ids", "counts")
+    )
+    return ids, counts, metadata
+
+
+def _check_format(path: Path, found: str) -> None:
+    if found != FORMAT:
+        raise DataError(f"{path}: format {found} is not {FORMAT}; {REMAKE}")

@@ -1,8 +1,11 @@
 """Backbones: recommenders that turn graphs and ids into representations and their own loss."""
 
+from .alignrec import AlignRec
 from .base import BACKBONES, Backbone, Batch, Representations
 from .bm3 import BM3
 from .bpr import BPR
+from .crane import CRANE
+from .crane_released import CRANEReleased
 from .directau import DirectAU
 from .dualgnn import DualGNN
 from .freedom import FREEDOM
@@ -18,14 +21,17 @@ __all__ = [
     "BACKBONES",
     "BM3",
     "BPR",
+    "CRANE",
     "FREEDOM",
     "GRCN",
     "LATTICE",
     "NCL",
     "SGL",
     "VBPR",
+    "AlignRec",
     "Backbone",
     "Batch",
+    "CRANEReleased",
     "DirectAU",
     "DualGNN",
     "LightGCN",

@@ -13,16 +13,15 @@ from torch.nn.functional import normalize
 
 from ..align.base import Projected
 from ..errors import ConfigError
+from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
+from ..graphs.weighted import SparsePattern
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .objectives import batch_rows, bpr_loss
-from .sparse_graph import SparsePattern
 
 USER_GRAPH = ("user", "cooccurs", "user")
-NO_EPS = 1e-30
-"""Vanishes beside any degree, and keeps nodes without edges finite in float32."""
 
 
 @BACKBONES.register("dualgnn", paper="Wang et al., DualGNN, TMM 2021")

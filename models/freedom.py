@@ -10,13 +10,13 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from ..align.base import Projected
-from ..errors import ConfigError
 from ..graphs.dgl_import import DGLGraph
-from ..graphs.propagation import Adjacency, BipartitePropagation
-from ..graphs.sampling import degree_scale, weighted_draw
+from ..graphs.propagation import BipartitePropagation
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
+from .item_graphs import ItemGraphs
 from .objectives import Rows, batch_rows, bpr_loss
+from .pruning import PrunedPropagation
 
 
 @BACKBONES.register("freedom", paper="Zhou and Shen, FREEDOM, MM 2023")
@@ -60,16 +60,11 @@ class FREEDOM(Backbone):
         self.representation_dim = dim
         self.n_layers = n_layers
         self.n_item_layers = n_item_layers
-        self.dropout = dropout
         self.reg_weight = reg_weight
-        self.n_nodes = (graph.num_nodes("user"), graph.num_nodes("item"))
-        self.edges = graph.edges(etype="interacts", order="eid")
-        self.propagation = BipartitePropagation.from_graph(graph)
-        self.pruned = self.propagation
-        self.item_graphs = nn.ModuleDict(_item_graphs(graph))
-        self.item_graph_weights = _normalised_weights(modality_weights, tuple(self.item_graphs))
-        self.user_embedding = nn.Parameter(torch.empty(self.n_nodes[0], dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.n_nodes[1], dim))
+        self.propagation = PrunedPropagation(graph, dropout)
+        self.item_graphs = ItemGraphs(graph, modality_weights)
+        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
+        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
         nn.init.xavier_uniform_(self.user_embedding)
         nn.init.xavier_uniform_(self.item_embedding)
         self.features = FeatureTables(features, trainable=trainable_features)
@@ -79,27 +74,25 @@ class FREEDOM(Backbone):
 
     def begin_epoch(self, rng: torch.Generator) -> None:
         """Draw the edges kept in this epoch, without replacement."""
-        if self.dropout > 0:
-            n_kept = int(len(self.edges[0]) * (1.0 - self.dropout))
-            self.keep_edges(weighted_draw(degree_scale(*self.edges), n_kept, rng))
+        self.propagation.redraw(rng)
 
     def keep_edges(self, kept: Tensor) -> None:
         """Train on the edges at positions `kept` `(n_kept,)` of the `interacts` relation."""
-        users, items = self.edges
-        self.pruned = BipartitePropagation.from_edges(users[kept], items[kept], *self.n_nodes)
-        self.pruned.to(self.user_embedding.device)
+        self.propagation.keep(kept)
+
+    @property
+    def pruned(self) -> BipartitePropagation:
+        """Propagation over the edges kept in this epoch."""
+        return self.propagation.pruned
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`, on the pruned graph while training."""
-        propagation = self.pruned if self.training else self.propagation
-        user, item = propagation(self.user_embedding, self.item_embedding, self.n_layers)
+        user, item = self.propagation(self.user_embedding, self.item_embedding, self.n_layers)
         return Representations(user, item + self._propagate_items(self.item_embedding))
 
     def _propagate_items(self, item: Tensor) -> Tensor:
         for _ in range(self.n_item_layers):
-            weights = self.item_graph_weights
-            parts = [weights[name] * graph(item) for name, graph in self.item_graphs.items()]
-            item = torch.stack(parts).sum(dim=0)
+            item = self.item_graphs(item)
         return item
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
@@ -118,29 +111,3 @@ class FREEDOM(Backbone):
             name: Projected(self.features[name], projector)
             for name, projector in self.projectors.items()
         }
-
-
-def _item_graphs(graph: DGLGraph) -> dict[str, Adjacency]:
-    """The normalised kNN graph of every modality, `S_m` of eq. 4."""
-    prefix = "similar_"
-    relations = [etype for etype in graph.etypes if etype.startswith(prefix)]
-    return {
-        etype.removeprefix(prefix): Adjacency.from_graph(graph, etype, norm="dst_both")
-        for etype in relations
-    }
-
-
-def _normalised_weights(
-    weights: Mapping[str, float] | None, names: tuple[str, ...]
-) -> dict[str, float]:
-    """Weights of the item graphs that sum to one, equal where none are given."""
-    given = dict(weights) if weights else dict.fromkeys(names, 1.0)
-    if set(given) != set(names):
-        raise ConfigError(
-            f"modality_weights names {sorted(given)}, but the item graphs are {sorted(names)}: "
-            "give one weight for each"
-        )
-    total = sum(given.values())
-    if total <= 0 or min(given.values()) < 0:
-        raise ConfigError(f"modality_weights {given} must be non-negative and not all zero")
-    return {name: weight / total for name, weight in given.items()}

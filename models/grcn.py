@@ -13,7 +13,7 @@ from torch.nn.functional import leaky_relu
 from ..align.base import xavier
 from ..align.functional import unit_rows
 from ..graphs.dgl_import import DGLGraph
-from ..graphs.weighted import EdgeWeights
+from ..graphs.weighted import SparsePattern
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .objectives import batch_rows, bpr_loss
@@ -80,8 +80,8 @@ class GRCN(Backbone):
         self.n_routing = n_routing if routing == "paper" else 0
         self.reg_weight = reg_weight
         self.all_preferences = all_preferences
-        self.edges = EdgeWeights.from_graph(graph)
-        n_users, n_items = self.edges.n_users, self.edges.n_items
+        self.edges = SparsePattern.from_graph(graph)
+        n_users, n_items = self.edges.n_rows, self.edges.n_cols
         self.user_embedding = _table(n_users, dim)
         self.item_embedding = _table(n_items, dim)
         self.user_confidence = _table(n_users, len(features))
@@ -107,18 +107,17 @@ class GRCN(Backbone):
         item = unit_rows(leaky_relu(self.projectors[name](self.features[name])))
         user = unit_rows(self.preferences[name])
         for _ in range(self.n_routing):
-            attention = edges.softmax_at_users(edges.dot(user, item))
-            user = unit_rows(user + edges.to_user(attention, item))
-        # Rows have length one, so the logits are at most 1 and the same both ways.
+            attention = edges.row_softmax(edges.dot(user, item))
+            user = unit_rows(user + edges(attention, item))
         logits = edges.dot(user, item)
-        to_user, to_item = edges.softmax_at_users(logits), edges.softmax_at_items(logits)
-        user, item = user + edges.to_user(to_user, item), item + edges.to_item(to_item, user)
+        to_user, to_item = edges.row_softmax(logits), edges.col_softmax(logits)
+        user, item = user + edges(to_user, item), item + edges.transposed(to_item, user)
         return View(user, item, to_user, to_item)
 
     def edge_weights(self, views: list[View]) -> tuple[Tensor, Tensor]:
         """Weights of the edges towards users and towards items, both `(n_edges,)`."""
-        from_item = self.item_confidence.index_select(0, self.edges.items)
-        from_user = self.user_confidence.index_select(0, self.edges.users)
+        from_item = self.item_confidence.index_select(0, self.edges.cols)
+        from_user = self.user_confidence.index_select(0, self.edges.rows)
         to_user = torch.stack([view.to_user for view in views], dim=1) * from_item
         to_item = torch.stack([view.to_item for view in views], dim=1) * from_user
         return to_user.max(dim=1).values.relu(), to_item.max(dim=1).values.relu()
@@ -128,7 +127,7 @@ class GRCN(Backbone):
         user, item = unit_rows(self.user_embedding), unit_rows(self.item_embedding)
         total_user, total_item = user, item
         for _ in range(self.n_layers):
-            user, item = self.edges.to_user(to_user, item), self.edges.to_item(to_item, user)
+            user, item = self.edges(to_user, item), self.edges.transposed(to_item, user)
             total_user, total_item = total_user + user, total_item + item
         return total_user, total_item
 

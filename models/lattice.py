@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -14,10 +14,10 @@ from ..align.base import Projected
 from ..errors import ConfigError
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
+from ..graphs.weighted import SparsePattern, nearest_rows, normalised_by_row_sums
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
-from .objectives import batch_rows, bpr_loss
-from .sparse_graph import SparsePattern, cosines, nearest_by_cosine, normalise_by_row_sums
+from .objectives import batch_rows, bpr_loss, half_squared_norm
 
 
 @BACKBONES.register("lattice", paper="Zhang et al., LATTICE, MM 2021")
@@ -127,28 +127,24 @@ class LATTICE(Backbone):
         fixed, learned = [], []
         for weight, (name, original) in zip(weights, self.originals.items(), strict=True):
             assert isinstance(original, _OriginalGraph)
-            fixed.append((original.rows, original.cols, weight * original.values))
-            content = self.projectors[name](self.features[name])
-            rows, cols = nearest_by_cosine(content, self.n_neighbors, original.present)
-            learned.append((rows, cols, weight * cosines(content, rows, cols)))
-        rows, cols, values = (torch.cat(parts) for parts in zip(*learned, strict=True))
-        values = (1 - self.original_share) * normalise_by_row_sums(values, rows, cols, n_items)
-        fixed_rows, fixed_cols, fixed_values = (
-            torch.cat(parts) for parts in zip(*fixed, strict=True)
-        )
-        pattern = SparsePattern(
-            torch.cat([rows, fixed_rows]), torch.cat([cols, fixed_cols]), n_items, n_items
-        )
-        return pattern, torch.cat([values, self.original_share * fixed_values])
+            fixed_values = self.original_share * weight * original.values
+            fixed.append((original.rows, original.cols, fixed_values))
+            content = normalize(self.projectors[name](self.features[name]))
+            rows, cols = nearest_rows(content, self.n_neighbors, original.present)
+            cosines = SparsePattern(rows, cols, n_items, n_items).dot(content, content)
+            learned.append((rows, cols, weight * cosines))
+        rows, cols, values = _joined(learned)
+        values = (1 - self.original_share) * normalised_by_row_sums(values, rows, cols, n_items)
+        rows, cols, values = _joined([(rows, cols, values), *fixed])
+        return SparsePattern(rows, cols, n_items, n_items), values
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr` and, unless its weight is 0, `reg`, both on propagated rows."""
         rows = batch_rows(*representations, batch)
         terms = {"bpr": bpr_loss(rows, eps=0)}
         if self.reg_weight > 0:
-            squares = torch.stack([matrix.square().sum() for matrix in rows]).sum()
             divisor = self.reg_batch_size or len(batch.users)
-            terms["reg"] = self.reg_weight * squares / 2 / divisor
+            terms["reg"] = self.reg_weight * half_squared_norm(rows) / divisor
         return terms
 
     def modalities(self) -> Mapping[str, Projected]:
@@ -173,11 +169,17 @@ class _OriginalGraph(nn.Module):
         if etype not in graph.etypes:
             raise ConfigError(f"lattice needs relation '{etype}', which the graph does not have")
         cols, rows = graph.edges(etype=etype, order="eid")
-        with torch.no_grad():
-            values = normalise_by_row_sums(cosines(table, rows, cols), rows, cols, len(table))
+        n_items, unit = len(table), normalize(table.detach())
+        cosines = SparsePattern(rows, cols, n_items, n_items).dot(unit, unit)
+        values = normalised_by_row_sums(cosines, rows, cols, n_items)
         for key, value in {"rows": rows, "cols": cols, "values": values}.items():
             self.register_buffer(key, value, persistent=False)
         self.register_buffer("present", rows.unique(), persistent=False)
+
+
+def _joined(parts: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Rows, columns and values of several lists of entries, one after the other."""
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
 def _with_self_loops(graph: DGLGraph) -> Adjacency:

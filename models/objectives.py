@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -63,3 +64,12 @@ def norm_regulariser(rows: Rows) -> Tensor:
     """
     norms = [torch.linalg.matrix_norm(matrix) for matrix in rows]
     return torch.stack(norms).sum() / len(rows.user)
+
+
+def half_squared_norm(tables: Iterable[Tensor]) -> Tensor:
+    """Half the sum of all squared entries, the usual L2 regulariser; a scalar.
+
+    Args:
+        tables: such as the rows of a batch, repeated ones included.
+    """
+    return torch.stack([table.square().sum() for table in tables]).sum() / 2

@@ -15,7 +15,7 @@ from ..graphs.propagation import BipartitePropagation
 from ..graphs.sampling import degree_scale, weighted_draw
 from .base import BACKBONES, Backbone, Batch, Representations
 from .contrast import cosine_contrast, padded_contrast
-from .objectives import batch_rows, bpr_loss
+from .objectives import batch_rows, bpr_loss, half_squared_norm
 
 Views = tuple[BipartitePropagation, BipartitePropagation]
 
@@ -145,8 +145,7 @@ class SGL(Backbone):
                 terms[name] = self.reg_weight / len(ids) * self._contrast(ids, one, other)
         if self.l2_weight > 0:
             ego = batch_rows(self.user_embedding, self.item_embedding, batch)
-            squares = torch.stack([rows.square().sum() for rows in ego]).sum()
-            terms["l2"] = self.l2_weight / (2 * len(batch.users)) * squares
+            terms["l2"] = self.l2_weight * half_squared_norm(ego) / len(batch.users)
         return terms
 
     def _anchors(self, batch: Batch) -> tuple[Tensor, Tensor]:

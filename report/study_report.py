@@ -4,72 +4,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import RunError
 from ..fileio import write_text
 from . import markup
 from .markup import Html, escape
-from .numbers import mean_and_spread, metric_label, number
+from .numbers import metric_label, number
 from .plots import dot_plot
-from .run_files import RunRecord, read_run
+from .study_notes import table_notes
+from .study_table import Block, Cell, MethodRuns, StudyTable, study_table
+from .study_table_formats import write_tables
 
 _SPREAD_READING = "Dot: mean; bar: one standard deviation either way; rings: the seeds."
-_TABLE_READING = (
-    "Percentages are relative to the backbone alone, or to the first row where there is no such "
-    "row. The best mean of a column is bold. "
+_DIFFERENCE_READING = (
+    "Mean difference over users from the base, with its 95 % confidence interval by bootstrap over "
+    "users, and Holm-corrected p values of both tests."
 )
-_SPLIT_READING = {
-    "test": "The test split was read once per run, with the weights that validation chose.",
-    "valid": "Choices are made on these numbers; they flatter what was chosen.",
-}
-
-
-class MethodRuns(Protocol):
-    """A method and its finished runs."""
-
-    @property
-    def label(self) -> str:
-        """Name of the method."""
-
-    @property
-    def folders(self) -> Sequence[Path]:
-        """Run folders, one per seed."""
-
-    @property
-    def base(self) -> str | None:
-        """Label of the method it is compared with; None for the first."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One metric of one method over the seeds.
-
-    Attributes:
-        values: one value per seed, in the order of the runs; NaN where a run has none.
-        mean: mean of those that are numbers.
-        spread: their sample standard deviation; NaN for a single seed.
-    """
-
-    values: tuple[float, ...]
-    mean: float
-    spread: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Summary:
-        """Summarise `values`."""
-        return cls(tuple(values), *mean_and_spread([v for v in values if math.isfinite(v)]))
-
-    def __str__(self) -> str:
-        spread = "" if math.isnan(self.spread) else f" ± {number(self.spread)}"
-        return number(self.mean) + spread
-
-
-Table = Mapping[str, Mapping[str, Summary]]
-"""Method -> metric -> summary."""
 
 
 def write_study_report(
@@ -79,115 +31,130 @@ def write_study_report(
     split: str = "test",
     *,
     title: str = "Study",
+    command: str = "",
 ) -> Path:
-    """Write `report.html` into `folder` and return its path; links lead to the runs' reports.
+    """Write `report.html` and the table files into `folder`; links lead to the runs' reports.
 
     Args:
         folder: study folder.
-        methods: what to compare, and with which other method; by default with the first.
+        methods: what to compare, and with which other method.
         metrics: metrics to compare, such as `recall@20`.
         split: `test`, or `valid` for a search.
         title: heading of the report.
+        command: command line that repeats the study.
+
+    Returns:
+        Path of `report.html`; `table.md`, `.tex`, `.csv` and `.json` lie beside it.
 
     Raises:
-        RunError: there is nothing to compare, a run cannot be read, or the file not written.
+        RunError: there is nothing to compare, a run cannot be read, or a file not written.
     """
     if not methods or not all(method.folders for method in methods):
         raise RunError("nothing to compare: give at least one method, each with a run folder")
-    runs = {method.label: [read_run(Path(run)) for run in method.folders] for method in methods}
-    bases = {method.label: method.base or methods[0].label for method in methods}
+    return write_study(folder, study_table(methods, metrics, split), title=title, command=command)
+
+
+def write_study(
+    folder: str | os.PathLike[str], table: StudyTable, *, title: str = "Study", command: str = ""
+) -> Path:
+    """What `write_study_report` does, from a table that is there already."""
     path = Path(folder) / "report.html"
-    write_text(path, _render(runs, bases, metrics, split, title, path.parent))
+    write_tables(folder, table)
+    write_text(path, _render(table, title, command, path.parent))
     return path
 
 
-def _render(
-    runs: Mapping[str, Sequence[RunRecord]],
-    bases: Mapping[str, str],
-    metrics: Sequence[str],
-    split: str,
-    title: str,
-    folder: Path,
-) -> Html:
+def _render(table: StudyTable, title: str, command: str, folder: Path) -> Html:
     """The study as one HTML page that lies in `folder`."""
-    table = {
-        method: {metric: Summary.of(_values(ours, split, metric)) for metric in metrics}
-        for method, ours in runs.items()
-    }
-    counts = sorted({len(ours) for ours in runs.values()})
+    rows = [row for block in table.blocks for row in block.rows]
+    counts = sorted({len(row.runs) for row in rows if not row.reference})
     seeds = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
-    data = ", ".join(
-        dict.fromkeys(run.dataset for ours in runs.values() for run in ours if run.dataset)
-    )
-    name = {"valid": "Validation"}.get(split, split.capitalize())
     body = markup.join(
         [
-            markup.section(
-                f"{name} metrics",
-                _metric_table(table, bases, metrics),
-                markup.note(_TABLE_READING + _SPLIT_READING.get(split, "")),
-            ),
-            markup.section(
-                "Spread over seeds",
-                markup.note(_SPREAD_READING),
-                markup.grid(*(_plot(table, metric) for metric in metrics)),
-            ),
-            markup.section("Runs", _run_table(runs, folder)),
+            *(_block(table, block) for block in table.blocks),
+            markup.section("Reading the tables", *map(markup.note, table_notes(table))),
+            markup.section("Runs", _run_table(table, folder)),
+            markup.section("Repeat this study", markup.code(command)),
         ]
     )
+    data = ", ".join(dict.fromkeys(block.name for block in table.blocks if block.name))
     heading = f"{title}: {data}" if data else title
     return markup.page(heading, f"mean ± standard deviation over {seeds}", body)
 
 
-def _values(runs: Sequence[RunRecord], split: str, metric: str) -> list[float]:
-    return [(run.valid if split == "valid" else run.test).get(metric, math.nan) for run in runs]
-
-
-def _metric_table(table: Table, bases: Mapping[str, str], metrics: Sequence[str]) -> Html:
-    best = {metric: _best(table, metric) for metric in metrics}
-    rows = [
+def _block(table: StudyTable, block: Block) -> Html:
+    """Metrics, spread and differences on one data set."""
+    name = {"valid": "Validation"}.get(table.split, table.split.capitalize())
+    where = f" on {block.name}" if len(table.blocks) > 1 else ""
+    return markup.join(
         [
-            escape(name),
-            *(_cell(table, name, bases[name], metric, best[metric] == name) for metric in metrics),
+            markup.section(f"{name} metrics{where}", _metric_table(block, table.metrics)),
+            markup.section(
+                f"Spread over seeds{where}",
+                markup.note(_SPREAD_READING),
+                markup.grid(*(_plot(block, metric) for metric in table.metrics)),
+            ),
+            _differences(block, where),
         ]
-        for name in table
+    )
+
+
+def _metric_table(block: Block, metrics: Sequence[str]) -> Html:
+    rows = [[escape(row.label), *map(_cell, row.cells.values())] for row in block.rows]
+    rows += [
+        [escape(f"average +{name}"), *(escape(f"{gain:+.1%}") for gain in gains.values())]
+        for name, gains in block.average_gains().items()
     ]
     return markup.table(["method", *map(metric_label, metrics)], rows)
 
 
-def _best(table: Table, metric: str) -> str | None:
-    """The method with the highest mean; None where no method has a number."""
-    means = {name: row[metric].mean for name, row in table.items()}
-    known = [name for name, mean in means.items() if math.isfinite(mean)]
-    return max(known, key=lambda name: means[name], default=None)
+def _cell(cell: Cell) -> Html:
+    """Mean and spread, and the relative change of the mean against the base."""
+    spread = "" if math.isnan(cell.spread) else f" ± {number(cell.spread)}"
+    text = escape(number(cell.mean) + spread)
+    change = f" <small>{cell.gain:+.1%}{cell.mark}</small>" if math.isfinite(cell.gain) else ""
+    return Html((f"<strong>{text}</strong>" if cell.best else text) + change)
 
 
-def _cell(table: Table, method: str, base: str, metric: str, best: bool) -> Html:
-    """Mean and spread, and the relative change of the mean against the method `base`."""
-    text = escape(table[method][metric])
-    mean, base_mean = table[method][metric].mean, table[base][metric].mean
-    gain = mean / base_mean - 1 if base_mean and method != base else math.nan
-    change = f" <small>{gain:+.1%}</small>" if math.isfinite(gain) else ""
-    return Html((f"<strong>{text}</strong>" if best else text) + change)
-
-
-def _plot(table: Table, metric: str) -> Html:
+def _plot(block: Block, metric: str) -> Html:
     label = metric_label(metric)
-    values = {name: row[metric].values for name, row in table.items()}
+    values = {row.label: row.cells[metric].values for row in block.rows}
     return markup.figure(label, dot_plot(f"{label} by method", values, xlabel=label))
 
 
-def _run_table(runs: Mapping[str, Sequence[RunRecord]], folder: Path) -> Html:
+def _differences(block: Block, where: str) -> Html:
+    """Effect sizes and p values, or nothing where nothing was tested."""
+    rows = [
+        [
+            escape(f"{row.label} − {row.base}"),
+            escape(metric_label(metric)),
+            escape(f"{found.mean:+.4f}"),
+            escape(f"{found.low:+.4f} … {found.high:+.4f}"),
+            escape(f"{found.t_test:.2g}"),
+            escape(f"{found.wilcoxon:.2g}"),
+        ]
+        for row in block.rows
+        for metric, cell in row.cells.items()
+        if (found := cell.difference)
+    ]
+    heads = ["difference", "metric", "mean", "95 % interval", "p, t-test", "p, Wilcoxon"]
+    table = markup.table(heads, rows)
+    note = markup.note(_DIFFERENCE_READING) if rows else Html("")
+    return markup.section(f"Differences from the base{where}", table, note)
+
+
+def _run_table(table: StudyTable, folder: Path) -> Html:
     """A row for every run, with a link to its report."""
     rows = [
         [
-            escape(method),
+            escape(f"{block.name}: {row.label}" if len(table.blocks) > 1 else row.label),
             escape("–" if run.seed is None else run.seed),
             escape("–" if run.best_epoch is None else run.best_epoch),
             markup.link("report", _relative(run.folder / "report.html", folder)),
         ]
-        for method, ours in runs.items()
-        for run in ours
+        for block in table.blocks
+        for row in block.rows
+        for run in row.runs
     ]
     return markup.table(["method", "seed", "best epoch", ""], rows)
 

@@ -1,4 +1,4 @@
-"""The pipeline end to end on small built-in data: run folders, resuming, studies."""
+"""The pipeline end to end on small built-in data: run folders and resuming."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ import pytest
 from crossalign.align import ALIGNERS
 from crossalign.config import RunConfig, load_config
 from crossalign.errors import ConfigError, RunError
+from crossalign.evaluation.per_user import load_user_metrics
 from crossalign.models import BACKBONES
 from crossalign.pipeline import evaluate_split, load_run, make_graph, train
-from crossalign.study import (
-    Method,
-    compared_methods,
-    format_table,
-    grid_methods,
-    method_label,
-    run_study,
-)
 
 SMALL = [
     "data.planted_users=150",
@@ -51,6 +44,7 @@ def test_a_run_folder_holds_everything_the_design_names(finished: Path) -> None:
         "model.safetensors",
         "checkpoint.pt",
         "report.html",
+        "test_users.npz",
     }
 
 
@@ -68,6 +62,14 @@ def test_a_loaded_run_gives_the_metrics_it_was_saved_with(finished: Path) -> Non
     metrics = evaluate_split(backbone, dataset, "test", config)
     saved = json.loads((finished / "metrics.json").read_text())["test"]
     assert metrics["recall@20"] == pytest.approx(saved["recall@20"], abs=1e-12)
+
+
+def test_the_metrics_of_single_users_average_to_those_of_the_run(finished: Path) -> None:
+    users = load_user_metrics(finished / "test_users.npz")
+    saved = json.loads((finished / "metrics.json").read_text())["test"]
+    assert len(users.users) == saved["n_users"]
+    for name, values in users.values.items():
+        assert values.mean() == pytest.approx(saved[name], abs=1e-6)
 
 
 def test_the_same_seed_gives_the_same_history(finished: Path, tmp_path: Path) -> None:
@@ -153,42 +155,3 @@ def test_alignment_without_content_is_refused(tmp_path: Path) -> None:
     config = load_config(None, [], path=str(table), alignment="cross")
     with pytest.raises(ConfigError, match="needs content features"):
         train(config, tmp_path / "run", progress=False)
-
-
-def test_a_study_reuses_finished_runs_and_reports_every_seed(tmp_path: Path) -> None:
-    methods = [Method(method_label(c), c) for c in (small("bpr"), small("lightgcn"))]
-    first = run_study(methods, [0, 1], tmp_path, progress=False)
-    before = (tmp_path / "bpr" / "seed1" / "metrics.json").stat().st_mtime_ns
-    second = run_study(methods, [0, 1], tmp_path, progress=False)
-    assert first == second
-    assert (tmp_path / "bpr" / "seed1" / "metrics.json").stat().st_mtime_ns == before
-    assert len(first[0].test["recall@20"]) == 2
-    assert format_table(first, ["recall@20"])[2].startswith("| bpr")
-
-
-def test_a_study_in_processes_equals_one_in_sequence(tmp_path: Path) -> None:
-    methods = [Method("bpr", small("bpr"))]
-    alone = run_study(methods, [0, 1], tmp_path / "a", progress=False)
-    together = run_study(methods, [0, 1], tmp_path / "b", jobs=2, progress=False)
-    assert alone[0].test == together[0].test
-
-
-def test_aligned_methods_are_compared_with_their_backbone_alone(tmp_path: Path) -> None:
-    configs = [small("bpr"), small("bpr", "fettle"), small("lightgcn", "fettle")]
-    methods = compared_methods(configs)
-    assert [method.base for method in methods] == [None, "bpr", None]
-    lines = format_table(run_study(methods, [0], tmp_path, progress=False), ["recall@20"])
-    assert ["%" in line for line in lines[2:]] == [False, True, False]
-
-
-def test_a_grid_has_one_method_per_point() -> None:
-    methods = grid_methods(small(), {"backbone.n_layers": [1, 2], "training.batch_size": [64]})
-    assert [m.config.backbone.options["n_layers"] for m in methods] == [1, 2]
-    assert [m.label for m in methods] == ["n_layers=1,batch_size=64", "n_layers=2,batch_size=64"]
-
-
-def test_a_study_with_nothing_to_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nothing to run"):
-        run_study([], [0], tmp_path)
-    with pytest.raises(ConfigError, match="share a label"):
-        run_study([Method("a", small()), Method("a", small())], [0], tmp_path)

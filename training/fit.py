@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..align.base import Alignment, Table
+from ..align.base import Alignment, Table, Tables
 from ..datasets.dataset import Dataset
 from ..errors import RunError
 from ..evaluation.metrics import Metrics, parse_metric
 from ..evaluation.ranking import DEFAULT_KS, Evaluator
-from ..models.base import Backbone, Batch
+from ..models.base import Backbone, Batch, Representations
 from .checkpoint import RunFolder
 from .options import TrainingOptions
 from .sampling import NegativeSampler, epoch_batches
@@ -98,6 +98,12 @@ def fit(
     modules.to(device)
     raw = dataset.features if features is None else features
     tables = {name: table.to(device) for name, table in raw.items() if alignment is not None}
+
+    def detached_tables() -> Tables:
+        with torch.no_grad():
+            user, item, content = _tables(backbone, tables)
+        return Tables(user.detach(), item.detach(), content)
+
     optimizer = _adam(modules.parameters(), options)
 
     sampler = NegativeSampler(
@@ -127,6 +133,10 @@ def fit(
                     group["lr"] = row["learning_rate"]
                 modules.train()
                 backbone.begin_epoch(rngs["backbone"])
+                if alignment is not None:
+                    # Its generator belongs to the epoch, so that there is no state to keep.
+                    rng = generator(seed, f"alignment {epoch}")
+                    alignment.begin_epoch(epoch, rng, detached_tables)
                 batches = epoch_batches(
                     dataset.train, sampler, options.batch_size, rngs["batches"], device
                 )
@@ -171,9 +181,8 @@ def _train_epoch(
         terms = dict(backbone.loss(batch, representations))
         diagnostics: dict[str, Tensor] = {}
         if alignment is not None:
-            tables: dict[str, Table] = {**features, **backbone.modalities()}
-            user, item = representations
-            aligned = alignment.terms(user, item, tables, batch.users, batch.items)
+            tables = _tables(backbone, features, representations)
+            aligned = alignment.terms(*tables, batch.users, batch.items)
             terms |= {f"align/{name}": value for name, value in aligned.items()}
             diagnostics = alignment.diagnostics()
         total = torch.stack(list(terms.values())).sum()
@@ -185,6 +194,17 @@ def _train_epoch(
         losses = {f"loss/{name}": value for name, value in terms.items()} | {"loss": total}
         log.add(losses | {f"diagnostics/{name}": value for name, value in diagnostics.items()})
     return log.read()
+
+
+def _tables(
+    backbone: Backbone,
+    features: Mapping[str, Tensor],
+    representations: Representations | None = None,
+) -> Tables:
+    """What the alignment reads, from the given representations or those of this moment."""
+    user, item = backbone() if representations is None else representations
+    content: dict[str, Table] = {**features, **backbone.modalities()}
+    return Tables(user, item, content)
 
 
 @torch.no_grad()

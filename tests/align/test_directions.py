@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from crossalign.align import alignment_directions, catalogue_scores
-from crossalign.align.scores import active_directions
+from crossalign.align.policies import Dynamic, OneWay, RandomWay
 
 
 @pytest.mark.parametrize("chunk", [2, 65536])
@@ -19,15 +19,15 @@ def test_scores_equal_the_published_form_for_any_chunk(published, problem, chunk
         assert scores[name].isnan().sum() == len(p.item) - len(bought)
 
 
-@pytest.mark.parametrize("leaky_bi", [False, True])
-def test_directions_follow_the_rule_on_all_items(problem, leaky_bi):
+@pytest.mark.parametrize("policy", [None, OneWay(), Dynamic(3)])
+def test_directions_follow_the_rule_on_all_items(problem, policy):
     p = problem(2, n_pairs=20)
     tables = dict(zip(p.names, p.content, strict=True))
     args = (p.user, p.item, tables, p.users, p.items)
-    directions = alignment_directions(*args, leaky_bi)
+    directions = alignment_directions(*args, policy)
     bought = p.items.unique()
     scores = torch.stack([s[bought] for s in catalogue_scores(*args).values()])
-    expected = active_directions(scores, None, leaky_bi)
+    expected = (policy or OneWay())(scores)
     names = ("id", *p.names)
     assert len(directions) == 6
     for s, source in enumerate(names):
@@ -44,7 +44,20 @@ def test_missing_rows_have_no_score_and_no_direction(problem):
     args = (p.user, p.item, tables, p.users, p.items)
     scores = catalogue_scores(*args, missing=p.missing)
     assert scores["image"][p.missing["image"]].isnan().all()
-    for name, active in alignment_directions(*args, True, missing=p.missing).items():
+    for name, active in alignment_directions(*args, Dynamic(3), missing=p.missing).items():
         for modality in p.names:
             if modality in name:
                 assert not active[p.missing[modality]].any()
+
+
+def test_a_rule_that_draws_follows_the_generator(problem):
+    p = problem(2, n_pairs=30)
+    tables = dict(zip(p.names, p.content, strict=True))
+    drawn = []
+    for seed in (0, 0, 1):
+        generator = torch.Generator().manual_seed(seed)
+        args = (p.user, p.item, tables, p.users, p.items, RandomWay())
+        directions = alignment_directions(*args, generator=generator)
+        drawn.append(torch.stack(list(directions.values())))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])

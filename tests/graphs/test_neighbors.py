@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from crossalign.errors import DataError
+from crossalign.errors import DataError, RunError
 from crossalign.graphs import Neighbors, load_neighbors, save_neighbors
 
 
@@ -35,9 +35,58 @@ def test_plain_numpy_reads_it(saved):
         assert json.loads(str(file["metadata"]))["k"] == 2
 
 
-def test_any_file_name_is_kept(saved, tmp_path):
-    save_neighbors(tmp_path / "friends", saved[1])
-    assert load_neighbors(tmp_path / "friends").metadata == {}
+@pytest.fixture
+def folder(saved, tmp_path):
+    path = tmp_path / "friends"
+    save_neighbors(path, saved[1], {"data_hash": "abc"})
+    return path
+
+
+def test_a_folder_is_mapped_and_never_changed_by_the_tensors(folder, saved):
+    loaded = load_neighbors(folder, n_items=3, data_hash="abc")
+    assert torch.equal(loaded.ids, saved[1].ids)
+    assert torch.equal(loaded.counts, saved[1].counts)
+    assert loaded.metadata == {"data_hash": "abc"}
+    loaded.ids[0] = -1
+    mapped = np.load(folder / "ids.npy", mmap_mode="r")
+    assert isinstance(mapped, np.memmap)
+    assert mapped.tolist() == saved[1].ids.tolist()
+    assert "crossalign-neighbors-1" in (folder / "metadata.json").read_text()
+
+
+def test_an_unfinished_or_damaged_folder_is_refused(folder, saved):
+    about = (folder / "metadata.json").read_text()
+    (folder / "metadata.json").unlink()
+    with pytest.raises(DataError, match="no metadata.json"):
+        load_neighbors(folder)
+    for wrong in ("{", "{}", "[]"):
+        (folder / "metadata.json").write_text(wrong)
+        with pytest.raises(DataError, match="damaged or no neighbour file"):
+            load_neighbors(folder)
+    (folder / "metadata.json").write_text(about.replace("-1", "-9"))
+    with pytest.raises(DataError, match="crossalign-neighbors-9 is not"):
+        load_neighbors(folder)
+    (folder / "metadata.json").write_text(about)
+    (folder / "ids.npy").write_bytes(b"")
+    with pytest.raises(DataError, match="damaged or no neighbour file"):
+        load_neighbors(folder)
+    save_neighbors(folder, saved[1], {})  # writing again mends it
+    assert torch.equal(load_neighbors(folder).ids, saved[1].ids)
+
+
+def test_a_folder_does_not_replace_a_file(saved, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(RunError, match="a file is in the way"):
+        save_neighbors(tmp_path / "notes", saved[1])
+
+
+def test_wrong_rows_are_named_wherever_they_are(folder, monkeypatch):
+    """Lists are checked a few at a time; the item in the message counts from the first."""
+    monkeypatch.setattr("crossalign.graphs.neighbors.CHECKED_ROWS", 1)
+    for value, message in ((7, "item 2 has a neighbour 7"), (2, "item 2 is its own neighbour")):
+        np.save(folder / "ids.npy", np.array([[1, 2], [0, -1], [value, -1]]))
+        with pytest.raises(DataError, match=message):
+            load_neighbors(folder)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -1, -40])

@@ -5,54 +5,61 @@ A new backbone is covered as soon as it is registered.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
+from torch import Tensor
 
-from crossalign.config import component_options
+from crossalign.config import load_config
 from crossalign.datasets import Dataset
 from crossalign.errors import ConfigError
-from crossalign.evaluation import evaluate
-from crossalign.graphs import GraphOptions, build_graph
+from crossalign.evaluation import evaluate, recommend
+from crossalign.graphs import Adjacency
 from crossalign.models import BACKBONES, Backbone, Batch
-from crossalign.training import TrainingOptions, fit, load_weights, seed_everything
+from crossalign.pipeline import make_backbone, make_graph
+from crossalign.training import TrainingOptions, fit, load_weights
 
-N_USERS, N_ITEMS = 24, 20
-NAMES = BACKBONES.names()
+COUPLED = {
+    "alignrec": {"cca_user", "cca_item", "sim"},
+    "bpr": {"reg"},
+    "crane": {"cl_user", "cl_item"},
+    "directau": {"uniformity_user", "uniformity_item"},
+    "lightgcn": {"reg"},
+    "ncl": {"reg", "ssl_user", "ssl_item", "proto_user", "proto_item"},
+    "sgl": {"cl_user", "cl_item"},
+    "slmrec": {"main", "fac_shape", "fac_sound"},
+    "vbpr": {"reg"},
+}
+"""Terms that are no mean over pairs: contrasts within the batch or over random views, sums over it
+(NCL), un-squared norms. Every other term of every backbone is one."""
 
-
-@pytest.fixture(scope="module")
-def checkerboard() -> Dataset:
-    """Users like the items of their own parity; each lacks one for validation and one for test."""
-    train, valid, test = [], [], []
-    for user in range(N_USERS):
-        liked = [item for item in range(N_ITEMS) if item % 2 == user % 2]
-        first, second = user % len(liked), (user + 1) % len(liked)
-        valid.append((user, liked[first]))
-        test.append((user, liked[second]))
-        train += [(user, i) for place, i in enumerate(liked) if place not in (first, second)]
-    parity = torch.arange(N_ITEMS) % 2
-    noise = torch.randn(N_ITEMS, 6, generator=torch.Generator().manual_seed(0))
-    features = {"shape": noise + 2 * parity[:, None], "sound": noise[:, :4] - parity[:, None]}
-    splits = [torch.tensor(rows).T.contiguous() for rows in (train, valid, test)]
-    return Dataset("checkerboard", N_USERS, N_ITEMS, *splits, features=features)
-
-
-def make(name: str, data: Dataset, **options: object) -> Backbone:
-    entry = BACKBONES[name]
-    graph = build_graph(data, GraphOptions(knn_k=5), relations=entry.cls.relations)
-    values = component_options("backbone", entry, {"dim": 16, **options})
-    seed_everything(0)
-    return entry.cls(graph, data.features, **values)
+every_backbone = pytest.mark.parametrize("name", BACKBONES.names())
 
 
 def batch_of(data: Dataset, size: int = 30) -> Batch:
     users, items = data.train[:, :size]
-    return Batch(users, items, (items + 1) % N_ITEMS)
+    return Batch(users, items, (items + 1) % data.n_items)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_it_learns_a_data_set_with_a_known_answer(name: str, checkerboard: Dataset) -> None:
-    backbone = make(name, checkerboard, reg_weight=1e-4, dim=4)
+def begin(backbone: Backbone) -> Backbone:
+    """With what an epoch draws or builds."""
+    backbone.begin_epoch(torch.Generator().manual_seed(0))
+    return backbone
+
+
+def step(backbone: Backbone, batch: Batch) -> Tensor:
+    """The loss of a batch, after its backward pass."""
+    torch.manual_seed(0)
+    total = torch.stack(list(backbone.loss(batch, backbone()).values())).sum()
+    total.backward()
+    return total
+
+
+@every_backbone
+def test_it_learns_a_data_set_with_a_known_answer(name: str, checkerboard, registered) -> None:
+    backbone = registered(name, checkerboard, reg_weight=1e-4, dim=4)
     options = TrainingOptions(epochs=60, batch_size=64, learning_rate=0.02, monitor="ndcg@2")
     fit(backbone, checkerboard, options, progress=False)
     with torch.no_grad():
@@ -61,108 +68,165 @@ def test_it_learns_a_data_set_with_a_known_answer(name: str, checkerboard: Datas
     assert metrics["recall@2"] > 0.9
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_representations_have_the_announced_shape(name: str, checkerboard: Dataset) -> None:
-    backbone = make(name, checkerboard)
+@every_backbone
+def test_representations_have_the_announced_shape(name: str, checkerboard, registered) -> None:
+    backbone = registered(name, checkerboard)
     user, item = backbone()
-    assert user.shape == (N_USERS, backbone.representation_dim)
-    assert item.shape == (N_ITEMS, backbone.representation_dim)
+    assert user.shape == (checkerboard.n_users, backbone.representation_dim)
+    assert item.shape == (checkerboard.n_items, backbone.representation_dim)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_gets_a_gradient_or_is_frozen(name: str, checkerboard: Dataset) -> None:
-    backbone = make(name, checkerboard)
-    backbone.begin_epoch(torch.Generator().manual_seed(0))
-    sum(backbone.loss(batch_of(checkerboard), backbone()).values()).backward()
+@every_backbone
+def test_every_parameter_gets_a_gradient_or_is_frozen(name: str, checkerboard, registered) -> None:
+    backbone = begin(registered(name, checkerboard))
+    step(backbone, batch_of(checkerboard))
     without = [n for n, p in backbone.named_parameters() if p.requires_grad and p.grad is None]
     assert not without
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_backbone
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_losses_are_finite_scalars_of_the_parameters_dtype(
-    name: str, dtype: torch.dtype, checkerboard: Dataset
+    name: str, dtype: torch.dtype, checkerboard, registered
 ) -> None:
-    backbone = make(name, checkerboard).to(dtype)
+    backbone = begin(registered(name, checkerboard).to(dtype))
     for term in backbone.loss(batch_of(checkerboard), backbone()).values():
         assert term.shape == ()
         assert term.dtype == dtype
         assert torch.isfinite(term)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_batch_of_one_pair_works(name: str, checkerboard: Dataset) -> None:
-    backbone = make(name, checkerboard)
-    loss = sum(backbone.loss(batch_of(checkerboard, 1), backbone()).values())
-    loss.backward()
-    assert torch.isfinite(loss)
+@every_backbone
+def test_both_precisions_represent_alike(name: str, checkerboard, registered) -> None:
+    backbone = registered(name, checkerboard).eval()
+    single = [table.clone() for table in backbone()]
+    for low, high in zip(single, backbone.double()(), strict=True):
+        assert (low.dtype, high.dtype) == (torch.float32, torch.float64)
+        torch.testing.assert_close(low.double(), high, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_same_seed_gives_the_same_model(name: str, checkerboard: Dataset) -> None:
-    first, second = make(name, checkerboard), make(name, checkerboard)
-    for ours, theirs in zip(first.parameters(), second.parameters(), strict=True):
+@every_backbone
+def test_both_engines_agree(name: str, checkerboard, registered) -> None:
+    """Representations, and the gradients of the loss."""
+    results = []
+    for engine in ("torch", "dgl"):
+        backbone = begin(registered(name, checkerboard).double())
+        for module in backbone.modules():
+            if isinstance(module, Adjacency):
+                module.use_engine(engine)
+        step(backbone, batch_of(checkerboard))
+        gradients = [p.grad for p in backbone.parameters() if p.grad is not None]
+        results.append([*backbone.eval()(), *gradients])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+@every_backbone
+def test_a_batch_is_the_mean_of_its_pairs(name: str, checkerboard, registered) -> None:
+    """Every term that is not known to couple pairs; those that are must do so."""
+    backbone = begin(registered(name, checkerboard).double()).eval()
+    batch, representations = batch_of(checkerboard), backbone()
+    together = backbone.loss(batch, representations)
+    pairs = [Batch(*(ids[k : k + 1] for ids in batch)) for k in range(len(batch.users))]
+    alone = [backbone.loss(pair, representations) for pair in pairs]
+    means = {term: torch.stack([one[term] for one in alone]).mean() for term in together}
+    differs = {t for t, mean in means.items() if not torch.isclose(together[t], mean, rtol=1e-9)}
+    assert differs == COUPLED.get(name, set())
+
+
+@every_backbone
+def test_seen_items_are_not_recommended(name: str, checkerboard, registered) -> None:
+    """All others are, the held-out ones among them."""
+    users, train = torch.arange(checkerboard.n_users), checkerboard.train
+    backbone = registered(name, checkerboard).eval()
+    ids, _ = recommend(backbone(), users, checkerboard.n_items, exclude=train)
+    for user, listed in enumerate(ids.tolist()):
+        seen = set(train[1, train[0] == user].tolist())
+        unseen = set(range(checkerboard.n_items)) - seen
+        assert set(listed[: len(unseen)]) == unseen
+        assert set(listed[len(unseen) :]) == {-1}
+
+
+@every_backbone
+@pytest.mark.parametrize("modalities", [("shape",), ("shape", "sound", "smell")])
+def test_any_number_of_modalities_works(
+    name: str, modalities: tuple[str, ...], checkerboard, registered
+) -> None:
+    tables = {**checkerboard.features, "smell": checkerboard.features["sound"].flip(0)}
+    data = replace(checkerboard, features={m: tables[m] for m in modalities})
+    backbone = begin(registered(name, data))
+    assert torch.isfinite(step(backbone, batch_of(data)))
+    assert set(backbone.modalities()) <= set(modalities)
+    assert backbone().user.shape[1] == backbone.representation_dim
+
+
+@every_backbone
+def test_missing_rows_leave_everything_finite(name: str, checkerboard, registered) -> None:
+    """Some items lack one modality, and one item lacks both."""
+    items = torch.arange(checkerboard.n_items)
+    missing = {"shape": items % 5 == 0, "sound": items % 5 == 1}
+    missing["sound"][0] = True
+    features = {m: t.masked_fill(missing[m][:, None], 0) for m, t in checkerboard.features.items()}
+    data = replace(checkerboard, features=features, missing=missing)
+    backbone = begin(registered(name, data))
+    assert torch.isfinite(step(backbone, batch_of(data)))
+    for parameter, value in backbone.named_parameters():
+        assert value.grad is None or torch.isfinite(value.grad).all(), parameter
+    assert all(torch.isfinite(table).all() for table in backbone.eval()())
+
+
+@every_backbone
+def test_data_without_features_work_or_are_refused_in_one_line(name: str, checkerboard) -> None:
+    data = replace(checkerboard, features={})
+    config = load_config(None, backbone=name)
+    cls = BACKBONES[name].cls
+    if cls.needs_features or "similar" in cls.relations:
+        with pytest.raises(ConfigError) as refusal:
+            make_backbone(config, make_graph(config, data), data)
+        assert "features" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+    else:
+        backbone = make_backbone(config, make_graph(config, data), data)
+        assert torch.isfinite(step(begin(backbone), batch_of(data)))
+        assert not backbone.modalities()
+
+
+@every_backbone
+def test_a_batch_of_one_pair_works(name: str, checkerboard, registered) -> None:
+    assert torch.isfinite(step(registered(name, checkerboard), batch_of(checkerboard, 1)))
+
+
+@every_backbone
+def test_the_same_seed_gives_the_same_step(name: str, checkerboard, registered) -> None:
+    results = []
+    for _ in range(2):
+        backbone = begin(registered(name, checkerboard))
+        start = [parameter.clone() for parameter in backbone.parameters()]
+        loss = step(backbone, batch_of(checkerboard))
+        results.append([*start, loss, *(p.grad for p in backbone.parameters() if p.requires_grad)])
+    for ours, theirs in zip(*results, strict=True):
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_backbone
 def test_saved_weights_give_the_same_scores(
-    name: str, checkerboard: Dataset, tmp_path: object
+    name: str, checkerboard, registered, tmp_path: Path
 ) -> None:
-    backbone = make(name, checkerboard)
-    fit(backbone, checkerboard, TrainingOptions(epochs=2), progress=False, run_dir=str(tmp_path))
-    other = make(name, checkerboard)
+    backbone = registered(name, checkerboard)
+    fit(backbone, checkerboard, TrainingOptions(epochs=2), progress=False, run_dir=tmp_path)
+    other = registered(name, checkerboard)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.add_(1.0)
-    load_weights(str(tmp_path), other)
+    load_weights(tmp_path, other)
     other.eval()
     for ours, theirs in zip(backbone(), other(), strict=True):
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_checkpoints_hold_no_graph_and_no_frozen_features(name: str, checkerboard: Dataset) -> None:
-    backbone = make(name, checkerboard)
-    assert set(backbone.state_dict()) == set(dict(backbone.named_parameters()))
-
-
-def test_freedom_draws_other_edges_each_epoch_and_the_same_for_a_seed(
-    checkerboard: Dataset,
+@every_backbone
+def test_checkpoints_hold_no_graph_and_no_frozen_features(
+    name: str, checkerboard, registered
 ) -> None:
-    backbone = make("freedom", checkerboard, dropout=0.5)
-    draws = []
-    for seed in (0, 0, 1):
-        backbone.begin_epoch(torch.Generator().manual_seed(seed))
-        draws.append(backbone.pruned.to_user.indices.clone())
-    assert len(draws[0]) == int(checkerboard.train.shape[1] * 0.5)
-    assert torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[0], draws[2])
-
-
-def test_freedom_prefers_edges_between_unpopular_nodes(checkerboard: Dataset) -> None:
-    """Edges are kept with probability falling in the degrees of their ends (eq. 1)."""
-    hub = torch.cat([torch.arange(20), torch.arange(20)])
-    items = torch.cat([torch.zeros(20, dtype=torch.int64), torch.arange(20) % 19 + 1])
-    held_out = torch.tensor([[0], [5]])
-    features = {"shape": torch.randn(20, 4)}
-    data = Dataset("hub", 20, 20, torch.stack([hub, items]), held_out, held_out, features)
-    backbone = make("freedom", data, dropout=0.5)
-    kept_hub = 0
-    rng = torch.Generator().manual_seed(0)
-    for _ in range(50):
-        backbone.begin_epoch(rng)
-        kept_hub += int((backbone.pruned.to_user.indices == 0).sum())
-    assert kept_hub < 0.4 * 50 * 20
-
-
-def test_freedom_refuses_weights_for_other_modalities(checkerboard: Dataset) -> None:
-    with pytest.raises(ConfigError, match="modality_weights"):
-        make("freedom", checkerboard, modality_weights={"image": 0.1, "text": 0.9})
-
-
-def test_freedom_weighs_the_item_graphs(checkerboard: Dataset) -> None:
-    one_sided = make("freedom", checkerboard, modality_weights={"shape": 1.0, "sound": 0.0})
-    x = torch.randn(N_ITEMS, 16)
-    expected = one_sided.item_graphs["shape"](x)
-    torch.testing.assert_close(one_sided._propagate_items(x), expected)
+    backbone = registered(name, checkerboard)
+    assert set(backbone.state_dict()) == set(dict(backbone.named_parameters()))

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from crossalign.align.functional import unit_rows
-from crossalign.datasets import Dataset
-from crossalign.graphs import build_graph
-from crossalign.models import Batch
 from crossalign.models.bm3 import BM3
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "backbones"
-RTOL, ATOL = 1e-9, 1e-12
 PARAMETERS = {
     "user_embedding": "user_embedding.weight",
     "item_embedding": "item_id_embedding.weight",
@@ -30,85 +22,51 @@ PARAMETERS = {
     "projectors.text.weight": "text_trs.weight",
     "projectors.text.bias": "text_trs.bias",
 }
-WEIGHTS = {
-    "ui": 1.0,
-    "iu": 1.0,
-    "image_item": 2.0,
-    "image_image": 2.0,
-    "text_item": 2.0,
-    "text_text": 2.0,
+TERMS = {
+    "ui": ("ui", 1.0),
+    "iu": ("iu", 1.0),
+    "image_item": ("image_item", 2.0),
+    "image_image": ("image_image", 2.0),
+    "text_item": ("text_item", 2.0),
+    "text_text": ("text_text", 2.0),
+    "reg": ("emb_reg", 0.1),
 }
 
 
-def load(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return dict(file)
+@pytest.fixture
+def make(golden_data, build):
+    """`make(*modalities, **options)`, of images and texts if none are named."""
 
+    def make(*names, **options):
+        return build(BM3, golden_data(*(names or ("image", "text"))), dim=16, **options)
 
-def data_set(names: tuple[str, ...] = ("image", "text")) -> Dataset:
-    data = load("dataset")
-    rng = torch.Generator().manual_seed(0)
-    extra = {"audio": torch.randn(int(data["n_items"]), 5, generator=rng).numpy()}
-    files = {"image": data["image_features"], "text": data["text_features"], **extra}
-    features = {name: torch.from_numpy(files[name]) for name in names}
-    splits = {s: torch.from_numpy(data[s].T.copy()) for s in ("train", "valid", "test")}
-    return Dataset(
-        "golden", int(data["n_users"]), int(data["n_items"]), **splits, features=features
-    )
-
-
-def make(data: Dataset, **options: object) -> BM3:
-    torch.manual_seed(0)
-    features = {name: table.double() for name, table in data.features.items()}
-    return BM3(build_graph(data, relations=BM3.relations), features, dim=16, **options).double()
-
-
-def batch_of(golden: dict[str, np.ndarray]) -> Batch:
-    return Batch(*(torch.from_numpy(golden[f"batch_{k}"]) for k in ("users", "pos", "neg")))
+    return make
 
 
 @pytest.mark.parametrize("name", ["bm3", "bm3_drop"])
-def test_equals_the_published_code(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    golden = load(name)
+def test_equals_the_published_code(name: str, golden, make, monkeypatch) -> None:
+    numbers = golden(name)
     rate = 0.3 if name == "bm3_drop" else 0.0
-    backbone = make(data_set(), dropout=rate, reg_weight=0.1, trainable_features=True)
-    assert set(dict(backbone.named_parameters())) == set(PARAMETERS)
-    with torch.no_grad():
-        for ours, theirs in PARAMETERS.items():
-            backbone.get_parameter(ours).copy_(torch.from_numpy(golden[f"param/{theirs}"]))
+    backbone = make(dropout=rate, reg_weight=0.1, trainable_features=True)
+    numbers.fill(backbone, PARAMETERS)
 
     def recorded(table: str, rows: Tensor, ids: Tensor) -> Tensor:
-        keep = torch.from_numpy(golden[f"draw/dropout_keep_{table}"])[ids]
+        keep = numbers[f"draw/dropout_keep_{table}"][ids]
         return unit_rows(rows.detach() * keep / (1 - rate))
 
     if rate > 0:
         monkeypatch.setattr(backbone, "target", recorded)
-    terms = backbone.loss(batch_of(golden), backbone())
-    total = sum(terms.values())
-    total.backward()
-    np.testing.assert_allclose(total.item(), golden["loss/total"], rtol=RTOL)
-    np.testing.assert_allclose(terms["reg"].item(), 0.1 * golden["loss/emb_reg"], rtol=RTOL)
-    assert set(terms) == {*WEIGHTS, "reg"}
-    for term, weight in WEIGHTS.items():
-        expected = weight * golden[f"loss/{term}"]
-        np.testing.assert_allclose(terms[term].item(), expected, rtol=RTOL, err_msg=term)
-    for ours, theirs in PARAMETERS.items():
-        gradient = backbone.get_parameter(ours).grad
-        expected = golden[f"grad/{theirs}"]
-        np.testing.assert_allclose(gradient.numpy(), expected, rtol=RTOL, atol=ATOL, err_msg=ours)
-    user, item = (table.detach() for table in backbone())
-    np.testing.assert_allclose(user.numpy(), golden["user_repr"], rtol=RTOL, atol=ATOL)
-    np.testing.assert_allclose(item.numpy(), golden["item_repr"], rtol=RTOL, atol=ATOL)
-    backbone.eval()
-    user, item = (table.detach() for table in backbone())
-    np.testing.assert_allclose((user @ item.T).numpy(), golden["scores"], rtol=RTOL, atol=ATOL)
-    np.testing.assert_allclose(item.numpy(), golden["pred_item_repr"], rtol=RTOL, atol=ATOL)
+    numbers.check_step(backbone, PARAMETERS, TERMS)
+    user, item = backbone()
+    numbers.equals(user, "user_repr")
+    numbers.equals(item, "item_repr")
+    numbers.check_representations(backbone, prefix="pred_")
 
 
-def test_three_modalities_equal_a_loop_over_the_pairs() -> None:
-    data = data_set(("audio", "text", "image"))
-    backbone = make(data, dropout=0.0, n_layers=2, cl_weight=0.7, reg_weight=0.2)
-    batch = batch_of(load("bm3"))
+def test_three_modalities_equal_a_loop_over_the_pairs(golden, golden_data, make) -> None:
+    names = ("audio", "text", "image")
+    data, batch = golden_data(*names), golden("bm3").batch
+    backbone = make(*names, dropout=0.0, n_layers=2, cl_weight=0.7, reg_weight=0.2)
     user, item = representations = backbone()
     terms = backbone.loss(batch, representations)
     expected = dict.fromkeys(terms, 0.0)
@@ -130,8 +88,8 @@ def test_three_modalities_equal_a_loop_over_the_pairs() -> None:
     assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, rel=1e-9)
 
 
-def test_targets_do_not_move_and_drop_the_named_share_while_training() -> None:
-    backbone = make(data_set(), dropout=0.5)
+def test_targets_do_not_move_and_drop_the_named_share_while_training(make) -> None:
+    backbone = make(dropout=0.5)
     rows = torch.ones(400, 16, dtype=torch.float64, requires_grad=True)
     target = backbone.target("item", rows, torch.arange(400))
     assert not target.requires_grad
@@ -140,8 +98,8 @@ def test_targets_do_not_move_and_drop_the_named_share_while_training() -> None:
     assert (backbone.target("item", rows, torch.arange(400)) == 0.25).all()
 
 
-def test_dropout_follows_the_global_seed() -> None:
-    backbone, batch = make(data_set()), batch_of(load("bm3"))
+def test_dropout_follows_the_global_seed(golden, make) -> None:
+    backbone, batch = make(), golden("bm3").batch
     draws = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
@@ -149,13 +107,13 @@ def test_dropout_follows_the_global_seed() -> None:
     assert draws[0] == draws[1] != draws[2]
 
 
-def test_negatives_are_not_read() -> None:
-    backbone, batch = make(data_set(), dropout=0.0), batch_of(load("bm3"))
+def test_negatives_are_not_read(golden, make) -> None:
+    backbone, batch = make(dropout=0.0), golden("bm3").batch
     other = batch._replace(negatives=batch.negatives.flip(0))
     ours, theirs = (backbone.loss(b, backbone()) for b in (batch, other))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_content_terms_can_be_left_out() -> None:
-    backbone = make(data_set(), cl_weight=0.0)
-    assert set(backbone.loss(batch_of(load("bm3")), backbone())) == {"ui", "iu", "reg"}
+def test_content_terms_can_be_left_out(golden, make) -> None:
+    backbone = make(cl_weight=0.0)
+    assert set(backbone.loss(golden("bm3").batch, backbone())) == {"ui", "iu", "reg"}

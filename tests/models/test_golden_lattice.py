@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize
 
 from crossalign.datasets import Dataset
-from crossalign.graphs import GraphOptions, build_graph
-from crossalign.models import Batch, sparse_graph
+from crossalign.graphs import weighted
+from crossalign.graphs.weighted import SparsePattern
 from crossalign.models.lattice import LATTICE
-from crossalign.models.sparse_graph import SparsePattern
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "backbones"
 RTOL, ATOL = 1e-9, 1e-12
 PARAMETERS = {
     "user_embedding": "user_embedding.weight",
@@ -29,56 +26,20 @@ PARAMETERS = {
     "projectors.text.bias": "text_trs.bias",
 }
 OPTIONS = {"dim": 16, "reg_weight": 0.02, "reg_batch_size": 40, "trainable_features": True}
-
-
-def load(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return dict(file)
-
-
-@pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    return load("lattice")
-
-
-@pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    data = load("dataset")
-    noise = torch.randn(int(data["n_items"]), 7, generator=torch.Generator().manual_seed(0))
-    noise[::9] = 0
-    features = {m: torch.from_numpy(data[f"{m}_features"]) for m in ("image", "text")}
-    splits = {s: torch.from_numpy(data[s].T.copy()) for s in ("train", "valid", "test")}
-    return Dataset(
-        "golden",
-        int(data["n_users"]),
-        int(data["n_items"]),
-        **splits,
-        features={**features, "sound": noise},
-        missing={"sound": torch.arange(int(data["n_items"])) % 9 == 0},
-    )
-
-
-def make(
-    dataset: Dataset, names: tuple[str, ...] = ("image", "text"), **options: object
-) -> LATTICE:
-    graph = build_graph(dataset, GraphOptions(), relations=LATTICE.relations)
-    torch.manual_seed(0)
-    features = {name: dataset.features[name].double() for name in names}
-    return LATTICE(graph, features, **options).double()
+TERMS = {"bpr": ("bpr", 1.0), "reg": ("weighted_l2", 1.0)}
 
 
 @pytest.fixture
-def published(dataset: Dataset, golden: dict[str, np.ndarray]) -> LATTICE:
-    backbone = make(dataset, **OPTIONS)
-    assert set(dict(backbone.named_parameters())) == set(PARAMETERS)
-    with torch.no_grad():
-        for ours, theirs in PARAMETERS.items():
-            backbone.get_parameter(ours).copy_(torch.from_numpy(golden[f"param/{theirs}"]))
+def numbers(golden):
+    return golden("lattice")
+
+
+@pytest.fixture
+def published(numbers, golden_data, build) -> LATTICE:
+    """With the recorded parameters."""
+    backbone = build(LATTICE, golden_data("image", "text"), **OPTIONS)
+    numbers.fill(backbone, PARAMETERS)
     return backbone
-
-
-def batch_of(golden: dict[str, np.ndarray]) -> Batch:
-    return Batch(*(torch.from_numpy(golden[f"batch_{k}"]) for k in ("users", "pos", "neg")))
 
 
 def to_dense(pattern: SparsePattern, values: torch.Tensor, n: int) -> torch.Tensor:
@@ -87,45 +48,23 @@ def to_dense(pattern: SparsePattern, values: torch.Tensor, n: int) -> torch.Tens
     ).to_dense()
 
 
-def test_loss_gradients_and_scores_equal_the_published_code(
-    published: LATTICE, golden: dict[str, np.ndarray]
-) -> None:
+def test_loss_gradients_and_scores_equal_the_published_code(published: LATTICE, numbers) -> None:
     published.begin_epoch(torch.Generator())
-    batch = batch_of(golden)
-    terms = published.loss(batch, published())
-    sum(terms.values()).backward()
-    np.testing.assert_allclose(terms["bpr"].item(), golden["loss/bpr"], rtol=RTOL)
-    np.testing.assert_allclose(terms["reg"].item(), golden["loss/weighted_l2"], rtol=RTOL)
-    np.testing.assert_allclose(sum(terms.values()).item(), golden["loss/total"], rtol=RTOL)
-    for ours, theirs in PARAMETERS.items():
-        gradient = published.get_parameter(ours).grad
-        np.testing.assert_allclose(
-            gradient, golden[f"grad/{theirs}"], rtol=RTOL, atol=ATOL, err_msg=ours
-        )
+    numbers.check_step(published, PARAMETERS, TERMS)
     published.zero_grad(set_to_none=True)
-    second = sum(published.loss(batch, published()).values())
+    second = sum(published.loss(numbers.batch, published()).values())
     second.backward()
-    np.testing.assert_allclose(second.item(), golden["second/loss/total"], rtol=RTOL)
-    for ours, theirs in PARAMETERS.items():
-        gradient, key = published.get_parameter(ours).grad, f"second/grad/{theirs}"
-        assert (gradient is None) == (key not in golden)
-        if gradient is not None:
-            np.testing.assert_allclose(gradient, golden[key], rtol=RTOL, atol=ATOL, err_msg=ours)
-    published.eval()
-    user, item = (table.detach() for table in published())
-    np.testing.assert_allclose(user @ item.T, golden["scores"], rtol=RTOL, atol=ATOL)
-    np.testing.assert_allclose(user, golden["user_repr"], rtol=RTOL, atol=ATOL)
-    np.testing.assert_allclose(item, golden["item_repr"], rtol=RTOL, atol=ATOL)
+    numbers.equals(second, "second/loss/total")
+    numbers.check_gradients(published, PARAMETERS, prefix="second/")
+    numbers.check_representations(published)
 
 
-def test_graphs_equal_the_published_code(published: LATTICE, golden: dict[str, np.ndarray]) -> None:
-    n_items = int(golden["n_items"])
+def test_graphs_equal_the_published_code(published: LATTICE, numbers) -> None:
+    n_items = int(numbers["n_items"])
     for name, original in published.originals.items():
-        found = to_dense(original, original.values, n_items)
-        np.testing.assert_allclose(found, golden[f"graph/{name}_adj"], rtol=RTOL, atol=ATOL)
+        numbers.equals(to_dense(original, original.values, n_items), f"graph/{name}_adj")
     with torch.no_grad():
-        found = to_dense(*published.item_graph(), n_items)
-    np.testing.assert_allclose(found, golden["graph/item_adj"], rtol=RTOL, atol=ATOL)
+        numbers.equals(to_dense(*published.item_graph(), n_items), "graph/item_adj")
 
 
 def dense_item_graph(backbone: LATTICE, dataset: Dataset, share: float, k: int) -> torch.Tensor:
@@ -154,12 +93,16 @@ def dense_item_graph(backbone: LATTICE, dataset: Dataset, share: float, k: int) 
 
 
 def test_three_modalities_and_other_options_equal_dense_formulas(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    golden_data, build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sparse_graph, "CHUNK", 100)  # several blocks
-    names = ("sound", "text", "image")
+    monkeypatch.setattr(weighted, "BLOCK", 100)  # several blocks
+    dataset = golden_data("audio", "text", "image")
+    missing = torch.arange(dataset.n_items) % 9 == 0
+    audio = dataset.features["audio"].masked_fill(missing[:, None], 0)
+    features = {**dataset.features, "audio": audio}
+    dataset = replace(dataset, features=features, missing={"audio": missing})
     options = {"dim": 8, "n_layers": 3, "n_item_layers": 2, "original_share": 0.6}
-    backbone = make(dataset, names, n_neighbors=6, **options)
+    backbone = build(LATTICE, dataset, n_neighbors=6, **options)
     with torch.no_grad():
         backbone.modal_weight.add_(torch.tensor([0.3, -0.2, 0.7]))
     n_users, n_items = dataset.n_users, dataset.n_items

@@ -4,88 +4,58 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from crossalign.datasets import Dataset
 from crossalign.graphs import GraphOptions, build_graph
-from crossalign.models import Batch
 from crossalign.models.ncl import NCL, kmeans
 from crossalign.training import TrainingOptions, fit, seed_everything
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "backbones"
 RTOL, ATOL = 1e-9, 1e-12
 SIDES = ("user", "item")
+PARAMETERS = {f"{side}_embedding": f"{side}_embedding.weight" for side in SIDES}
 RELEASED = {"dim": 16, "reg_weight": 0.05, "ssl_weight": 1e-3, "alpha": 0.7, "proto_weight": 3e-3}
+TERMS = {
+    "bpr": ("bpr", 1.0),
+    "reg": ("emb_reg", 0.05),
+    "ssl_user": ("ssl_user", 1e-3),
+    "ssl_item": ("ssl_item", 1e-3 * 0.7),
+    "proto_user": ("proto_user", 3e-3),
+    "proto_item": ("proto_item", 3e-3),
+}
 
 
-@pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / "ncl.npz") as file:
-        return dict(file)
+@pytest.fixture
+def numbers(golden):
+    return golden("ncl")
 
 
-def dataset(golden: dict[str, np.ndarray]) -> Dataset:
-    train = torch.from_numpy(np.stack([golden["train_users"], golden["train_items"]]))
-    n_users, n_items = int(golden["n_users"]), int(golden["n_items"])
-    return Dataset("golden", n_users, n_items, train[:, 40:], train[:, :40], train[:, :40], {})
+@pytest.fixture
+def make(numbers, golden_data, build):
+    """With the recorded parameters and, unless told otherwise, prototypes."""
+
+    def make(*, prototypes=True, **options):
+        backbone = build(NCL, golden_data(), **{**RELEASED, **options})
+        numbers.fill(backbone, PARAMETERS)
+        for side in SIDES if prototypes else ():
+            raw = numbers[f"graph/{side}_centroids_raw"].double()
+            getattr(backbone, f"{side}_prototypes").set(raw, numbers[f"graph/{side}_cluster"])
+        return backbone
+
+    return make
 
 
-def make(golden: dict[str, np.ndarray], *, prototypes: bool = True, **options: object) -> NCL:
-    data = dataset(golden)
-    train = torch.from_numpy(np.stack([golden["train_users"], golden["train_items"]]))
-    data = Dataset("golden", data.n_users, data.n_items, train, data.valid, data.test, {})
-    graph = build_graph(data, GraphOptions(), relations=NCL.relations)
-    backbone = NCL(graph, {}, **{**RELEASED, **options}).double()
-    for side in SIDES:
-        with torch.no_grad():
-            parameter = backbone.get_parameter(f"{side}_embedding")
-            parameter.copy_(torch.from_numpy(golden[f"param/{side}_embedding.weight"]))
-        if prototypes:
-            raw = torch.from_numpy(golden[f"graph/{side}_centroids_raw"]).double()
-            cluster = torch.from_numpy(golden[f"graph/{side}_cluster"])
-            getattr(backbone, f"{side}_prototypes").set(raw, cluster)
-    return backbone
+def test_the_released_losses_gradients_and_scores(numbers, make) -> None:
+    backbone = make()
+    numbers.check_step(backbone, PARAMETERS, TERMS)
+    numbers.check_representations(backbone)
 
 
-def batch_of(golden: dict[str, np.ndarray]) -> Batch:
-    return Batch(*(torch.from_numpy(golden[f"batch_{k}"]) for k in ("users", "pos", "neg")))
-
-
-def test_the_released_losses_gradients_and_scores(golden: dict[str, np.ndarray]) -> None:
-    backbone = make(golden)
-    assert set(dict(backbone.named_parameters())) == {"user_embedding", "item_embedding"}
-    terms = backbone.loss(batch_of(golden), backbone())
-    total = sum(terms.values())
-    total.backward()
-    expected = {
-        "bpr": golden["loss/bpr"],
-        "reg": 0.05 * golden["loss/emb_reg"],
-        "ssl_user": 1e-3 * golden["loss/ssl_user"],
-        "ssl_item": 1e-3 * 0.7 * golden["loss/ssl_item"],
-        "proto_user": 3e-3 * golden["loss/proto_user"],
-        "proto_item": 3e-3 * golden["loss/proto_item"],
-    }
-    assert set(terms) == set(expected)
-    for name, value in expected.items():
-        np.testing.assert_allclose(terms[name].item(), value, rtol=RTOL, err_msg=name)
-    np.testing.assert_allclose(total.item(), golden["loss/total"], rtol=RTOL)
-    for side in SIDES:
-        gradient = backbone.get_parameter(f"{side}_embedding").grad.numpy()
-        wanted = golden[f"grad/{side}_embedding.weight"]
-        np.testing.assert_allclose(gradient, wanted, rtol=RTOL, atol=ATOL, err_msg=side)
-    backbone.eval()
-    user, item = (table.detach() for table in backbone())
-    np.testing.assert_allclose((user @ item.T).numpy(), golden["scores"], rtol=RTOL, atol=ATOL)
-    np.testing.assert_allclose(item.numpy(), golden["item_repr"], rtol=RTOL, atol=ATOL)
-
-
-def test_context_beyond_the_output_layers_equals_a_loop(golden: dict[str, np.ndarray]) -> None:
+def test_context_beyond_the_output_layers_equals_a_loop(numbers, make) -> None:
     """The output averages layers 0 to 1 only, the context is layer 4."""
-    backbone = make(golden, n_layers=1, hyper_layers=2, temperature=0.3, proto_weight=0.0)
-    batch = batch_of(golden)
+    backbone = make(n_layers=1, hyper_layers=2, temperature=0.3, proto_weight=0.0)
+    batch = numbers.batch
     terms = backbone.loss(batch, backbone())
     (terms["ssl_user"] + terms["ssl_item"]).backward()
     ours = [p.grad.clone() for p in backbone.parameters()]
@@ -113,15 +83,13 @@ def test_context_beyond_the_output_layers_equals_a_loop(golden: dict[str, np.nda
         torch.testing.assert_close(mine, parameter.grad, rtol=RTOL, atol=ATOL)
 
 
-def test_prototypes_come_with_the_first_epoch_and_repeat_with_the_generator(
-    golden: dict[str, np.ndarray],
-) -> None:
+def test_prototypes_come_with_the_first_epoch_and_repeat_with_the_generator(numbers, make) -> None:
     fits = []
     for seed in (0, 0, 1):
-        backbone = make(golden, prototypes=False, n_clusters=5)
-        assert not any(t.startswith("proto") for t in backbone.loss(batch_of(golden), backbone()))
+        backbone = make(prototypes=False, n_clusters=5)
+        assert not any(t.startswith("proto") for t in backbone.loss(numbers.batch, backbone()))
         backbone.begin_epoch(torch.Generator().manual_seed(seed))
-        assert "proto_user" in backbone.loss(batch_of(golden), backbone())
+        assert "proto_user" in backbone.loss(numbers.batch, backbone())
         fits.append(backbone.user_prototypes)
     assert torch.equal(fits[0].centroids, fits[1].centroids)
     assert torch.equal(fits[0].cluster, fits[1].cluster)
@@ -147,9 +115,9 @@ def test_there_are_at_most_as_many_clusters_as_nodes() -> None:
 
 
 def test_the_warm_up_goes_without_prototypes_and_survives_a_resume(
-    golden: dict[str, np.ndarray], tmp_path: Path
+    golden_data, tmp_path: Path
 ) -> None:
-    data = dataset(golden)
+    data = golden_data()
 
     def train(epochs: int, folder: Path | None) -> list[dict]:
         graph = build_graph(data, GraphOptions(), relations=NCL.relations)

@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity, logsigmoid
 
-from crossalign.datasets import Dataset
 from crossalign.errors import ConfigError
-from crossalign.graphs import GraphOptions, build_graph
 from crossalign.graphs.sampling import weighted_draw
-from crossalign.models import Batch
 from crossalign.models.sgl import SGL
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "backbones"
 RTOL, ATOL = 1e-9, 1e-12
 
 
-@pytest.fixture(scope="module")
-def golden() -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / "sgl.npz") as file:
-        return dict(file)
+PARAMETERS = {
+    "user_embedding": "user_embedding.weight",
+    "item_embedding": "item_id_embedding.weight",
+}
+TERMS = {"bpr": ("bpr", 1.0), "cl_user": ("cl_user", 0.1), "cl_item": ("cl_item", 0.1)}
 
 
-def make(golden: dict[str, np.ndarray], **options: object) -> SGL:
-    train = torch.from_numpy(np.stack([golden["train_users"], golden["train_items"]]))
-    n_users, n_items = int(golden["n_users"]), int(golden["n_items"])
-    data = Dataset("golden", n_users, n_items, train, train[:, :1], train[:, :1], {})
-    graph = build_graph(data, GraphOptions(), relations=SGL.relations)
-    backbone = SGL(graph, {}, dim=16, n_layers=2, **options).double()
-    names = {"user_embedding": "user_embedding", "item_embedding": "item_id_embedding"}
-    with torch.no_grad():
-        for ours, theirs in names.items():
-            value = torch.from_numpy(golden[f"param/{theirs}.weight"])
-            backbone.get_parameter(ours).copy_(value)
-    return backbone
+@pytest.fixture
+def numbers(golden):
+    return golden("sgl")
 
 
-def batch_of(golden: dict[str, np.ndarray]) -> Batch:
-    return Batch(*(torch.from_numpy(golden[f"batch_{k}"]) for k in ("users", "pos", "neg")))
+@pytest.fixture
+def make(numbers, golden_data, build):
+    """`make(**options)`, with the recorded parameters."""
+
+    def make(**options):
+        backbone = build(SGL, golden_data(), dim=16, n_layers=2, **options)
+        numbers.fill(backbone, PARAMETERS)
+        return backbone
+
+    return make
 
 
-def recorded(backbone: SGL, golden: dict[str, np.ndarray]) -> tuple:
-    return tuple(backbone.view(torch.from_numpy(golden[f"graph/view{n}_edges"])) for n in (1, 2))
+def recorded(backbone: SGL, numbers) -> tuple:
+    return tuple(backbone.view(numbers[f"graph/view{n}_edges"]) for n in (1, 2))
 
 
 def dense_tables(backbone: SGL, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
@@ -61,46 +54,30 @@ def dense_tables(backbone: SGL, users: torch.Tensor, items: torch.Tensor) -> tor
     return torch.stack(layers).mean(0)
 
 
-def test_the_ports_losses_gradients_and_scores(golden: dict[str, np.ndarray]) -> None:
-    backbone = make(golden, reg_weight=0.1, eps=1e-9)
-    views = recorded(backbone, golden)
+def test_the_ports_losses_gradients_and_scores(numbers, make) -> None:
+    backbone = make(reg_weight=0.1, eps=1e-9)
+    views = recorded(backbone, numbers)
     backbone.current_views = lambda: views
-    terms = backbone.loss(batch_of(golden), backbone())
-    total = sum(terms.values())
-    total.backward()
-    assert set(terms) == {"bpr", "cl_user", "cl_item"}
-    np.testing.assert_allclose(terms["bpr"].item(), golden["loss/bpr"], rtol=RTOL)
-    for name in ("cl_user", "cl_item"):
-        np.testing.assert_allclose(terms[name].item(), 0.1 * golden[f"loss/{name}"], rtol=RTOL)
-    np.testing.assert_allclose(total.item(), golden["loss/total"], rtol=RTOL)
-    for ours, theirs in (("user", "user_embedding"), ("item", "item_id_embedding")):
-        gradient = backbone.get_parameter(f"{ours}_embedding").grad.numpy()
-        expected = golden[f"grad/{theirs}.weight"]
-        np.testing.assert_allclose(gradient, expected, rtol=RTOL, atol=ATOL, err_msg=ours)
-    backbone.eval()
-    user, item = (table.detach() for table in backbone())
-    np.testing.assert_allclose((user @ item.T).numpy(), golden["scores"], rtol=RTOL, atol=ATOL)
-    np.testing.assert_allclose(item.numpy(), golden["item_repr"], rtol=RTOL, atol=ATOL)
+    numbers.check_step(backbone, PARAMETERS, TERMS)
+    numbers.check_representations(backbone)
 
 
-def test_without_eps_the_blocked_contrast_is_the_same_to_the_size_of_eps(
-    golden: dict[str, np.ndarray],
-) -> None:
+def test_without_eps_the_blocked_contrast_is_the_same_to_the_size_of_eps(numbers, make) -> None:
     results = []
     for eps in (0.0, 1e-9):
-        backbone = make(golden, reg_weight=0.1, eps=eps)
-        views = recorded(backbone, golden)
+        backbone = make(reg_weight=0.1, eps=eps)
+        views = recorded(backbone, numbers)
         backbone.current_views = lambda views=views: views
-        sum(backbone.loss(batch_of(golden), backbone()).values()).backward()
+        sum(backbone.loss(numbers.batch, backbone()).values()).backward()
         results.append(backbone.item_embedding.grad)
     torch.testing.assert_close(*results, rtol=1e-6, atol=1e-9)
     assert not torch.equal(*results)
 
 
-def test_the_authors_rule_equals_a_loop_over_the_batch(golden: dict[str, np.ndarray]) -> None:
-    backbone = make(golden, views="epoch", reg_weight=0.3, l2_weight=0.02, view2_dropout=0.1)
-    backbone.epoch_view1, backbone.epoch_view2 = recorded(backbone, golden)
-    batch = batch_of(golden)
+def test_the_authors_rule_equals_a_loop_over_the_batch(numbers, make) -> None:
+    backbone = make(views="epoch", reg_weight=0.3, l2_weight=0.02, view2_dropout=0.1)
+    backbone.epoch_view1, backbone.epoch_view2 = recorded(backbone, numbers)
+    batch = numbers.batch
     terms = backbone.loss(batch, backbone())
     assert set(terms) == {"bpr", "cl_user", "cl_item", "l2"}
     sum(terms.values()).backward()
@@ -108,10 +85,7 @@ def test_the_authors_rule_equals_a_loop_over_the_batch(golden: dict[str, np.ndar
     backbone.zero_grad()
 
     n_users = backbone.n_nodes[0]
-    edges = [
-        [torch.from_numpy(golden[f"graph/view{n}_{side}"]) for side in ("users", "items")]
-        for n in (1, 2)
-    ]
+    edges = [[numbers[f"graph/view{n}_{side}"] for side in ("users", "items")] for n in (1, 2)]
     full = dense_tables(backbone, backbone.edge_users, backbone.edge_items)
     first, second = (dense_tables(backbone, *pair) for pair in edges)
     loss = {"bpr": 0, "cl_user": 0, "cl_item": 0, "l2": 0}
@@ -135,38 +109,36 @@ def test_the_authors_rule_equals_a_loop_over_the_batch(golden: dict[str, np.ndar
         torch.testing.assert_close(mine, parameter.grad, rtol=RTOL, atol=ATOL)
 
 
-def test_epoch_views_come_from_the_epochs_generator_and_stay(golden: dict[str, np.ndarray]) -> None:
-    backbone = make(golden, views="epoch")
+def test_epoch_views_come_from_the_epochs_generator_and_stay(numbers, make) -> None:
+    backbone = make(views="epoch")
     draws = []
     for seed in (0, 0, 1):
         backbone.begin_epoch(torch.Generator().manual_seed(seed))
         first, second = backbone.current_views()
         assert backbone.current_views()[0] is first
         draws.append(first.to_user.to_coo().to_dense())
-        assert len(first.to_user.indices) == len(golden["graph/view1_edges"])
-        assert len(second.to_user.indices) == len(golden["graph/view2_edges"])
+        assert len(first.to_user.indices) == len(numbers["graph/view1_edges"])
+        assert len(second.to_user.indices) == len(numbers["graph/view2_edges"])
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
 
 
-def test_batch_views_are_new_for_each_batch_and_repeat_with_the_seed(
-    golden: dict[str, np.ndarray],
-) -> None:
-    backbone = make(golden)
+def test_batch_views_are_new_for_each_batch_and_repeat_with_the_seed(numbers, make) -> None:
+    backbone = make()
     draws = []
     for seed in (0, 0, None):
         if seed is not None:
             torch.manual_seed(seed)
         first, second = backbone.current_views()
         draws.append(first.to_user.to_coo().to_dense())
-        assert len(first.to_user.indices) == len(golden["graph/view1_edges"])
-        assert len(second.to_user.indices) == len(golden["graph/view2_edges"])
+        assert len(first.to_user.indices) == len(numbers["graph/view1_edges"])
+        assert len(second.to_user.indices) == len(numbers["graph/view2_edges"])
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
 
 
-def test_batch_views_prefer_edges_between_unpopular_nodes(golden: dict[str, np.ndarray]) -> None:
-    backbone = make(golden, view1_dropout=0.5)
+def test_batch_views_prefer_edges_between_unpopular_nodes(numbers, make) -> None:
+    backbone = make(view1_dropout=0.5)
     popular = backbone.edge_scale > backbone.edge_scale.median()
     torch.manual_seed(0)
     kept = torch.zeros(len(popular))
@@ -176,6 +148,6 @@ def test_batch_views_prefer_edges_between_unpopular_nodes(golden: dict[str, np.n
     assert kept[popular].mean() < 0.9 * kept[~popular].mean()
 
 
-def test_eps_is_refused_where_all_nodes_are_candidates(golden: dict[str, np.ndarray]) -> None:
+def test_eps_is_refused_where_all_nodes_are_candidates(make) -> None:
     with pytest.raises(ConfigError, match="eps"):
-        make(golden, views="epoch", eps=1e-9)
+        make(views="epoch", eps=1e-9)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import linear, log_softmax, normalize
 
 from crossalign.datasets import Dataset
-from crossalign.graphs import build_graph
-from crossalign.models import Batch
 from crossalign.models.slmrec import SLMRec
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "backbones"
-RTOL, ATOL = 1e-9, 1e-12
 PARAMETERS = {
     "user_embedding": "embedding_user.weight",
     "item_embedding": "embedding_item.weight",
@@ -38,59 +31,28 @@ PARAMETERS = {
 }
 
 
-def load(name: str) -> dict[str, np.ndarray]:
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        return dict(file)
+TERMS = {"main": ("main", 1.0), "fac_image": ("fac_image", 0.1), "fac_text": ("fac_text", 0.1)}
 
 
-def data_set(names: tuple[str, ...] = ("image", "text")) -> Dataset:
-    data = load("dataset")
-    rng = torch.Generator().manual_seed(0)
-    n_items = int(data["n_items"])
-    extra = {m: torch.randn(n_items, 5, generator=rng).numpy() for m in ("audio", "video")}
-    files = {"image": data["image_features"], "text": data["text_features"], **extra}
-    features = {name: torch.from_numpy(files[name]) for name in names}
-    splits = {s: torch.from_numpy(data[s].T.copy()) for s in ("train", "valid", "test")}
-    return Dataset("golden", int(data["n_users"]), n_items, **splits, features=features)
+@pytest.fixture
+def make(golden_data, build):
+    """`make(*modalities, **options)`, of images and texts if none are named."""
+
+    def make(*names, **options):
+        return build(SLMRec, golden_data(*(names or ("image", "text"))), dim=16, **options)
+
+    return make
 
 
-def make(data: Dataset, **options: object) -> SLMRec:
-    torch.manual_seed(0)
-    features = {name: table.double() for name, table in data.features.items()}
-    graph = build_graph(data, relations=SLMRec.relations)
-    return SLMRec(graph, features, dim=16, **options).double()
-
-
-def batch_of(golden: dict[str, np.ndarray]) -> Batch:
-    return Batch(*(torch.from_numpy(golden[f"batch_{k}"]) for k in ("users", "pos", "neg")))
-
-
-def test_equals_the_published_code() -> None:
-    golden = load("slmrec")
-    backbone = make(data_set(), reg_weight=0.1)
-    assert set(dict(backbone.named_parameters())) == set(PARAMETERS)
-    with torch.no_grad():
-        for ours, theirs in PARAMETERS.items():
-            backbone.get_parameter(ours).copy_(torch.from_numpy(golden[f"param/{theirs}"]))
-    terms = backbone.loss(batch_of(golden), backbone())
-    total = sum(terms.values())
-    total.backward()
-    np.testing.assert_allclose(total.item(), golden["loss/total"], rtol=RTOL)
-    assert set(terms) == {"main", "fac_image", "fac_text"}
-    for name, term in terms.items():
-        expected = (1.0 if name == "main" else 0.1) * golden[f"loss/{name}"]
-        np.testing.assert_allclose(term.item(), expected, rtol=RTOL, err_msg=name)
-    for ours, theirs in PARAMETERS.items():
-        gradient = backbone.get_parameter(ours).grad
-        expected = golden[f"grad/{theirs}"]
-        np.testing.assert_allclose(gradient.numpy(), expected, rtol=RTOL, atol=ATOL, err_msg=ours)
-    backbone.eval()
-    user, item = (table.detach() for table in backbone())
-    np.testing.assert_allclose(user.numpy(), golden["user_repr"], rtol=RTOL, atol=ATOL)
-    np.testing.assert_allclose(item.numpy(), golden["item_repr"], rtol=RTOL, atol=ATOL)
-    raw = user @ item.T
-    np.testing.assert_allclose(raw.numpy(), golden["scores_raw"], rtol=RTOL, atol=ATOL)
-    np.testing.assert_allclose(raw.sigmoid().numpy(), golden["scores"], rtol=RTOL, atol=ATOL)
+def test_equals_the_published_code(golden, make) -> None:
+    numbers, backbone = golden("slmrec"), make(reg_weight=0.1)
+    numbers.fill(backbone, PARAMETERS)
+    numbers.check_step(backbone, PARAMETERS, TERMS)
+    user, item = backbone.eval()()
+    numbers.equals(user, "user_repr")
+    numbers.equals(item, "item_repr")
+    numbers.equals(user @ item.T, "scores_raw")
+    numbers.equals((user @ item.T).sigmoid(), "scores")
 
 
 def propagated(data: Dataset, user: Tensor, item: Tensor, n_layers: int) -> Tensor:
@@ -123,12 +85,11 @@ def cross_entropy(a: Tensor, b: Tensor, temperature: float) -> Tensor:
     ],
 )
 def test_any_number_of_modalities_equals_a_dense_program(
-    names: tuple[str, ...], n_spaces: int, stops: list[int]
+    names: tuple[str, ...], n_spaces: int, stops: list[int], golden, golden_data, make
 ) -> None:
-    data, batch = data_set(names), batch_of(load("slmrec"))
-    backbone = make(
-        data, n_layers=2, temperature=0.3, ssl_temperature=0.7, reg_weight=0.4, n_spaces=n_spaces
-    )
+    data, batch = golden_data(*names), golden("slmrec").batch
+    temperatures = {"temperature": 0.3, "ssl_temperature": 0.7}
+    backbone = make(*names, n_layers=2, reg_weight=0.4, n_spaces=n_spaces, **temperatures)
     views = [propagated(data, backbone.user_embedding, backbone.item_embedding, 2)]
     for name in names:
         features = normalize(data.features[name].double())
@@ -155,15 +116,15 @@ def test_any_number_of_modalities_equals_a_dense_program(
         torch.testing.assert_close(term, expected[name], rtol=1e-9, atol=1e-12)
 
 
-def test_ssl_can_be_left_out() -> None:
-    backbone = make(data_set(), reg_weight=0.0)
-    assert set(backbone.loss(batch_of(load("slmrec")), backbone())) == {"main"}
+def test_ssl_can_be_left_out(golden, make) -> None:
+    backbone = make(reg_weight=0.0)
+    assert set(backbone.loss(golden("slmrec").batch, backbone())) == {"main"}
 
 
-def test_features_are_scaled_without_touching_the_data_set() -> None:
-    data = data_set()
+def test_features_are_scaled_without_touching_the_data_set(golden_data, build) -> None:
+    data = golden_data("image")
     before = data.features["image"].clone()
-    backbone = make(data)
+    backbone = build(SLMRec, data)
     assert torch.equal(data.features["image"], before)
     table = backbone.features["image"]
     torch.testing.assert_close(table.norm(dim=1), torch.ones_like(table[:, 0]))

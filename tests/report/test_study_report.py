@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ class Method:
     label: str
     folders: tuple[Path, ...]
     base: str | None = None
+    data: str = ""
+    reference: bool = False
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -31,14 +33,17 @@ def methods(make_run):
     def runs(name, values):
         return tuple(
             make_run(
-                f"{name}-{seed}", seed=seed, test={"recall@20": test}, valid={"recall@20": 0.3}
+                f"{name}-{seed}",
+                seed=seed,
+                test={"recall@20": test, "ndcg@20": test},
+                valid={"recall@20": 0.3},
             )
             for seed, test in enumerate(values)
         )
 
     return [
         Method("alone", runs("alone", [0.10, 0.12, 0.11])),
-        Method("aligned", runs("aligned", [0.13, 0.12, 0.14])),
+        Method("aligned", runs("aligned", [0.13, 0.12, 0.14]), "alone"),
     ]
 
 
@@ -53,16 +58,28 @@ def test_table_shows_mean_spread_and_gain(methods, tmp_path):
     assert "over 3 seeds" in path.read_text()
 
 
-def test_gains_are_against_the_base_of_each_method(methods, tmp_path):
-    alone, aligned = methods
-    other = Method("other", alone.folders)
-    path = write_study_report(
-        tmp_path, [aligned, other, Method("third", aligned.folders, "other")], ["recall@20"]
-    )
-    assert [row[1] for row in rows(path)[2:]] == [
-        "0.1100 ± 0.0100 -15.4%",
-        "0.1300 ± 0.0100 +18.2%",
-    ]
+def test_methods_without_a_base_show_no_gain(methods, tmp_path):
+    free = [replace(method, base=None) for method in methods]
+    path = write_study_report(tmp_path, free, ["recall@20"])
+    assert "%" not in "".join(row[1] for row in rows(path)[1:])
+
+
+def test_a_base_that_failed_leaves_no_gain(methods, tmp_path):
+    path = write_study_report(tmp_path, methods[1:], ["recall@20"])
+    assert rows(path)[1] == ["aligned", "0.1300 ± 0.0100"]
+
+
+def test_every_data_set_has_its_own_table(methods, tmp_path):
+    other = [replace(method, data="other") for method in methods]
+    path = write_study_report(tmp_path, [*methods, *other], ["recall@20"])
+    text = path.read_text()
+    assert "Test metrics on other" in text
+    assert re.findall(r"<strong>(.*?)</strong>", text) == ["0.1300 ± 0.0100"] * 2
+
+
+def test_the_command_that_repeats_the_study_is_there(methods, tmp_path):
+    path = write_study_report(tmp_path, methods, ["recall@20"], command="crossalign compare x")
+    assert "crossalign compare x" in path.read_text()
 
 
 def test_only_the_best_mean_is_bold(methods, tmp_path):
@@ -84,7 +101,7 @@ def test_links_lead_to_every_run_by_relative_paths(methods, tmp_path):
 
 
 def test_there_is_a_plot_for_every_metric(methods, tmp_path):
-    text = write_study_report(tmp_path, methods, ["recall@20", "recall@20"]).read_text()
+    text = write_study_report(tmp_path, methods, ["recall@20", "ndcg@20"]).read_text()
     assert text.count("<svg") == 2
 
 

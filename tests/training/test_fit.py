@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from crossalign.align.base import Alignment
 from crossalign.errors import ConfigError, DataError, RunError
 from crossalign.evaluation import Metrics, evaluate
 from crossalign.models.base import Representations
@@ -177,7 +178,7 @@ def test_matches_a_plain_adam_loop(tiny_mf, tiny_dataset):
     torch.testing.assert_close(model.user, plain.user, rtol=1e-9, atol=1e-12)
 
 
-class Exploding(nn.Module):
+class Exploding(Alignment):
     """Wraps an alignment whose term turns to `value` at one step."""
 
     def __init__(self, value, at):
@@ -284,6 +285,30 @@ def test_backbone_tables_replace_features(tiny_mf, tiny_dataset):
     fit(model, tiny_dataset, options, alignment=alignment, features=features, progress=False)
     assert seen["text"] is model.item
     assert seen["audio"] is features["audio"]
+
+
+def test_alignment_is_told_of_every_epoch(tiny_mf, tiny_dataset):
+    """Its number from 1, draws of its own whatever happened before, and tables on demand."""
+
+    class Listening(Exploding):
+        def begin_epoch(self, epoch, rng, tables):
+            user, item, modalities = tables()
+            assert not user.requires_grad
+            assert set(modalities) == {"text"}
+            told.append((epoch, float(torch.rand((), generator=rng)), item.detach().clone()))
+
+    heard = []
+    for _ in range(2):
+        seed_everything(0)
+        told = []
+        model = tiny_mf(40, 24)
+        fit(model, tiny_dataset, QUICK, alignment=Listening(0.0, at=0), progress=False)
+        heard.append([(epoch, draw) for epoch, draw, _ in told])
+        torch.rand(5)
+    assert [epoch for epoch, _ in heard[0]] == [1, 2, 3, 4, 5]
+    assert heard[0] == heard[1]
+    assert len({draw for _, draw in heard[0]}) == 5
+    assert not torch.equal(told[0][2], told[1][2]), "the tables of the moment"
 
 
 def test_frozen_and_shared_parameters(tiny_mf, tiny_dataset, run_tiny):

@@ -1,0 +1,171 @@
+"""Cluster codes of rows, and how well predictions from other views meet them.
+
+A swapped term is `-q_a . log softmax(x_b C / t) = logsumexp(x_b C / t) - (q_a C) . x_b / t`,
+because a code sums to one. So the codes of a row meet the rows they are targets of in `dim`
+dimensions only, through the weighted sum of these rows (`partners`): each view is done on its own.
+There are two kinds of codes: soft balanced ones (Sinkhorn), and the nearest centroid of k-means.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError
+from .functional import known_gradient, log_partition, row_blocks, unit_rows
+from .products import product, tiled_length, whole_tiles
+from .sinkhorn import EPSILON, sinkhorn_scales
+
+Codes = Literal["sinkhorn", "kmeans"]
+"""Kinds of cluster codes."""
+
+ViewLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""One view's share of the swapped prediction, of `rows, counts, partners, weights`."""
+
+ROUNDS_OF_KMEANS = 10
+"""Iterations; few are enough, since every epoch goes on from the prototypes."""
+
+
+def sinkhorn_view(
+    rows: Tensor,
+    counts: Tensor,
+    partners: Tensor,
+    weights: Tensor,
+    *,
+    prototypes: Tensor,
+    temperature: Tensor,
+    workspace: Tensor,
+) -> Tensor:
+    """The normaliser of a view's own predictions, minus what its Sinkhorn codes agree with.
+
+    Args:
+        rows: `(n, dim)` unit rows of this view, distinct.
+        counts: `(n,)` how often each row occurs in the batch; Sinkhorn balances with them.
+        partners: `(n, dim)` weighted sum of the rows whose targets are this row's codes.
+        weights: `(n,)` total weight of the predictions made from each row.
+        prototypes: `(K, dim)` unit rows.
+        temperature: positive scalar.
+        workspace: `(tiled_length(n) * K,)` or longer, overwritten; fresh memory would cost as
+            much time as a product.
+
+    Returns:
+        Scalar `sum_i weights_i logsumexp(x_i C / t) - (q_i C) . partners_i / t`; the codes `q`
+        are constants.
+    """
+    shape = tiled_length(len(rows), rows), len(prototypes)
+    kernel = workspace[: shape[0] * shape[1]].view(shape)
+    sharpen = temperature.detach() / EPSILON
+
+    def keep(block: slice, logits: Tensor) -> None:
+        torch.mul(logits, sharpen, out=kernel[block]).exp2_()
+
+    normaliser = log_partition(rows, prototypes, temperature, weights, visit=keep)
+    return normaliser - code_agreement(kernel, counts, partners, prototypes, temperature)
+
+
+def code_agreement(
+    kernel: Tensor, counts: Tensor, partners: Tensor, prototypes: Tensor, temperature: Tensor
+) -> Tensor:
+    """`sum_i (q_i C) . partners_i / t` with `q` the Sinkhorn codes of `kernel`, constants.
+
+    The two scaling vectors of the codes go into the thin factors of each product, so the codes
+    themselves are never formed. Padding rows of the kernel count zero times.
+    """
+    inputs = (partners, prototypes, temperature)
+    moving = torch.is_grad_enabled() and prototypes.requires_grad
+    with torch.no_grad():
+        n = len(partners)
+        row_scale, prototype_scale = sinkhorn_scales(kernel, whole_tiles(counts))
+        row_scale = (row_scale / temperature).unsqueeze(1)
+        prototype_scale = prototype_scale.unsqueeze(1)
+        targets = (product(kernel, prototypes * prototype_scale) * row_scale)[:n]
+        value = (targets * partners).sum()
+        to_prototypes = None
+        if moving:
+            pulled = product((whole_tiles(partners) * row_scale).T, kernel)
+            to_prototypes = pulled.T * prototype_scale
+    return known_gradient(value, inputs, (targets, to_prototypes, -value / temperature))
+
+
+def kmeans_view(
+    rows: Tensor,
+    counts: Tensor,
+    partners: Tensor,
+    weights: Tensor,
+    *,
+    prototypes: Tensor,
+    temperature: Tensor,
+    centroids: Tensor,
+) -> Tensor:
+    """The same with one-hot codes: a row's code is the prototype of its nearest centroid.
+
+    Which centroid is nearest is a constant. Other arguments are those of `sinkhorn_view`; `counts`
+    do not matter, since these codes are not balanced. `centroids` are `(K, dim)` unit rows, the
+    k-th of the cluster that the k-th prototype stands for.
+    """
+    normaliser = log_partition(rows, prototypes, temperature, weights)
+    codes = prototypes.index_select(0, nearest(rows, centroids))
+    return normaliser - (codes * partners).sum() / temperature
+
+
+@torch.no_grad()
+def nearest(rows: Tensor, centroids: Tensor) -> Tensor:
+    """Centroid of the largest cosine for each of the unit rows `(n, dim)`, `(n,)` int64."""
+    blocks = row_blocks(len(rows), len(centroids), rows.device)
+    found = [(rows[block] @ centroids.T).argmax(1) for block in blocks]
+    return torch.cat(found) if found else rows.new_zeros(0, dtype=torch.int64)
+
+
+@torch.no_grad()
+def fit_centroids(rows: Iterable[Tensor], prototypes: Tensor, rng: torch.Generator) -> Tensor:
+    """Spherical k-means of unit rows that starts from the prototypes, by FAISS in float32.
+
+    Starting there keeps the numbering: the k-th centroid is what became of the k-th prototype.
+
+    Args:
+        rows: `(n, dim)` tables of unit rows, clustered together.
+        prototypes: `(K, dim)`.
+        rng: seeds the choice of a sample, of large tables, and the refill of empty clusters.
+
+    Returns:
+        `(K, dim)` unit rows.
+
+    Raises:
+        ConfigError: FAISS is not installed, or there are fewer rows than prototypes.
+    """
+    faiss = import_faiss()
+    points = torch.cat([part.float().cpu() for part in rows]).contiguous().numpy()
+    n_clusters, dim = prototypes.shape
+    if len(points) < n_clusters:
+        raise ConfigError(
+            f"codes 'kmeans' cannot find {n_clusters} clusters among {len(points)} rows: "
+            f"lower n_prototypes to {len(points)} or less"
+        )
+    seed = int(torch.randint(2**31 - 1, (), generator=rng))
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    fit = faiss.Kmeans(
+        dim,
+        n_clusters,
+        niter=ROUNDS_OF_KMEANS,
+        seed=seed,
+        spherical=True,
+        min_points_per_centroid=1,
+    )
+    start = unit_rows(prototypes.detach()).float().cpu().numpy()
+    fit.train(points, init_centroids=start)
+    return unit_rows(torch.from_numpy(fit.centroids).to(prototypes))
+
+
+def import_faiss() -> Any:
+    """FAISS, which only k-means codes need."""
+    try:
+        return importlib.import_module("faiss")
+    except (ImportError, OSError) as error:
+        raise ConfigError(
+            f"codes 'kmeans' needs FAISS, which cannot be imported ({error}): install faiss-cpu, "
+            "or use codes 'sinkhorn'"
+        ) from error

@@ -1,0 +1,148 @@
+"""Any alignments together, weighed and scheduled by configuration."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .base import ALIGNERS, Alignment, Table, Tables
+from .batch_rows import ReadAhead
+from .policies import DirectionPolicy
+from .rows import full_precision
+from .term_options import Term, parse_terms
+
+
+@ALIGNERS.register("composed", paper="any of the others, by configuration")
+class Composed(Alignment):
+    """A sum of alignments, each with a weight and a schedule.
+
+    A term is a mapping: `name` of an alignment, its own options, and `weight`, `start` (first
+    epoch in which it takes part, from 1) and `ramp` (epochs in which it grows to its full
+    weight)::
+
+        alignment:
+          name: composed
+          terms:
+            - {name: ila, weight: 0.01, directions: dynamic, ramp: 10}
+            - {name: cna, weight: 0.01, start: 5}
+            - {name: infonce, weight: 0.1}
+
+    `weight` is the alignment's own option of that name, where it has one; otherwise it multiplies
+    all it returns. Schedules follow `begin_epoch`; before its first call all terms are at full
+    weight. Projectors are shared, and content rows that several terms read are read and projected
+    once a batch. A term that does not take part costs nothing.
+
+    Args:
+        dim: width of the representations.
+        modalities: names of the content modalities.
+        feature_dims: widths of the features this alignment projects itself, by modality.
+        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        neighbors: `(n_items, k)` ids, only for terms that need them.
+        terms: mappings of name, weight, start, ramp and the options of that alignment.
+
+    Attributes:
+        parts: label -> alignment; the label is the name, with a number where it occurs again.
+
+    Raises:
+        ConfigError: a term, or an option of one, is unknown or wrong.
+    """
+
+    def __init__(
+        self,
+        dim: int = 64,
+        modalities: Sequence[str] = ("image", "text"),
+        feature_dims: Mapping[str, int] | None = None,
+        missing: Mapping[str, Tensor] | None = None,
+        neighbors: Tensor | None = None,
+        *,
+        terms: tuple[dict[str, Any], ...] = ({"name": "ila"}, {"name": "cla"}),
+    ) -> None:
+        super().__init__(dim, modalities, feature_dims, missing)
+        parsed = parse_terms(terms)
+
+        def build(term: Term) -> Alignment:
+            wanted = term.entry.cls.wants_neighbors(term.options)
+            data: dict[str, Any] = {"neighbors": neighbors} if wanted else {}
+            return term.entry.cls(dim, modalities, missing=missing, **data, **term.options)
+
+        self.parts = nn.ModuleDict({term.label: build(term) for term in parsed})
+        self._terms = parsed
+        self._factors = [1.0 for _ in parsed]
+
+    @classmethod
+    def wants_neighbors(cls, options: Mapping[str, Any]) -> bool:
+        """Whether one of the terms does."""
+        terms = parse_terms(options["terms"]) if "terms" in options else ()
+        return any(term.entry.cls.wants_neighbors(term.options) for term in terms)
+
+    def begin_epoch(self, epoch: int, rng: torch.Generator, tables: Callable[[], Tables]) -> None:
+        """Set the strength of every term, and let those that take part begin the epoch."""
+
+        @functools.cache
+        def shared() -> Tables:
+            user, item, modalities = tables()
+            return Tables(user, item, self._projected(modalities))
+
+        self._factors = [term.schedule.factor(epoch) for term in self._terms]
+        for part, _, _ in self._active():
+            part.begin_epoch(epoch, rng, shared)
+
+    def reach(self, items: Tensor) -> Tensor:
+        """Sorted ids of all items that a term reads which takes part."""
+        reached = [part.reach(items) for part, _, _ in self._active()]
+        return torch.cat((items, *reached)).unique()
+
+    @full_precision
+    def terms(
+        self,
+        user: Tensor,
+        item: Tensor,
+        modalities: Mapping[str, Table],
+        users: Tensor,
+        items: Tensor,
+    ) -> dict[str, Tensor]:
+        """Weighted `<label>/<term>` of every alignment that takes part."""
+        reach = self.reach(items.unique())
+        tables = {
+            name: ReadAhead(table, reach, mask)
+            for (name, table), mask in zip(
+                self._projected(modalities).items(), self.missing_masks(), strict=True
+            )
+        }
+        return {
+            f"{label}/{name}": weight * value
+            for part, label, weight in self._active()
+            for name, value in part.terms(user, item, tables, users, items).items()
+        }
+
+    def _active(self) -> list[tuple[Alignment, str, float]]:
+        """Alignment, label and present weight of the terms that take part."""
+        weights = [term.weight * f for term, f in zip(self._terms, self._factors, strict=True)]
+        parts: Any = self.parts
+        return [
+            (parts[term.label], term.label, weight)
+            for term, weight in zip(self._terms, weights, strict=True)
+            if weight != 0.0
+        ]
+
+    def _projected(self, modalities: Mapping[str, Table]) -> dict[str, Table]:
+        return dict(zip(self.modalities, self.content(modalities), strict=True))
+
+    @property
+    def policy(self) -> DirectionPolicy | None:
+        """The rule of the first term that has one."""
+        parts: Any = self.parts.values()
+        rules = (part.policy for part in parts)
+        return next((rule for rule in rules if rule is not None), None)
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Those of all terms; names of a term that occurs again end in its label."""
+        found: dict[str, Tensor] = {}
+        for part, label, _ in self._active():
+            for name, value in part.diagnostics().items():
+                found[f"{name}/{label}" if name in found else name] = value
+        return found

@@ -1,0 +1,44 @@
+"""`crossalign controls`: how much of an alignment's gain needs the real content."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from .matrix import add_matrix, compared_configs
+from .parser import Commands, add_set, add_study
+from .studies import table_metrics
+
+CONTROLS_FILE = "controls.json"
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add(
+        "controls", controls, "train alignments on shuffled, constant and random content"
+    )
+    add_matrix(command)
+    add_set(command)
+    add_study(command, seeds="0,1,2")
+
+
+def controls(options: argparse.Namespace) -> None:
+    """Train every configuration under every content; print what of its gain survives."""
+    from ..fileio import write_text
+    from ..probes.content_controls import control_methods, control_report
+    from ..report import write_study_report
+    from ..study import run_study
+
+    methods = control_methods(compared_configs(options))
+    results = run_study(
+        methods, options.seeds, options.out, jobs=options.jobs, progress=not options.quiet
+    )
+    metrics = table_metrics(results)
+    found = control_report(methods, results, metrics)
+    print("\n".join(found.lines()))
+    write_text(Path(options.out) / CONTROLS_FILE, json.dumps(found.to_dict(), indent=2) + "\n")
+    report = write_study_report(
+        options.out, results, metrics, title="Content controls", command=options.command_line
+    )
+    print(f"\nstudy folder  {options.out}\nreport        {report}")

@@ -1,0 +1,125 @@
+"""`crossalign encode`: unified features of all modalities, from the multimodal encoder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from .parser import DATA_HELP, Commands, add_quiet, run_config
+
+if TYPE_CHECKING:
+    from ..datasets import Dataset
+    from ..encoders import EncoderOptions, Pretraining
+
+SURROGATE = (
+    "surrogate of AlignRec's MMEnc: a small multiway transformer over chunks of feature vectors, "
+    "not BEiT-3 over images and texts"
+)
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add(
+        "encode", encode, "unify the modalities with a multimodal encoder", configured=True
+    )
+    command.add_argument("data", nargs="?", help=DATA_HELP)
+    command.add_argument(
+        "-o", "--out", required=True, metavar="FILE", help="feature file, .npy or .npz"
+    )
+    command.add_argument(
+        "--encoder",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set one option of the encoder, such as dim=256 or loss=infonce",
+    )
+    command.add_argument(
+        "--without",
+        metavar="FOLDER",
+        help="also write features with each modality hidden, for data.mask_features",
+    )
+    command.add_argument("--seed", type=int)
+    add_quiet(command)
+
+
+def encode(options: argparse.Namespace) -> None:
+    """Pre-train the encoder, write the unified features, and say how good it is."""
+    from ..datasets import load_dataset
+    from ..encoders import encode, pretrain
+    from ..encoders.files import require_writable, write_unified, write_variants
+    from ..fileio import write_text
+
+    file = Path(options.out)
+    config, settings = run_config(options), _encoder_options(options.encoder)
+    dataset = load_dataset(config.path, options=config.data)
+    require_writable(file, dataset)
+    result = pretrain(
+        dataset.features,
+        dataset.missing,
+        settings,
+        seed=config.seed,
+        progress=not options.quiet,
+    )
+    write_unified(file, dataset, encode(result.encoder, dataset.features, dataset.missing))
+    about = _about(dataset, settings, config.seed, result)
+    write_text(file.with_suffix(".json"), json.dumps(about, indent=2) + "\n")
+    print("\n".join(_lines(result)))
+    print(f"\nwritten to {file} and {file.with_suffix('.json').name}")
+    if options.without is not None:
+        name = file.stem.removesuffix("_feat")
+        for written in write_variants(Path(options.without), name, result.encoder, dataset):
+            print(f"written to {written}")
+
+
+def _encoder_options(given: Sequence[str]) -> EncoderOptions:
+    import yaml
+
+    from ..encoders import EncoderOptions
+
+    values = {}
+    for entry in given:
+        key, equals, text = entry.partition("=")
+        if not equals:
+            raise ConfigError(f"--encoder {entry}: write it as key=value")
+        values[key.strip()] = yaml.safe_load(text)
+    return EncoderOptions(**values)
+
+
+def _about(
+    dataset: Dataset, settings: EncoderOptions, seed: int, result: Pretraining
+) -> dict[str, Any]:
+    """What the features are and where they come from, for the file beside them."""
+    from dataclasses import asdict
+
+    from ..graphs import dataset_hash
+
+    return {
+        "what": SURROGATE,
+        "dataset": dataset.name,
+        "data_hash": dataset_hash(dataset),
+        "modalities": list(dataset.modalities),
+        "items": dataset.n_items,
+        "seed": seed,
+        "encoder": asdict(settings),
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.history),
+        "held_out_items": result.n_held_out,
+        "held_out": result.held_out,
+        "mean_predictor": result.mean_predictor,
+        "history": result.history,
+        "seconds": result.seconds,
+    }
+
+
+def _lines(result: Pretraining) -> list[str]:
+    """Loss of the held-out items by term, beside that of predicting the mean."""
+    lines = [SURROGATE, f"{result.n_held_out} held-out items, epoch {result.best_epoch}"]
+    lines.append(f"{'':20s} {'loss':>9s} {'of mean':>9s}")
+    for name, loss in result.held_out.items():
+        mean = result.mean_predictor.get(name)
+        lines.append(f"{name:20s} {loss:9.4f} " + (f"{mean:9.4f}" if mean is not None else ""))
+    return lines

@@ -1,0 +1,152 @@
+"""Long computations over rows: in parts, on several threads, continued after a kill.
+
+A part is a range of rows. Its result is written to a file of its own, whole or not at all, before
+the part counts as finished. The files lie in a folder named by a hash of data and options, so
+parts of other data are never met.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import RunError
+from ..fileio import atomic_path
+
+PART_WORK = 2**23
+"""Work in a part: at some 20 ns each, what a kill loses is a fraction of a second a thread."""
+
+Lists = tuple[np.ndarray, np.ndarray]
+"""Ids and counts, `(n, k)` int64 each."""
+
+
+class PartStore:
+    """Results of finished parts on disk.
+
+    Args:
+        folder: where the results of all computations lie, or None to keep none.
+        key: `content_key` of this computation.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None, key: str) -> None:
+        self.folder = None if folder is None else Path(folder) / key
+
+    def load(self, start: int, stop: int, k: int) -> Lists | None:
+        """The lists of rows `start .. stop - 1`, or None if they are not finished.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        if self.folder is None or not (path := self._path(start, stop)).exists():
+            return None
+        try:
+            both = np.load(path, allow_pickle=False)
+        except (OSError, EOFError, ValueError) as error:
+            raise RunError(f"{path} is damaged ({error}): delete it and run again") from error
+        if both.shape != (2, stop - start, k):
+            raise RunError(f"{path} has shape {both.shape}: delete it and run again")
+        return both[0], both[1]
+
+    def save(self, start: int, stop: int, lists: Lists) -> None:
+        """Write the lists of rows `start .. stop - 1`, atomically."""
+        if self.folder is not None:
+            with atomic_path(self._path(start, stop)) as temporary:
+                np.save(temporary, np.stack(lists))
+
+    def _path(self, start: int, stop: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"rows-{start}-{stop}.npy"
+
+
+def remove_parts(folder: str | os.PathLike[str]) -> None:
+    """Delete a folder of finished parts, once their result is safe elsewhere."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def content_key(*values: object) -> str:
+    """Hex digest of arrays and printable values."""
+    digest = hashlib.blake2b(digest_size=16)
+    for value in values:
+        if isinstance(value, np.ndarray):
+            digest.update(f"|{value.dtype.str} {value.shape}|".encode())
+            digest.update(np.ascontiguousarray(value).reshape(-1).data)
+        else:
+            digest.update(f"|{value!r}|".encode())
+    return digest.hexdigest()
+
+
+def split_rows(work: np.ndarray, limit: int) -> list[tuple[int, int]]:
+    """Ranges of consecutive rows of about `limit` work each; one row may be more.
+
+    Args:
+        work: `(n,)` work of each row.
+        limit: work of a range.
+    """
+    edges = np.flatnonzero(np.diff(np.cumsum(work) // max(1, limit))) + 1
+    ends = [0, *edges.tolist(), len(work)]
+    return [(a, b) for a, b in itertools.pairwise(ends) if a < b]
+
+
+def compute_in_parts(
+    compute: Callable[[int, int], Lists],
+    work: np.ndarray,
+    k: int,
+    *,
+    store: PartStore,
+    workers: int,
+    title: str,
+    progress: bool,
+) -> Lists:
+    """Lists of all rows, from finished parts or by `compute(start, stop)` on threads.
+
+    Args:
+        compute: gives the lists of rows `start .. stop - 1`; NumPy and SciPy let other threads
+            run meanwhile, and nothing needs to be copied to a process.
+        work: `(n,)` int64 work of each row, the unit of the progress bar.
+        k: entries per row.
+        store: finished parts.
+        workers: threads.
+        title: of the progress bar.
+        progress: show it. Its estimate leaves out parts finished earlier.
+    """
+    ids = np.full((len(work), k), -1, dtype=np.int64)
+    counts = np.zeros((len(work), k), dtype=np.int64)
+    missing = []
+    for start, stop in split_rows(work, PART_WORK):
+        ready = store.load(start, stop, k)
+        if ready is None:
+            missing.append((start, stop))
+        else:
+            ids[start:stop], counts[start:stop] = ready
+
+    def finish(start: int, stop: int) -> int:
+        lists = compute(start, stop)
+        store.save(start, stop, lists)
+        ids[start:stop], counts[start:stop] = lists
+        return int(work[start:stop].sum())
+
+    total = int(work.sum())
+    left = sum(int(work[start:stop].sum()) for start, stop in missing)
+    with tqdm(
+        total=total,
+        initial=total - left,
+        desc=title,
+        unit="pair",
+        unit_scale=True,
+        disable=not progress,
+    ) as bar:
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for done in as_completed([pool.submit(finish, *part) for part in missing]):
+                bar.update(done.result())
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return ids, counts

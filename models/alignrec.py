@@ -1,0 +1,248 @@
+"""AlignRec: ids gated by unified content, aligned with ids, with users and with the features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ..align.base import Projected
+from ..align.functional import unit_rows
+from ..align.products import product, whole_tiles
+from ..graphs.adjacency import NO_EPS
+from ..graphs.dgl_import import DGLGraph
+from ..graphs.knn import feature_knn
+from ..graphs.propagation import BipartitePropagation
+from ..graphs.weighted import SparsePattern, normalised_by_row_sums
+from .base import BACKBONES, Backbone, Batch, Representations
+from .content import FeatureTables
+from .contrast import cosine_contrast
+from .objectives import Rows, batch_rows, bpr_loss, half_squared_norm
+
+GRAM_BLOCK = 512
+"""Rows of a block of cosines."""
+
+
+class Views(NamedTuple):
+    """The two sides of users and items that the representations are sums of."""
+
+    ids: Representations
+    """`C`, propagated ids"""
+    content: Representations
+    """`M`, gated ids over the content graph; for users, those of their items"""
+
+
+@BACKBONES.register("alignrec", paper="Liu et al., AlignRec, CIKM 2024")
+class AlignRec(Backbone):
+    """Ids propagated twice, over the interactions and, gated by content, over similar items.
+
+    Stage 2 of AlignRec as released. With one content table X, `c = E_item * sigmoid(G W X)`,
+    `M_item = S^n c` and `M_user = R M_item`; representations are `M + C`, with C LightGCN's layer
+    mean of the ids and R its normalised user x item block. S holds the cosines of each item's
+    nearest items, itself included, scaled by its row sums; it is built once, from the given
+    features. Beside BPR there are four terms, on the rows of the positive pairs, repeats
+    included: InfoNCE from M to C (CCA), `1 - cos(user, item)` (UIA), the root mean square of
+    `M_item M_item^T - cos(X)` (SIM), and half the squared norm of the batch rows.
+
+    X is the unified vector of stage 1 if that is the only modality; several are put side by side,
+    rows scaled to length one. Items without any features are nobody's neighbour and have `M = 0`.
+    The published learning rate falls to 0.96 of itself every 50 epochs.
+
+    Args:
+        graph: heterograph with the relations `interacts` and `interacted_by`.
+        features: modality name -> `(n_items, d_m)`.
+        dim: embedding size.
+        n_layers: layers on the user-item graph.
+        n_item_layers: layers n on the item graph.
+        n_neighbors: entries in each row of the item graph, the item itself included.
+        cl_weight: weight of CCA; published runs tried 1e-4 to 0.1.
+        uia_weight: weight of UIA.
+        sim_weight: weight of SIM; published runs tried 0.1 to 0.5.
+        reg_weight: weight of half the squared norm of the batch rows, per batch row.
+        reg_batch_size: divide that norm by this number instead of by the number of batch rows; the
+            released code takes the configured batch size even for a smaller last batch.
+        temperature: of CCA.
+        symmetric: mean of both directions of CCA; else content is the anchor, as released.
+        trainable_features: train a copy of X, as the released code does; else it stays frozen, out
+            of the optimiser and of checkpoints, and only W and G learn.
+        sim_target: what SIM keeps close to: `frozen`, the given features, or `live`, the present
+            values of X. The latter is an accident of shared memory in the released code and
+            differs only with `trainable_features`.
+    """
+
+    needs_features: ClassVar[bool] = True
+    initial: Tensor | None
+
+    def __init__(
+        self,
+        graph: DGLGraph,
+        features: Mapping[str, Tensor],
+        *,
+        dim: PositiveInt = 64,
+        n_layers: NonNegativeInt = 2,
+        n_item_layers: NonNegativeInt = 1,
+        n_neighbors: PositiveInt = 10,
+        cl_weight: NonNegativeFloat = 0.01,
+        uia_weight: NonNegativeFloat = 0.1,
+        sim_weight: NonNegativeFloat = 0.1,
+        reg_weight: NonNegativeFloat = 1e-4,
+        reg_batch_size: PositiveInt | None = None,
+        temperature: PositiveFloat = 0.2,
+        symmetric: bool = False,
+        trainable_features: bool = False,
+        sim_target: Literal["frozen", "live"] = "frozen",
+    ) -> None:
+        super().__init__()
+        self.representation_dim = dim
+        self.n_layers, self.n_item_layers = n_layers, n_item_layers
+        self.cl_weight, self.uia_weight, self.sim_weight = cl_weight, uia_weight, sim_weight
+        self.reg_weight, self.reg_batch_size = reg_weight, reg_batch_size
+        self.temperature, self.symmetric = temperature, symmetric
+        self.names = tuple(features)
+        content = unified_content(features)
+        self.propagation = BipartitePropagation.from_graph(graph, eps=NO_EPS)
+        self.item_graph = CosineGraph(content, n_neighbors)
+        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
+        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
+        nn.init.xavier_uniform_(self.user_embedding)
+        nn.init.xavier_uniform_(self.item_embedding)
+        self.features = FeatureTables({"content": content}, trainable=trainable_features)
+        kept = content if trainable_features and sim_target == "frozen" else None
+        self.register_buffer("initial", kept, persistent=False)
+        self.projector = nn.Linear(content.shape[1], dim)
+        self.gate = nn.Linear(dim, dim)
+        self.views: Views | None = None
+
+    def forward(self) -> Representations:
+        """`(n_users, dim)` and `(n_items, dim)`.
+
+        The two sides of this call are kept for the terms of `loss`.
+        """
+        user, item = self.propagation(self.user_embedding, self.item_embedding, self.n_layers)
+        gate = self.gate(self.projector(self.features["content"])).sigmoid()
+        content = self.item_embedding * gate
+        for _ in range(self.n_item_layers):
+            content = self.item_graph(content)
+        of_users = self.propagation.to_user(content)
+        self.views = Views(Representations(user, item), Representations(of_users, content))
+        return Representations(user + of_users, item + content)
+
+    def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
+        """Terms `bpr`, `reg`, `cca_user`, `cca_item`, `uia` and `sim`, unless their weight is 0.
+
+        CCA and SIM are of the last `forward`.
+        """
+        rows = batch_rows(*representations, batch)
+        terms = {"bpr": bpr_loss(rows, eps=0)}
+        if self.reg_weight > 0:
+            divisor = self.reg_batch_size or len(batch.users)
+            terms["reg"] = self.reg_weight * half_squared_norm(rows) / divisor
+        if self.cl_weight > 0:
+            terms |= self._content_to_ids(batch)
+        if self.uia_weight > 0:
+            terms["uia"] = self.uia_weight * user_item_distance(rows)
+        if self.sim_weight > 0:
+            terms["sim"] = self.sim_weight * self._similarity_gap(batch.items)
+        return terms
+
+    def _content_to_ids(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms `cca_user` and `cca_item`, means over the positive pairs."""
+        assert self.views is not None
+        terms = {}
+        for side, ids in (("user", batch.users), ("item", batch.items)):
+            own, content = (getattr(view, side).index_select(0, ids) for view in self.views)
+            each = torch.arange(len(ids), device=ids.device)
+            total = cosine_contrast(content, own, each, self.temperature)
+            if self.symmetric:
+                back = cosine_contrast(own, content, each, self.temperature)
+                total = (total + back) / 2
+            terms[f"cca_{side}"] = self.cl_weight * total / len(ids)
+        return terms
+
+    def _similarity_gap(self, items: Tensor) -> Tensor:
+        """SIM of the items of the positive pairs; the target has no gradient."""
+        assert self.views is not None
+        distinct, counts = items.unique(return_counts=True)
+        target = self.features["content"] if self.initial is None else self.initial
+        return similarity_gap(
+            self.views.content.item.index_select(0, distinct),
+            unit_rows(target.detach().index_select(0, distinct)),
+            counts,
+        )
+
+    def modalities(self) -> Mapping[str, Projected]:
+        """Content through `W`, where it is of one modality; none where several are unified."""
+        if len(self.names) > 1:
+            return {}
+        return {self.names[0]: Projected(self.features["content"], self.projector)}
+
+
+class CosineGraph(nn.Module):
+    """Each item's nearest items by cosine: the cosines over the row sums of both ends.
+
+    `S_ij = w_ij / sqrt(sum_k w_ik sum_k w_jk)`, in the precision of the table. A zero row is left
+    out: it has no neighbours and is none.
+
+    Args:
+        table: `(n_items, d)`.
+        k: entries of each row, the item itself included.
+    """
+
+    values: Tensor
+
+    def __init__(self, table: Tensor, k: int) -> None:
+        super().__init__()
+        nearest, _ = feature_knn(table, k, missing=~table.any(1))
+        rows, place = (nearest >= 0).nonzero(as_tuple=True)
+        cols, n = nearest[rows, place], len(table)
+        self.pattern = SparsePattern(rows, cols, n, n)
+        unit = unit_rows(table)
+        values = normalised_by_row_sums(self.pattern.dot(unit, unit), rows, cols, n)
+        self.register_buffer("values", values, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The product with `x`, `(n_items, dim)`."""
+        return self.pattern(self.values, x)
+
+
+def unified_content(features: Mapping[str, Tensor]) -> Tensor:
+    """The only table as it is, or the unit rows of several side by side, `(n_items, sum d_m)`."""
+    tables = tuple(features.values())
+    return tables[0] if len(tables) == 1 else torch.cat([unit_rows(x) for x in tables], dim=1)
+
+
+def user_item_distance(rows: Rows) -> Tensor:
+    """Mean of `1 - cos` between the users and the items of the positive pairs."""
+    return (1 - (unit_rows(rows.user) * unit_rows(rows.positive)).sum(1)).mean()
+
+
+def similarity_gap(content: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+    """Root mean square of `content content^T - target target^T` over all pairs of batch rows.
+
+    Rows are distinct items that stand for `counts` batch rows each. As `(sqrt(n_i) x_i) .
+    (sqrt(n_j) x_j)` is `sqrt(n_i n_j) x_i . x_j`, repeats are only scaled rows.
+
+    Args:
+        content: `(n, dim)`, of any length.
+        target: `(n, d)` unit rows, without gradient.
+        counts: `(n,)` int64.
+    """
+    share = (counts.to(content) / counts.sum()).sqrt().unsqueeze(1)
+    content, target = content * share, target * share
+    return torch.linalg.matrix_norm(torch.addmm(gram(target), content, content.T, beta=-1))
+
+
+@torch.no_grad()
+def gram(rows: Tensor) -> Tensor:
+    """`rows rows^T` of constants, `(n, n)`; one triangle of blocks is computed and mirrored."""
+    n, rows = len(rows), whole_tiles(rows)
+    products = rows.new_empty(len(rows), len(rows))
+    for start in range(0, len(rows), GRAM_BLOCK):
+        block = slice(start, start + GRAM_BLOCK)
+        part = product(rows[block], rows[start:].T)
+        products[block, start:] = part
+        products[start:, block] = part.T
+    return products[:n, :n]

@@ -1,0 +1,131 @@
+"""Item-item graphs of content: frozen ones of the raw features, and one that is refined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..graphs.adjacency import NO_EPS, Adjacency
+from ..graphs.dgl_import import DGLGraph
+from ..graphs.knn import feature_knn
+
+PREFIX = "similar_"
+
+
+class ItemGraphs(nn.ModuleDict):
+    """`S = sum_m w_m S_m` over the kNN graphs of the modalities (FREEDOM, eq. 3-5).
+
+    Each `S_m` is binary and scaled by the degrees of its rows, so with k neighbours in every row
+    all entries are `1 / k`. The modalities' graphs are the entries of this dictionary.
+
+    Args:
+        graph: heterograph with one `similar_<modality>` each.
+        weights: weights w_m by modality name, scaled to sum one; equal if None.
+
+    Raises:
+        ConfigError: the weights name other modalities, or are negative or all zero.
+    """
+
+    def __init__(self, graph: DGLGraph, weights: Mapping[str, float] | None = None) -> None:
+        relations = [etype for etype in graph.etypes if etype.startswith(PREFIX)]
+        super().__init__(
+            {
+                etype.removeprefix(PREFIX): Adjacency.from_graph(graph, etype, norm="dst_both")
+                for etype in relations
+            }
+        )
+        self.weights = _normalised_weights(weights, tuple(self))
+
+    def forward(self, item: Tensor) -> Tensor:
+        """The product with `item`, `(n_items, dim)`."""
+        parts = [self.weights[name] * graph(item) for name, graph in self.items()]
+        return torch.stack(parts).sum(dim=0)
+
+
+class RefinedItemGraph(nn.Module):
+    """The kNN graph of content that is learned, after some epochs on the raw graphs.
+
+    It is built once per epoch while training, and anew whenever it is read in evaluation mode, so
+    that scores depend on the parameters alone. It is binary and scaled by degrees like
+    `ItemGraphs`, and has no gradient.
+
+    Args:
+        raw: the graphs of the raw features.
+        missing: `(n_items,)` bool, True for items without any content: they stay without edges.
+        refine: whether to leave the raw graphs at all.
+        warm_epochs: first epochs that use the raw graphs. The count of epochs is then kept in the
+            frozen parameter `epochs_begun`, for resumed runs and evaluations.
+        n_neighbors: neighbours of each item.
+        include_self: whether an item may be its own neighbour.
+    """
+
+    missing: Tensor
+
+    def __init__(
+        self,
+        raw: ItemGraphs,
+        missing: Tensor,
+        *,
+        refine: bool,
+        warm_epochs: int,
+        n_neighbors: int,
+        include_self: bool,
+    ) -> None:
+        super().__init__()
+        self.raw = raw
+        self.refine = refine
+        self.warm_epochs = warm_epochs if refine else 0
+        self.n_neighbors = n_neighbors
+        self.include_self = include_self
+        self.of_epoch: nn.Module | None = None
+        self.register_buffer("missing", missing, persistent=False)
+        if self.warm_epochs > 0:
+            self.epochs_begun = nn.Parameter(torch.zeros(()), requires_grad=False)
+
+    def begin_epoch(self, content: Tensor) -> None:
+        """Build the graph of this epoch from `content` `(n_items, dim)`."""
+        if self.warm_epochs > 0:
+            self.epochs_begun.add_(1)
+        self.of_epoch = self.build(content)
+
+    def forward(self, content: Tensor, n_layers: int) -> Tensor:
+        """`S^n content`, `(n_items, dim)`, with the graph of the epoch or of `content`."""
+        graph = self.of_epoch if self.training else None
+        if graph is None:
+            graph = self.build(content)
+        for _ in range(n_layers):
+            content = graph(content)
+        return content
+
+    def build(self, content: Tensor) -> nn.Module:
+        """The graph that stands for `content` `(n_items, dim)`, the raw ones while they are due."""
+        if not self.refine:
+            return self.raw
+        if self.warm_epochs > 0 and int(self.epochs_begun) <= self.warm_epochs:
+            return self.raw
+        ids, _ = feature_knn(
+            content, self.n_neighbors, include_self=self.include_self, missing=self.missing
+        )
+        item, place = torch.nonzero(ids >= 0, as_tuple=True)
+        n, neighbor = len(content), ids[item, place]
+        graph = Adjacency.from_edges(neighbor, item, n, n, norm="dst_both", eps=NO_EPS)
+        return graph.to(content.device)
+
+
+def _normalised_weights(
+    weights: Mapping[str, float] | None, names: tuple[str, ...]
+) -> dict[str, float]:
+    """Weights of the item graphs that sum to one, equal where none are given."""
+    given = dict(weights) if weights else dict.fromkeys(names, 1.0)
+    if set(given) != set(names):
+        raise ConfigError(
+            f"modality_weights names {sorted(given)}, but the item graphs are {sorted(names)}: "
+            "give one weight for each"
+        )
+    total = sum(given.values())
+    if total <= 0 or min(given.values()) < 0:
+        raise ConfigError(f"modality_weights {given} must be non-negative and not all zero")
+    return {name: weight / total for name, weight in given.items()}

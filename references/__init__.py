@@ -1,0 +1,19 @@
+"""Reference lines: simple recommenders that any trained method must beat."""
+
+from .base import REFERENCES, Reference
+from .content_knn import ContentKNN
+from .ials import IALS
+from .item_knn import ItemKNN
+from .popularity import Popularity
+from .rows import parse_names, reference_rows
+
+__all__ = [
+    "IALS",
+    "REFERENCES",
+    "ContentKNN",
+    "ItemKNN",
+    "Popularity",
+    "Reference",
+    "parse_names",
+    "reference_rows",
+]

@@ -1,0 +1,103 @@
+"""Item-based collaborative filtering on interactions, and the scores of such neighbourhoods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor
+
+from ..datasets.dataset import Dataset
+from ..evaluation import BlockScorer, recommend
+from ..probes.content import history_matrix
+from .base import REFERENCES, Reference
+
+
+class NeighborScores:
+    """Scores `R S`: for a user and an item, the summed similarity of the history to the item.
+
+    Args:
+        history: `R`, `(n_users, n_items)`.
+        similarity: `S`, `(n_items, n_items)`; row i holds the neighbours of item i.
+    """
+
+    dtype, device = torch.float32, torch.device("cpu")
+
+    def __init__(self, history: sp.csr_matrix, similarity: sp.csr_matrix) -> None:
+        self.history, self.similarity = history, similarity
+        self.n_users, self.n_items = history.shape
+
+    def __call__(self, users: Tensor, out: Tensor) -> None:
+        """Write the scores of `users` into `out`."""
+        out.copy_(torch.from_numpy((self.history[users.numpy()] @ self.similarity).toarray()))
+
+
+class CooccurrenceCosine:
+    """Similarity of items, `c_ij / (sqrt(d_i d_j) + shrink)`; an item is not similar to itself.
+
+    `c_ij` users interacted with both items, `d_i` with item i.
+
+    Args:
+        history: `(n_users, n_items)` of ones.
+        shrink: at least zero; pairs with few users count less.
+    """
+
+    dtype, device = torch.float32, torch.device("cpu")
+
+    def __init__(self, history: sp.csr_matrix, shrink: float) -> None:
+        self.by_user, self.by_item = history, history.T.tocsr()
+        self.norms = torch.from_numpy(np.sqrt(np.diff(self.by_item.indptr))).float()
+        self.shrink = shrink
+        self.n_users = self.n_items = history.shape[1]
+
+    def __call__(self, users: Tensor, out: Tensor) -> None:
+        """Write the similarities of the items `users` to all items into `out`."""
+        out.copy_(torch.from_numpy((self.by_item[users.numpy()] @ self.by_user).toarray()))
+        scale = torch.outer(self.norms[users], self.norms).add_(self.shrink)
+        out.div_(scale.clamp_min_(torch.finfo(self.dtype).tiny))
+        out[torch.arange(len(users)), users] = 0.0
+
+
+@REFERENCES.register("itemknn", paper="Sarwar et al., WWW 2001")
+class ItemKNN(Reference):
+    """Item-based collaborative filtering with shrunk cosine over common users.
+
+    Grid: k in 20, 50, 100, 200; shrink in 0, 10, 50.
+
+    Args:
+        dataset: see `Reference`.
+        k: neighbours kept for each item of the history.
+        shrink: added to the denominator of the cosine.
+    """
+
+    def __init__(
+        self, dataset: Dataset, *, k: PositiveInt = 50, shrink: NonNegativeFloat = 10.0
+    ) -> None:
+        super().__init__(dataset)
+        self.k, self.shrink = k, shrink
+
+    def scores(self) -> NeighborScores:
+        """Summed similarity of the history."""
+        history = history_matrix(self.dataset)
+        cosine = CooccurrenceCosine(history, self.shrink)
+        return NeighborScores(history, nearest_items(cosine, self.k))
+
+    @classmethod
+    def grid(cls, dataset: Dataset) -> Sequence[Mapping[str, Any]]:
+        """Twelve points."""
+        return [{"k": k, "shrink": s} for k in (20, 50, 100, 200) for s in (0.0, 10.0, 50.0)]
+
+
+def nearest_items(similarity: BlockScorer, k: int) -> sp.csr_matrix:
+    """The `k` most similar items of every item, `(n_items, n_items)`; equal ones by item id."""
+    n_items = similarity.n_items
+    ids, values = recommend(similarity, torch.arange(n_items), min(k, n_items))
+    rows = np.repeat(np.arange(n_items), ids.shape[1])
+    entries = (values.numpy().ravel(), (rows, ids.numpy().ravel()))
+    matrix = sp.csr_matrix(entries, shape=(n_items, n_items))
+    matrix.eliminate_zeros()
+    return matrix

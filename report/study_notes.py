@@ -1,0 +1,66 @@
+"""What stands below the table of a study: how to read it, and what to be careful about."""
+
+from __future__ import annotations
+
+import math
+
+from .study_table import MARKS, Block, StudyTable
+
+_SPLIT_READING = {
+    "test": "The test split was read once per run, with the weights that validation chose.",
+    "valid": "Choices are made on these numbers; they flatter what was chosen.",
+}
+
+
+def table_notes(table: StudyTable) -> list[str]:
+    """Sentences below the table, each a paragraph."""
+    reading = "Mean ± standard deviation over seeds; the best mean of a column is bold."
+    if any(math.isfinite(cell.gain) for *_, cell in table.cells()):
+        reading += " Percentages are relative to the base, the backbone alone."
+    if any(block.average_gains() for block in table.blocks):
+        reading += " Average rows are the means of these percentages over the backbones."
+    return [reading, _SPLIT_READING[table.split], *short_notes(table)]
+
+
+def short_notes(table: StudyTable) -> list[str]:
+    """Significance, runs that cannot take part in it, and methods below a reference line."""
+    notes = []
+    if table.differences:
+        notes.append(_significance(table))
+    if table.without_users:
+        notes.append(
+            "No significance where these take part, older runs without the metrics of single "
+            f"users: {', '.join(table.without_users)}. Train them anew to have it."
+        )
+    notes += filter(None, map(_below_references, table.blocks))
+    return notes
+
+
+def _significance(table: StudyTable) -> str:
+    """What the marks mean."""
+    marks = ", ".join(f"{mark} p < {limit}" for limit, mark in reversed(MARKS))
+    tested = table.differences
+    users = sorted({difference.n_users for difference in tested})
+    return (
+        f"{marks}: differs from its base by both a paired t-test and a Wilcoxon signed-rank test "
+        f"over {' or '.join(map(str, users))} users, seeds averaged for each user, two-sided, "
+        f"Holm-corrected over the {len(tested)} differences of the table."
+    )
+
+
+def _below_references(block: Block) -> str:
+    """Names the methods that a reference line beats; nothing where there are none."""
+    references = [row for row in block.rows if row.reference]
+    below = []
+    for row in block.rows:
+        lines = [
+            (line.cells[metric].mean, line.label, metric)
+            for metric in row.cells
+            for line in references
+            if not row.reference and line.cells[metric].mean > row.cells[metric].mean
+        ]
+        if lines:
+            names = dict.fromkeys(label for _, label, _ in lines)
+            below.append(f"{row.label} ({', '.join(names)})")
+    where = f"On {block.name}, b" if block.name else "B"
+    return f"{where}elow a reference line in some metric: {', '.join(below)}." if below else ""

@@ -51,9 +51,10 @@ def train(options: argparse.Namespace) -> None:
         print("\n".join(metric_table(metrics)))
     if run.directions is not None:
         judged = run.directions
+        share = f", {judged.share:.1%} of these as planted" if judged.decided else ""
         print(
-            f"\ndirections between modalities: {judged.decided} of {judged.items} items decided, "
-            f"{judged.share:.1%} of these as planted"
+            f"\ndirections between modalities: {judged.decided} of {judged.items} items decided"
+            + share
         )
     print(f"\nrun folder  {folder}\nreport      {folder / 'report.html'}")
 

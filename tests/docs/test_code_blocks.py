@@ -18,6 +18,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = ["--set", "data.planted_users=150", "--set", "data.planted_items=100"]
 SHORT = [*SMALL, "--set", "training.epochs=1"]
 TRAINS = ("train", "compare", "search", "controls")
+READS_DATA = ("describe", "neighbors", "probe", "encode")
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -71,9 +72,11 @@ def test_the_commands_of_the_guide_run(
             for word in arguments
             for path in (sorted(ROOT.glob(word)) if word.startswith("presets/") else [word])
         ]
-        if arguments[0] in TRAINS and "--resume" not in arguments:
+        if (
+            arguments[0] in TRAINS or "--mask-modality" in arguments
+        ) and "--resume" not in arguments:
             expanded += [*SHORT, "--quiet"]
-        elif arguments[0] in ("describe", "neighbors"):
+        elif arguments[0] in READS_DATA and "--run" not in arguments:
             expanded += SMALL
         assert main(expanded) == 0, (arguments, capsys.readouterr().err)
 

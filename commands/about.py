@@ -10,7 +10,7 @@ from .parser import Commands
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    commands.add("list", list_components, "backbones, alignments and data formats")
+    commands.add("list", list_components, "backbones, alignments, reference lines, data layouts")
     commands.add("doctor", doctor, "versions, engines, and what is missing")
 
 
@@ -18,8 +18,9 @@ def list_components(options: argparse.Namespace) -> None:
     """Print one line and one paper for each component, and the data formats."""
     from ..config import COMPONENTS
     from ..datasets import FORMATS
+    from ..references import REFERENCES
 
-    for kind, registry in COMPONENTS.items():
+    for kind, registry in {**COMPONENTS, "reference": REFERENCES}.items():
         print(f"{kind}s")
         for name in registry.names():
             _print_entry(name, registry[name].summary, registry[name].paper)

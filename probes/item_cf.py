@@ -83,4 +83,6 @@ def nearest_items(similarity: BlockScorer, k: int) -> sp.csr_matrix:
     ids, values = recommend(similarity, torch.arange(n_items), min(k, n_items))
     rows = np.repeat(np.arange(n_items), ids.shape[1])
     entries = (values.float().numpy().ravel(), (rows, ids.numpy().ravel()))
-    return sp.csr_matrix(entries, shape=(n_items, n_items))
+    matrix = sp.csr_matrix(entries, shape=(n_items, n_items))
+    matrix.eliminate_zeros()
+    return matrix

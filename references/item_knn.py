@@ -1,4 +1,4 @@
-"""Item-based collaborative filtering on interactions, and the scores of such neighbourhoods."""
+"""Item-based collaborative filtering on interactions."""
 
 from __future__ import annotations
 
@@ -12,28 +12,9 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
-from ..evaluation import BlockScorer, recommend
 from ..probes.content import history_matrix
+from ..probes.item_cf import NeighborScores, nearest_items
 from .base import REFERENCES, Reference
-
-
-class NeighborScores:
-    """Scores `R S`: for a user and an item, the summed similarity of the history to the item.
-
-    Args:
-        history: `R`, `(n_users, n_items)`.
-        similarity: `S`, `(n_items, n_items)`; row i holds the neighbours of item i.
-    """
-
-    dtype, device = torch.float32, torch.device("cpu")
-
-    def __init__(self, history: sp.csr_matrix, similarity: sp.csr_matrix) -> None:
-        self.history, self.similarity = history, similarity
-        self.n_users, self.n_items = history.shape
-
-    def __call__(self, users: Tensor, out: Tensor) -> None:
-        """Write the scores of `users` into `out`."""
-        out.copy_(torch.from_numpy((self.history[users.numpy()] @ self.similarity).toarray()))
 
 
 class CooccurrenceCosine:
@@ -90,14 +71,3 @@ class ItemKNN(Reference):
     def grid(cls, dataset: Dataset) -> Sequence[Mapping[str, Any]]:
         """Twelve points."""
         return [{"k": k, "shrink": s} for k in (20, 50, 100, 200) for s in (0.0, 10.0, 50.0)]
-
-
-def nearest_items(similarity: BlockScorer, k: int) -> sp.csr_matrix:
-    """The `k` most similar items of every item, `(n_items, n_items)`; equal ones by item id."""
-    n_items = similarity.n_items
-    ids, values = recommend(similarity, torch.arange(n_items), min(k, n_items))
-    rows = np.repeat(np.arange(n_items), ids.shape[1])
-    entries = (values.numpy().ravel(), (rows, ids.numpy().ravel()))
-    matrix = sp.csr_matrix(entries, shape=(n_items, n_items))
-    matrix.eliminate_zeros()
-    return matrix

@@ -47,7 +47,7 @@ class BM3Alignment(Alignment):
         symmetric: bool = False,
     ) -> None:
         super().__init__(dim, modalities, feature_dims, missing)
-        self.predictor = predictor(dim)
+        self.predictor = linear(dim, dim)
         self.weight = weight
         self.dropout = dropout
         self.symmetric = symmetric
@@ -91,11 +91,15 @@ class BM3Alignment(Alignment):
         return unit_rows(dropout(rows.detach(), self.dropout, self.training))
 
 
-def predictor(dim: int) -> nn.Linear:
-    """BM3's predictor, `Linear(dim, dim)` with Xavier-normal weight and zero bias."""
-    layer = nn.Linear(dim, dim)
+def linear(width: int, dim: int) -> nn.Linear:
+    """BM3's linear layers: Xavier-normal weight, and torch's random bias.
+
+    The bias of the predictor is not a detail: it is larger than the first embeddings, and with a
+    bias of zero the backbone learns more slowly and less (Amazon Baby, 40 epochs: validation
+    Recall@20 0.068 in place of 0.076).
+    """
+    layer = nn.Linear(width, dim)
     nn.init.xavier_normal_(layer.weight)
-    nn.init.zeros_(layer.bias)
     return layer
 
 

@@ -17,6 +17,7 @@ import multiprocessing
 import resource
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -187,8 +188,9 @@ def main() -> None:
     options = parser.parse_args()
     results = []
     for work in options.work:
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            result = pool.apply(measure, (work, options))
+        fresh = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=fresh) as pool:
+            result = pool.submit(measure, work, options).result()
         print(result.line(), flush=True)
         results.append(asdict(result))
     about = {**vars(options), "out": str(options.out), "torch": torch.__version__}

@@ -5,13 +5,14 @@ from .approximate import approximate_neighbors, recall_at_k
 from .build import GraphOptions, build_graph
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
-from .knn import feature_knn
+from .knn import FeatureNeighbors, feature_knn, feature_neighbors
 from .neighbors import Neighbors, load_neighbors, save_neighbors
 from .propagation import BipartitePropagation
 
 __all__ = [
     "Adjacency",
     "BipartitePropagation",
+    "FeatureNeighbors",
     "GraphOptions",
     "Neighbors",
     "approximate_neighbors",
@@ -19,6 +20,7 @@ __all__ = [
     "cooccurrence_neighbors",
     "dataset_hash",
     "feature_knn",
+    "feature_neighbors",
     "load_neighbors",
     "recall_at_k",
     "save_neighbors",

@@ -57,7 +57,7 @@ def approximate_neighbors(
 
     Counts and their ranking are exact; a neighbour that is not among the candidates is missed.
     Exact counting is the better choice wherever it is feasible, a million users with ten
-    interactions each among them: this way pays only where users have many hundreds each.
+    interactions each among them; only where users have many hundreds each can this way pay.
 
     Args:
         pairs: `(2, n)` int64 training interactions, rows users and items; repeats count once.
@@ -87,11 +87,8 @@ def approximate_neighbors(
     options = (n_users, k, score, min_count, n_candidates, dim, search, seed)
     key = content_key("approximate", by_item.indptr, by_item.indices, *options)
     profiles = compressed_profiles(by_item, dim, seed, workers)
-    if score == "count":
-        weight = np.maximum(degree, 1).astype(np.float32) ** POPULARITY
-        index = VectorIndex(profiles * weight[:, None], search)
-    else:
-        index = VectorIndex(profiles, search)
+    index = VectorIndex(_weighted(profiles, degree) if score == "count" else profiles, search)
+    sorted_pairs = pair_numbers(by_item)
     wanted = min(n_candidates + 1, n_items)  # the item itself may be found
     # Counting a pair looks up the users of the item with fewer of them.
     work = wanted * np.minimum(degree, max(1, by_item.nnz // max(1, n_items))).astype(np.int64)
@@ -104,7 +101,9 @@ def approximate_neighbors(
         for a, b in split_rows(size[start:stop], block):
             items = np.arange(start + a, start + b)
             _, candidates = index.search(profiles[items], wanted)
-            common = count_candidates(by_item, items, candidates, block // BYTES_PER_USER)
+            common = count_candidates(
+                by_item, sorted_pairs, items, candidates, block // BYTES_PER_USER
+            )
             found.append(ranking.top_k(items, common, k, min_count))
         return np.concatenate([ids for ids, _ in found]), np.concatenate([n for _, n in found])
 
@@ -120,8 +119,25 @@ def approximate_neighbors(
     return Neighbors(torch.from_numpy(ids), torch.from_numpy(counts))
 
 
+def _weighted(profiles: np.ndarray, degree: np.ndarray) -> np.ndarray:
+    """Profiles longer for popular items, which have more users in common with anyone."""
+    weight = np.maximum(degree, 1).astype(np.float32) ** POPULARITY
+    return profiles * weight[:, None]
+
+
+def pair_numbers(by_item: sparse.csr_array) -> np.ndarray:
+    """`(nnz,)` int64 increasing numbers `item * n_users + user` of the interactions."""
+    n_items, n_users = by_item.shape
+    owner = np.repeat(np.arange(n_items, dtype=np.int64), np.diff(by_item.indptr))
+    return owner * n_users + by_item.indices
+
+
 def count_candidates(
-    by_item: sparse.csr_array, items: np.ndarray, candidates: np.ndarray, chunk: int
+    by_item: sparse.csr_array,
+    sorted_pairs: np.ndarray,
+    items: np.ndarray,
+    candidates: np.ndarray,
+    chunk: int,
 ) -> sparse.csr_array:
     """Common users of each item with its candidates, `(n, n_items)`.
 
@@ -130,6 +146,7 @@ def count_candidates(
 
     Args:
         by_item: `(n_items, n_users)` with sorted columns.
+        sorted_pairs: its `pair_numbers`.
         items: `(n,)`.
         candidates: `(n, c)` item ids without repeats in a row, -1 for none.
         chunk: users looked up at a time.
@@ -140,8 +157,6 @@ def count_candidates(
     item, other = items[row], candidates[row, place]
     swap = degree[item] > degree[other]
     rare, popular = np.where(swap, other, item), np.where(swap, item, other)
-    owner = np.repeat(np.arange(n_items, dtype=np.int64), degree)
-    sorted_pairs = owner * n_users + by_item.indices
     common = np.zeros(len(row), dtype=np.int32)
     for a, b in split_rows(degree[rare], chunk):
         length = degree[rare[a:b]]

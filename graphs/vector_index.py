@@ -19,8 +19,10 @@ GPU_MAX_K = 2048
 """FAISS finds no more neighbours than this on a GPU."""
 APPROXIMATE_FROM = 1000
 """Fewer rows are searched exactly whatever is asked for: there is nothing to gain."""
-N_PROBES = 32
-"""Inverted lists looked at for each query."""
+MIN_PROBES = 32
+PROBED_SHARE = 1 / 32
+"""Inverted lists looked at for each query, of all lists, but at least 32. Clusters without a list
+of their own are scattered: a fixed 32 of 4000 found 89 % among a million clustered vectors."""
 REFINED = 4
 """Candidates by compressed vectors for each neighbour wanted, compared exactly afterwards."""
 POINTS_PER_LIST = 64
@@ -55,7 +57,7 @@ class VectorIndex:
     def __init__(self, rows: np.ndarray, search: Search = "auto") -> None:
         self.faiss = import_faiss()
         self.rows = rows
-        kind = choose_search(*rows.shape, n_gpus()) if search == "auto" else search
+        kind = choose_search(len(rows), rows.shape[1], n_gpus()) if search == "auto" else search
         self.search_kind = "exact" if len(rows) < APPROXIMATE_FROM else kind
         self.faiss.omp_set_num_threads(torch.get_num_threads())
         build = {"exact": self._flat, "ivf": self._inverted_lists, "hnsw": self._graph}
@@ -86,7 +88,7 @@ class VectorIndex:
         centres = self.faiss.IndexFlatIP(dim)
         lists = self.faiss.IndexIVFPQFastScan(centres, dim, n_lists, dim // 2, 4, metric)
         lists.cp.seed, lists.cp.max_points_per_centroid = 0, POINTS_PER_LIST
-        lists.nprobe = N_PROBES
+        lists.nprobe = max(MIN_PROBES, int(PROBED_SHARE * n_lists))
         index = self.faiss.IndexRefineFlat(lists)
         index.k_factor = REFINED
         index.train(rows)

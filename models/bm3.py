@@ -10,8 +10,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from ..align.base import Projected, rows_of, xavier
-from ..align.bm3 import distance, pair_shares, predictor
+from ..align.base import Projected, rows_of
+from ..align.bm3 import distance, linear, pair_shares
 from ..align.functional import unit_rows
 from ..align.rows import Pairs
 from ..graphs.dgl_import import DGLGraph
@@ -70,10 +70,10 @@ class BM3(Backbone):
         self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
         nn.init.xavier_uniform_(self.user_embedding)
         nn.init.xavier_uniform_(self.item_embedding)
-        self.predictor = predictor(dim)
+        self.predictor = linear(dim, dim)
         self.features = FeatureTables(features, trainable=trainable_features)
         self.projectors = nn.ModuleDict(
-            {name: xavier(nn.Linear(table.shape[1], dim)) for name, table in features.items()}
+            {name: linear(table.shape[1], dim) for name, table in features.items()}
         )
 
     def forward(self) -> Representations:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crossalign.datasets.powerlaw import powerlaw
 from crossalign.errors import ConfigError
 from crossalign.graphs import (
     Neighbors,
@@ -16,6 +18,8 @@ from crossalign.graphs import (
     cooccurrence_neighbors,
     recall_at_k,
 )
+from crossalign.graphs.approximate import compressed_profiles, count_candidates, pair_numbers
+from crossalign.graphs.cooccurrence import interaction_matrix
 
 SCORES = ("count", "cosine", "jaccard")
 
@@ -131,3 +135,41 @@ def test_rows_gives_the_neighbours_of_the_chosen_items_only() -> None:
     some = cooccurrence_neighbors(pairs, 30, 20, 4, rows=rows)
     assert torch.equal(some.ids, everything.ids[rows])
     assert torch.equal(some.counts, everything.counts[rows])
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_threads_and_parts_do_not_change_the_result(score, monkeypatch):
+    """A skewed graph with many ties, in some hundred parts on three threads."""
+    data = powerlaw(400, 90, 2000, n_communities=3)
+    ids, counts = loop_reference(data.pairs, 90, 7, score, 1)
+    monkeypatch.setattr("crossalign.graphs.parts.PART_WORK", 300)
+    found = cooccurrence_neighbors(data.pairs, 400, 90, 7, score=score, workers=3)
+    assert torch.equal(found.ids, ids)
+    assert torch.equal(found.counts, counts)
+
+
+def test_candidates_are_counted_like_any_pair():
+    """Whichever of the two items has more users, and however few are looked up at a time."""
+    data = powerlaw(300, 40, 1500, n_communities=2)
+    matrix = interaction_matrix(data.pairs, 300, 40)
+    dense = torch.from_numpy((matrix @ matrix.T).toarray())
+    items = np.array([3, 17, 5])
+    candidates = np.array([[1, 2, -1], [3, 17, 39], [-1, -1, -1]])
+    for chunk in (1, 7, 10_000):
+        found = count_candidates(matrix, pair_numbers(matrix), items, candidates, chunk).toarray()
+        expected = np.zeros_like(found)
+        for row, item in enumerate(items):
+            for other in candidates[row][candidates[row] >= 0]:
+                expected[row, other] = dense[item, other]
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("width", [40, 64])
+def test_full_width_profiles_give_the_damped_cosines(width):
+    """As many columns as items: nothing is lost, so products equal those of whole profiles."""
+    data = powerlaw(300, 40, 1500, n_communities=2)
+    matrix = interaction_matrix(data.pairs, 300, 40)
+    rows = matrix.toarray() / np.maximum(matrix.toarray().sum(0), 1) ** 0.25
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    profiles = compressed_profiles(matrix, width, seed=0)
+    np.testing.assert_allclose(profiles @ profiles.T, rows @ rows.T, atol=2e-3)

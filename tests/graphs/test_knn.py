@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crossalign.errors import ConfigError, CrossalignError
-from crossalign.graphs import feature_knn
+from crossalign.graphs import feature_knn, feature_neighbors
 from crossalign.graphs.faiss_import import faiss_status, import_faiss
 
 
@@ -81,13 +81,15 @@ def test_approximate_search_reports_its_recall(search, caplog):
     centres = torch.randn(20, 16, generator=rng)
     features = centres[torch.arange(2000) % 20] + 0.3 * torch.randn(2000, 16, generator=rng)
     with caplog.at_level(logging.INFO, logger="crossalign.graphs.knn"):
-        ids, _ = feature_knn(features, 10, search=search)
-    exact, _ = feature_knn(features, 10)
-    recall = (ids[:, :, None] == exact[:, None]).any(1).double().mean()
+        found = feature_neighbors(features, 10, search=search)
+    exact = feature_neighbors(features, 10)
+    assert (found.search, exact.search, exact.recall) == (search, "exact", 1.0)
+    recall = (found.ids[:, :, None] == exact.ids[:, None]).any(1).double().mean()
     assert recall > 0.9
     assert f"kNN '{search}': recall@10 is" in caplog.text
     reported = float(caplog.text.split("recall@10 is ")[1].split()[0])
     assert abs(reported - recall) < 0.02
+    assert abs(found.recall - reported) < 0.001
 
 
 def test_bad_options_and_missing_faiss(monkeypatch):

@@ -57,7 +57,7 @@ def test_a_folder_is_mapped_and_never_changed_by_the_tensors(folder, saved):
 def test_an_unfinished_or_damaged_folder_is_refused(folder, saved):
     about = (folder / "metadata.json").read_text()
     (folder / "metadata.json").unlink()
-    with pytest.raises(DataError, match="no metadata.json"):
+    with pytest.raises(DataError, match=r"no metadata\.json"):
         load_neighbors(folder)
     for wrong in ("{", "{}", "[]"):
         (folder / "metadata.json").write_text(wrong)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 import torch
 
+from crossalign.config import parse_config
+from crossalign.datasets import planted
 from crossalign.errors import RunError
 from crossalign.graphs import approximate_neighbors, cooccurrence_neighbors
 from crossalign.graphs.parts import PartStore, compute_in_parts, content_key, split_rows
+from crossalign.pipeline import make_neighbors, write_neighbors
 
 K = 3
 
@@ -73,6 +79,41 @@ def test_finished_parts_are_never_computed_again(tmp_path):
     assert not list(tmp_path.rglob("*.tmp*"))
 
 
+KILLED = """
+import os, signal, sys
+import numpy as np
+from crossalign.graphs import parts
+
+parts.PART_WORK = 4
+
+def compute(start, stop):
+    if start >= 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    rows = np.arange(start, stop)[:, None] + np.arange(3)
+    return rows, 10 * rows
+
+parts.compute_in_parts(
+    compute, np.ones(20, dtype=np.int64), 3, store=parts.PartStore(sys.argv[1], "key"),
+    workers=1, title="", progress=False,
+)
+"""
+
+
+def test_a_killed_process_leaves_whole_parts_to_go_on_from(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    computed = []
+
+    def goes_on(start, stop):
+        computed.append(start)
+        return lists(start, stop)
+
+    ids, counts = run(PartStore(tmp_path, "key"), goes_on)
+    np.testing.assert_array_equal(ids, lists(0, 20)[0])
+    np.testing.assert_array_equal(counts, lists(0, 20)[1])
+    assert min(computed) >= 7  # rows 0 .. 6, two parts, were finished
+
+
 def test_parts_of_another_computation_are_not_used(tmp_path):
     run(PartStore(tmp_path, "old"), lambda start, stop: (np.zeros((stop - start, K)),) * 2)
     ids, _ = run(PartStore(tmp_path, "new"), lists)
@@ -129,3 +170,16 @@ def test_neighbours_from_finished_parts_equal_those_in_one_go(find, tmp_path, mo
         find(pairs[:, 1:], 50, 30, 4, parts=tmp_path)
     with pytest.raises(AttributeError):
         find(pairs, 50, 30, 4, parts=tmp_path, min_count=2)
+
+
+@pytest.mark.parametrize("name", ["near", "near.npz"])
+@pytest.mark.parametrize("search", ["exact", "faiss"])
+def test_a_written_index_leaves_no_parts_and_is_read_for_training(tmp_path, name, search):
+    options = {"k": 4, "search": search, "workers": 2}
+    config = parse_config({"neighbors": options})
+    data = planted(200, 60)
+    written = write_neighbors(tmp_path / name, config, data)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert ("recall" in written.metadata) == (search == "faiss")
+    reading = parse_config({"neighbors": {"k": 4, "file": str(tmp_path / name)}})
+    assert torch.equal(make_neighbors(reading, data).ids, written.ids)

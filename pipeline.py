@@ -9,32 +9,23 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .align import ALIGNERS, Alignment, alignment_directions
-from .config import RunConfig, load_config, to_plain
+from .config import RunConfig, load_config
 from .datasets import Dataset, load_dataset
 from .errors import ConfigError
 from .evaluation import DirectionAgreement, Metrics, direction_agreement
 from .evaluation.per_user import USERS_FILE, UserMetrics, evaluate_users, save_user_metrics
 from .fileio import write_text
-from .graphs import (
-    Neighbors,
-    approximate_neighbors,
-    build_graph,
-    cooccurrence_neighbors,
-    dataset_hash,
-    load_neighbors,
-    recall_at_k,
-    save_neighbors,
-)
+from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
-from .graphs.parts import remove_parts
 from .models import BACKBONES, Backbone, Representations
+from .neighbor_index import make_neighbors
 from .report import write_report
 from .run_folder import (
     CONFIG_FILE,
@@ -46,9 +37,6 @@ from .run_folder import (
     versions,
 )
 from .training import fit, load_weights, seed_everything
-
-RECALL_SAMPLE = 2000
-"""Items whose exact neighbours an approximate search is compared with."""
 
 
 @dataclass(frozen=True)
@@ -205,80 +193,6 @@ def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> A
     return cls(backbone.representation_dim, dataset.modalities, **data, **config.alignment.options)
 
 
-def make_neighbors(
-    config: RunConfig, dataset: Dataset, *, parts: Path | None = None, progress: bool = False
-) -> Neighbors:
-    """Co-occurrence neighbours of the training split: from the configured file, or computed.
-
-    Args:
-        config: its section `neighbors` counts.
-        dataset: the data.
-        parts: folder of finished parts, from which a killed computation goes on.
-        progress: show a progress bar.
-    """
-    options = config.neighbors
-    if options.file is not None:
-        data_hash = dataset_hash(dataset)
-        stored = load_neighbors(options.file, n_items=dataset.n_items, data_hash=data_hash)
-        if stored.ids.shape[1] < options.k:
-            raise ConfigError(
-                f"{options.file} has {stored.ids.shape[1]} neighbours per item, neighbors.k is "
-                f"{options.k}: lower neighbors.k or make the file with -k {options.k}"
-            )
-        return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
-    find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
-    return find(**_neighbor_search(config, dataset), parts=parts, progress=progress)
-
-
-def _neighbor_search(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
-    """Arguments that exact and approximate neighbour search share."""
-    return {
-        "pairs": dataset.train,
-        "n_users": dataset.n_users,
-        "n_items": dataset.n_items,
-        "k": config.neighbors.k,
-        "score": config.neighbors.score,
-        "min_count": config.neighbors.min_count,
-        "memory_mib": config.neighbors.memory_mib,
-        "workers": config.neighbors.workers,
-    }
-
-
-def write_neighbors(
-    file: str | Path, config: RunConfig, dataset: Dataset, *, progress: bool = False
-) -> Neighbors:
-    """Compute co-occurrence neighbours and write them to `file`, with where they come from.
-
-    The recall of an approximate search is measured against exact lists of a sample of items and
-    written with them, as `recall`. Finished parts lie beside the file until it is written, so
-    that the same call goes on where a killed one stopped.
-
-    Args:
-        file: `.npz`, or any other name for a folder of files that can be mapped into memory.
-        config: its section `neighbors` counts.
-        dataset: the data.
-        progress: show a progress bar.
-    """
-    parts = Path(f"{file}.parts")
-    neighbors = make_neighbors(config, dataset, parts=parts, progress=progress)
-    about = {**to_plain(config)["neighbors"], "dataset": dataset.name}
-    if config.neighbors.search != "exact":
-        about["recall"] = _neighbor_recall(neighbors, config, dataset)
-    about["data_hash"] = dataset_hash(dataset)
-    neighbors = replace(neighbors, metadata=about)
-    save_neighbors(file, neighbors)
-    remove_parts(parts)
-    return neighbors
-
-
-def _neighbor_recall(neighbors: Neighbors, config: RunConfig, dataset: Dataset) -> float:
-    """Share of the true neighbours of `RECALL_SAMPLE` random items that were found."""
-    order = torch.randperm(dataset.n_items, generator=torch.Generator().manual_seed(0))
-    rows = order[:RECALL_SAMPLE]
-    exact = cooccurrence_neighbors(**_neighbor_search(config, dataset), rows=rows)
-    return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)
-
-
 def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
     """Full-ranking metrics of a trained backbone on one split."""
     return evaluate_each_user(backbone, dataset, split, config)[0]
@@ -303,10 +217,10 @@ def judge_directions(
     FETTLE's one-way rule for an alignment that has none.
     """
     assert dataset.truth is not None
-    device = next(alignment.parameters()).device
-    raw = {name: table.to(device) for name, table in dataset.features.items()}
     with torch.no_grad():
         user, item = backbone()
+    device = user.device
+    raw = {name: table.to(device) for name, table in dataset.features.items()}
     content = alignment.content({**raw, **backbone.modalities()})
     users, items = dataset.train.to(device)
     draws = torch.Generator().manual_seed(config.seed)

@@ -39,7 +39,7 @@ def describe(options: argparse.Namespace) -> None:
 def neighbors(options: argparse.Namespace) -> None:
     """Compute neighbours and write them to a file."""
     from ..datasets import load_dataset
-    from ..pipeline import write_neighbors
+    from ..neighbor_index import write_neighbors
 
     config = run_config(options, {"neighbors.k": options.k})
     dataset = load_dataset(config.path, options=config.data)

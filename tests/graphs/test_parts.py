@@ -16,7 +16,7 @@ from crossalign.datasets import planted
 from crossalign.errors import RunError
 from crossalign.graphs import approximate_neighbors, cooccurrence_neighbors
 from crossalign.graphs.parts import PartStore, compute_in_parts, content_key, split_rows
-from crossalign.pipeline import make_neighbors, write_neighbors
+from crossalign.neighbor_index import make_neighbors, write_neighbors
 
 K = 3
 

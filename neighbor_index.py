@@ -1,0 +1,100 @@
+"""Neighbours of a data set as a configuration asks for them: computed, or read from a file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .config import RunConfig, to_plain
+from .datasets import Dataset
+from .errors import ConfigError
+from .graphs import (
+    Neighbors,
+    approximate_neighbors,
+    cooccurrence_neighbors,
+    dataset_hash,
+    load_neighbors,
+    recall_at_k,
+    save_neighbors,
+)
+from .graphs.parts import remove_parts
+
+RECALL_SAMPLE = 2000
+"""Items whose exact neighbours an approximate search is compared with."""
+
+
+def make_neighbors(
+    config: RunConfig, dataset: Dataset, *, parts: Path | None = None, progress: bool = False
+) -> Neighbors:
+    """Co-occurrence neighbours of the training split: from the configured file, or computed.
+
+    Args:
+        config: its section `neighbors` counts.
+        dataset: the data.
+        parts: folder of finished parts, from which a killed computation goes on.
+        progress: show a progress bar.
+    """
+    options = config.neighbors
+    if options.file is not None:
+        data_hash = dataset_hash(dataset)
+        stored = load_neighbors(options.file, n_items=dataset.n_items, data_hash=data_hash)
+        if stored.ids.shape[1] < options.k:
+            raise ConfigError(
+                f"{options.file} has {stored.ids.shape[1]} neighbours per item, neighbors.k is "
+                f"{options.k}: lower neighbors.k or make the file with -k {options.k}"
+            )
+        return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
+    find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
+    return find(**_neighbor_search(config, dataset), parts=parts, progress=progress)
+
+
+def _neighbor_search(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+    """Arguments that exact and approximate neighbour search share."""
+    return {
+        "pairs": dataset.train,
+        "n_users": dataset.n_users,
+        "n_items": dataset.n_items,
+        "k": config.neighbors.k,
+        "score": config.neighbors.score,
+        "min_count": config.neighbors.min_count,
+        "memory_mib": config.neighbors.memory_mib,
+        "workers": config.neighbors.workers,
+    }
+
+
+def write_neighbors(
+    file: str | Path, config: RunConfig, dataset: Dataset, *, progress: bool = False
+) -> Neighbors:
+    """Compute co-occurrence neighbours and write them to `file`, with where they come from.
+
+    The recall of an approximate search is measured against exact lists of a sample of items and
+    written with them, as `recall`. Finished parts lie beside the file until it is written, so
+    that the same call goes on where a killed one stopped.
+
+    Args:
+        file: `.npz`, or any other name for a folder of files that can be mapped into memory.
+        config: its section `neighbors` counts.
+        dataset: the data.
+        progress: show a progress bar.
+    """
+    parts = Path(f"{file}.parts")
+    neighbors = make_neighbors(config, dataset, parts=parts, progress=progress)
+    about = {**to_plain(config)["neighbors"], "dataset": dataset.name}
+    if config.neighbors.search != "exact":
+        about["recall"] = _neighbor_recall(neighbors, config, dataset)
+    about["data_hash"] = dataset_hash(dataset)
+    neighbors = replace(neighbors, metadata=about)
+    save_neighbors(file, neighbors)
+    remove_parts(parts)
+    return neighbors
+
+
+def _neighbor_recall(neighbors: Neighbors, config: RunConfig, dataset: Dataset) -> float:
+    """Share of the true neighbours of `RECALL_SAMPLE` random items that were found."""
+    order = torch.randperm(dataset.n_items, generator=torch.Generator().manual_seed(0))
+    rows = order[:RECALL_SAMPLE]
+    exact = cooccurrence_neighbors(**_neighbor_search(config, dataset), rows=rows)
+    return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)

@@ -46,6 +46,38 @@ class Projected:
         return self.projector(rows_of(self.features, rows))
 
 
+class SomeRows:
+    """A table of which only some rows were computed.
+
+    Args:
+        ids: `(n,)` int64, sorted ids of the rows.
+        rows: `(n, dim)`
+    """
+
+    def __init__(self, ids: Tensor, rows: Tensor) -> None:
+        self.ids = ids
+        self.rows = rows
+
+    def __getitem__(self, ids: Tensor, /) -> Tensor:
+        return self.rows.index_select(0, self.positions(ids))
+
+    def positions(self, ids: Tensor) -> Tensor:
+        """Where the rows `ids` lie among those that are there.
+
+        Raises:
+            ValueError: a row was not computed; an alignment reads what its `reach` does not name.
+        """
+        found = torch.searchsorted(self.ids, ids).clamp_max(max(len(self.ids) - 1, 0))
+        if not torch.equal(self.ids[found], ids):
+            raise ValueError("rows are asked for that were not computed: see Alignment.reach")
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self.rows.device
+
+
 class Tables(NamedTuple):
     """What the two sides of a batch are read from, as `Alignment.terms` takes it."""
 

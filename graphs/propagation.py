@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,13 @@ from .engines import Engine
 
 if TYPE_CHECKING:
     from .dgl_import import DGLGraph
+
+
+class Propagation(Protocol):
+    """Layers of messages between users and items: over a whole graph, or over sampled blocks."""
+
+    def __call__(self, user: Tensor, item: Tensor, n_layers: int) -> tuple[Tensor, Tensor]:
+        """Mean of layers `0 .. n_layers`; layer 0 is `user (n, dim)` and `item (m, dim)`."""
 
 
 class BipartitePropagation(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,12 @@ class Batch(NamedTuple):
     """`(batch,)` int64, items the users did not interact with in training"""
 
 
+RowTables = Mapping[str, Literal["user", "item"]]
+"""Names of all parameters and buffers that have a row for each user, or for each item."""
+
+EMBEDDINGS: RowTables = {"user_embedding": "user", "item_embedding": "item"}
+
+
 class Backbone(nn.Module):
     """A recommender that turns graphs and ids into representations and its own loss.
 
@@ -46,11 +52,23 @@ class Backbone(nn.Module):
     needs_features: ClassVar[bool] = False
     """Whether the backbone cannot work without content features."""
 
+    row_tables: ClassVar[RowTables] = {}
+    """A backbone that names its tables can be trained on sampled blocks: they are replaced by the
+    rows that a batch reads, ids by positions in them, and `forward` gets a `Propagation` over the
+    blocks. Its loss must not read a table but at the rows of the batch."""
+
+    n_layers: int = 0
+    """Layers of propagation between users and items that such blocks must hold."""
+
     representation_dim: int
     """Width of the representations; alignment works in this dimension."""
 
     def forward(self) -> Representations:
-        """Representations of all users and items, on the training graph while training."""
+        """Representations of all users and items, on the training graph while training.
+
+        With `row_tables`, takes `propagation: Propagation | None = None`, and gives the rows of
+        the seeds of its blocks.
+        """
         raise NotImplementedError
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from ..graphs.dgl_import import DGLGraph
-from .base import BACKBONES, Backbone, Batch, Representations
+from ..graphs.propagation import Propagation
+from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, Representations, RowTables
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 
 
@@ -23,6 +25,8 @@ class BPR(Backbone):
         dim: embedding size.
         reg_weight: weight of the norm regulariser over the batch rows.
     """
+
+    row_tables: ClassVar[RowTables] = EMBEDDINGS
 
     def __init__(
         self,
@@ -40,7 +44,7 @@ class BPR(Backbone):
         nn.init.xavier_normal_(self.user_embedding)
         nn.init.xavier_normal_(self.item_embedding)
 
-    def forward(self) -> Representations:
+    def forward(self, propagation: Propagation | None = None) -> Representations:
         """The two embedding tables, `(n_users, dim)` and `(n_items, dim)`."""
         return Representations(self.user_embedding, self.item_embedding)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from ..graphs.dgl_import import DGLGraph
-from ..graphs.propagation import BipartitePropagation
-from .base import BACKBONES, Backbone, Batch, Representations
+from ..graphs.propagation import BipartitePropagation, Propagation
+from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, Representations, RowTables
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 
 
@@ -28,6 +29,8 @@ class LightGCN(Backbone):
         n_layers: propagation layers K; 0 is matrix factorisation.
         reg_weight: weight of the norm regulariser over the un-propagated batch rows.
     """
+
+    row_tables: ClassVar[RowTables] = EMBEDDINGS
 
     def __init__(
         self,
@@ -48,11 +51,14 @@ class LightGCN(Backbone):
         nn.init.xavier_uniform_(self.user_embedding)
         nn.init.xavier_uniform_(self.item_embedding)
 
-    def forward(self) -> Representations:
-        """Propagated tables, `(n_users, dim)` and `(n_items, dim)`."""
-        return Representations(
-            *self.propagation(self.user_embedding, self.item_embedding, self.n_layers)
-        )
+    def forward(self, propagation: Propagation | None = None) -> Representations:
+        """Propagated tables, `(n_users, dim)` and `(n_items, dim)`.
+
+        Args:
+            propagation: over sampled blocks; None is over the whole graph.
+        """
+        propagate = self.propagation if propagation is None else propagation
+        return Representations(*propagate(self.user_embedding, self.item_embedding, self.n_layers))
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr` on propagated rows and `reg` on un-propagated ones."""

@@ -10,7 +10,8 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from ..graphs.dgl_import import DGLGraph
-from .base import BACKBONES, Backbone, Batch, Representations
+from ..graphs.propagation import Propagation
+from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, Representations, RowTables
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 
 
@@ -29,6 +30,7 @@ class VBPR(Backbone):
     """
 
     needs_features: ClassVar[bool] = True
+    row_tables: ClassVar[RowTables] = {**EMBEDDINGS, "content": "item"}
     content: Tensor
 
     def __init__(
@@ -51,7 +53,7 @@ class VBPR(Backbone):
         nn.init.xavier_normal_(self.projector.weight)
         nn.init.zeros_(self.projector.bias)
 
-    def forward(self) -> Representations:
+    def forward(self, propagation: Propagation | None = None) -> Representations:
         """`(n_users, 2 dim)` users and `(n_items, 2 dim)` items `[id ; content]`."""
         item = torch.cat([self.item_embedding, self.projector(self.content)], dim=1)
         return Representations(self.user_embedding, item)

@@ -1,6 +1,7 @@
 """The training loop, its options, and what it leaves on disk."""
 
 from .checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, load_weights
+from .features import MappedTable
 from .fit import FitResult, fit
 from .options import TrainingOptions
 from .sampling import NegativeSampler, epoch_batches
@@ -10,6 +11,7 @@ __all__ = [
     "CHECKPOINT_FILE",
     "WEIGHTS_FILE",
     "FitResult",
+    "MappedTable",
     "NegativeSampler",
     "TrainingOptions",
     "epoch_batches",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,17 +12,19 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..align.base import Alignment, Table, Tables
+from ..align.base import Alignment
 from ..datasets.dataset import Dataset
 from ..errors import RunError
 from ..evaluation.metrics import Metrics, parse_metric
 from ..evaluation.ranking import DEFAULT_KS, Evaluator
-from ..models.base import Backbone, Batch, Representations
+from ..models.base import Backbone
 from .checkpoint import RunFolder
+from .features import MappedTable
+from .optimizer import make_optimizer
 from .options import TrainingOptions
-from .sampling import NegativeSampler, epoch_batches
 from .seeding import deterministic_sums, generator, seed_everything
 from .state import StepLog, TrainingState, first_not_finite, step_means
+from .steps import Losses, Trained, make_steps
 
 Row = dict[str, Any]
 
@@ -55,7 +56,7 @@ def fit(
     options: TrainingOptions | None = None,
     *,
     alignment: Alignment | None = None,
-    features: Mapping[str, Tensor] | None = None,
+    features: Mapping[str, Tensor | MappedTable] | None = None,
     seed: int = 0,
     run_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -72,8 +73,9 @@ def fit(
         dataset: its training and validation splits are used.
         options: None takes the defaults.
         alignment: trained together with the backbone by the same optimiser.
-        features: modality name -> `(n_items, d)` features for the alignment; None takes those of
-            the data set. A table that the backbone projects itself replaces the one of its name.
+        features: modality name -> `(n_items, d)` features for the alignment, in memory or on disk;
+            None takes those of the data set. A table that the backbone projects itself replaces
+            the one of its name.
         seed: seed of batches, negatives, the backbone's own draws and dropout. Parameters were
             initialised before: call `seed_everything` first.
         run_dir: folder for checkpoint, best weights and history; None keeps all in memory.
@@ -96,19 +98,11 @@ def fit(
     if alignment is not None:
         modules["alignment"] = alignment
     modules.to(device)
-    raw = dataset.features if features is None else features
+    raw: Mapping[str, Tensor | MappedTable] = dataset.features if features is None else features
     tables = {name: table.to(device) for name, table in raw.items() if alignment is not None}
-
-    def detached_tables() -> Tables:
-        with torch.no_grad():
-            user, item, content = _tables(backbone, tables)
-        return Tables(user.detach(), item.detach(), content)
-
-    optimizer = _adam(modules.parameters(), options)
-
-    sampler = NegativeSampler(
-        dataset.train, dataset.n_users, dataset.n_items, power=options.negative_power
-    )
+    trained = Trained(backbone, alignment, tables)
+    steps = make_steps(trained, dataset, options, seed)
+    optimizer = make_optimizer(modules.parameters(), options)
     evaluator = Evaluator(dataset, "valid", (*DEFAULT_KS, parse_metric(options.monitor)[1]))
 
     state, folder = TrainingState(), None
@@ -136,14 +130,11 @@ def fit(
                 if alignment is not None:
                     # Its generator belongs to the epoch, so that there is no state to keep.
                     rng = generator(seed, f"alignment {epoch}")
-                    alignment.begin_epoch(epoch, rng, detached_tables)
-                batches = epoch_batches(
-                    dataset.train, sampler, options.batch_size, rngs["batches"], device
-                )
-                columns = _train_epoch(backbone, alignment, tables, batches, optimizer)
+                    alignment.begin_epoch(epoch, rng, trained.detached_tables)
+                columns = _train_epoch(steps(epoch, rngs["batches"]), optimizer)
                 _refuse_not_finite(columns, epoch, state)
                 row |= step_means(columns)
-                trained = time.perf_counter()
+                updated = time.perf_counter()
 
                 improved = False
                 if epoch % options.eval_every == 0 or epoch == options.epochs:
@@ -151,7 +142,7 @@ def fit(
                     improved = state.judge(epoch, metrics, options.monitor, modules)
                     row |= {f"valid/{name}": value for name, value in metrics.items()}
                     row["best_epoch"] = state.best_epoch
-                state.finish(row, train=trained - started, valid=time.perf_counter() - trained)
+                state.finish(row, train=updated - started, valid=time.perf_counter() - updated)
 
                 if folder is not None:
                     due = epoch % options.checkpoint_every == 0 or state.is_over(options)
@@ -168,25 +159,12 @@ def fit(
 
 
 def _train_epoch(
-    backbone: Backbone,
-    alignment: Alignment | None,
-    features: Mapping[str, Tensor],
-    batches: Iterable[Batch],
-    optimizer: torch.optim.Optimizer,
+    steps: Iterable[Losses], optimizer: torch.optim.Optimizer
 ) -> dict[str, list[float]]:
-    """One step per batch; returns the loss terms and diagnostics of every step, by name."""
+    """One update per step; returns the loss terms and diagnostics of every step, by name."""
     log = StepLog()
-    for batch in batches:
-        representations = backbone()
-        terms = dict(backbone.loss(batch, representations))
-        diagnostics: dict[str, Tensor] = {}
-        if alignment is not None:
-            tables = _tables(backbone, features, representations)
-            aligned = alignment.terms(*tables, batch.users, batch.items)
-            terms |= {f"align/{name}": value for name, value in aligned.items()}
-            diagnostics = alignment.diagnostics()
+    for terms, diagnostics in steps:
         total = torch.stack(list(terms.values())).sum()
-
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         optimizer.step()
@@ -194,17 +172,6 @@ def _train_epoch(
         losses = {f"loss/{name}": value for name, value in terms.items()} | {"loss": total}
         log.add(losses | {f"diagnostics/{name}": value for name, value in diagnostics.items()})
     return log.read()
-
-
-def _tables(
-    backbone: Backbone,
-    features: Mapping[str, Tensor],
-    representations: Representations | None = None,
-) -> Tables:
-    """What the alignment reads, from the given representations or those of this moment."""
-    user, item = backbone() if representations is None else representations
-    content: dict[str, Table] = {**features, **backbone.modalities()}
-    return Tables(user, item, content)
 
 
 @torch.no_grad()
@@ -244,18 +211,6 @@ def _result(state: TrainingState, options: TrainingOptions) -> FitResult:
         stopped_early=state.epoch < options.epochs,
         seconds=sum(row["train"] + row["valid"] for row in state.timings),
     )
-
-
-def _adam(parameters: Iterable[nn.Parameter], options: TrainingOptions) -> torch.optim.Adam:
-    """Adam, as one fused kernel where this torch has it for the device."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    adam = functools.partial(
-        torch.optim.Adam, trained, lr=options.learning_rate, weight_decay=options.weight_decay
-    )
-    try:
-        return adam(fused=True)
-    except RuntimeError:  # torch before 2.4 has no fused Adam for CPU
-        return adam()
 
 
 def _show(bar: tqdm, row: Row, state: TrainingState, monitor: str) -> None:

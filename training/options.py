@@ -52,6 +52,25 @@ class TrainingOptions(Options):
     """Negative items are drawn with probability proportional to (number of training users) to this
     power; 0 is uniform over the items seen in training."""
 
+    shared_negatives: Annotated[int, Field(ge=0)] = 0
+    """Candidates from which all pairs of a batch take their negatives; 0 draws one for each pair.
+    Fewer distinct items make a sampled batch smaller."""
+
+    sampling: Literal["full", "blocks"] = "full"
+    """What a step computes: full propagates over the whole graph, blocks over the sampled
+    neighbourhood of the batch (backbones that know it: bpr, lightgcn, vbpr)."""
+
+    fanout: int | tuple[int, ...] = 10
+    """Neighbours that blocks draw of each node: of the nodes of the batch, of their neighbours, and
+    so on, one number for each layer or one for all; -1 takes all."""
+
+    exclude_positives: bool = True
+    """Leave the positive pairs of a batch out of its own blocks, as edges."""
+
+    lazy_embeddings: bool = False
+    """With blocks, update only the embedding rows that a batch reads. Rows that it does not read
+    keep their values and moments, whereas Adam lets them move on; weight decay rests as well."""
+
     checkpoint_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between two checkpoints; a killed run resumes from the last one."""
 
@@ -64,6 +83,20 @@ class TrainingOptions(Options):
 
     def __post_init__(self) -> None:
         parse_metric(self.monitor)
+        if self.lazy_embeddings and self.sampling == "full":
+            raise ConfigError(
+                "option 'training.lazy_embeddings' has no effect where every step reads all rows: "
+                "set training.sampling to blocks, or leave it out"
+            )
+        if any(k == 0 or k < -1 for k in self.fanouts(1)):
+            raise ConfigError(
+                f"option 'training.fanout' is {self.fanout}: give numbers of at least 1, or -1 for "
+                "all neighbours"
+            )
+
+    def fanouts(self, n_layers: int) -> tuple[int, ...]:
+        """`fanout` for each of `n_layers` layers, as given if it is one number for each."""
+        return (self.fanout,) * n_layers if isinstance(self.fanout, int) else self.fanout
 
     def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 1: `lr * decay^((epoch - 1) / decay_epochs)`."""

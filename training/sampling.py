@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -56,12 +57,42 @@ class NegativeSampler:
         Returns:
             `(n,)` int64 item ids.
         """
-        negatives = self._draw(len(users), rng)
-        bad = self._is_positive(users, negatives).nonzero().squeeze(1)
+        return self._redrawn(users, rng, lambda wanted: self._draw(len(wanted), rng))
+
+    def sample_shared(self, users: Tensor, group: int, n: int, rng: torch.Generator) -> Tensor:
+        """One negative item per user, of which each group of users shares a few.
+
+        Every group draws `n` candidates, and each of its users takes one of them at random; a
+        user who has them all takes an item of its own.
+
+        Args:
+            users: `(m,)` int64.
+            group: users of a group, in order; the last one may be smaller.
+            n: candidates of a group.
+            rng: CPU generator; the only source of randomness.
+
+        Returns:
+            `(m,)` int64 item ids.
+        """
+        n_groups = -(-len(users) // group)
+        pools = self._draw(n_groups * n, rng)
+
+        def from_pool(wanted: Tensor) -> Tensor:
+            choice = torch.randint(n, (len(wanted),), generator=rng)
+            return pools[wanted // group * n + choice]
+
+        return self._redrawn(users, rng, from_pool)
+
+    def _redrawn(
+        self, users: Tensor, rng: torch.Generator, draw: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """What `draw` gives for positions of `users`, again where it is one of the user's items."""
+        bad = torch.arange(len(users))
+        negatives = torch.empty_like(users)
         for _ in range(_MAX_ROUNDS):
             if len(bad) == 0:
                 return negatives
-            negatives[bad] = self._draw(len(bad), rng)
+            negatives[bad] = draw(bad)
             bad = bad[self._is_positive(users[bad], negatives[bad])]
         for index in bad.tolist():  # users that have nearly everything
             negatives[index] = self._draw_directly(int(users[index]), rng)
@@ -96,12 +127,51 @@ class NegativeSampler:
             )
 
 
+class EpochPairs(NamedTuple):
+    """The training pairs of one epoch, in the order in which they are trained on."""
+
+    order: Tensor
+    """`(n,)` int64, positions in the training split"""
+    negatives: Tensor
+    """`(n,)` int64, a negative item for each"""
+
+
+def draw_epoch(
+    pairs: Tensor,
+    sampler: NegativeSampler,
+    batch_size: int,
+    rng: torch.Generator,
+    *,
+    shared_negatives: int = 0,
+) -> EpochPairs:
+    """A random order of the training pairs, with fresh negatives.
+
+    Args:
+        pairs: `(2, n)` int64 training pairs, on the CPU.
+        sampler: source of negatives.
+        batch_size: pairs per batch.
+        rng: CPU generator.
+        shared_negatives: candidates for the negatives of a batch; 0 draws one per pair.
+    """
+    n = pairs.shape[1]
+    if shared_negatives:
+        order = torch.randperm(n, generator=rng)
+        users = pairs[0, order]
+        return EpochPairs(order, sampler.sample_shared(users, batch_size, shared_negatives, rng))
+    # sampled before shuffling: data sets list pairs by user, which keeps look-ups in the cache
+    negatives = sampler.sample(pairs[0], rng)
+    order = torch.randperm(n, generator=rng)
+    return EpochPairs(order, negatives[order])
+
+
 def epoch_batches(
     pairs: Tensor,
     sampler: NegativeSampler,
     batch_size: int,
     rng: torch.Generator,
     device: torch.device | str = "cpu",
+    *,
+    shared_negatives: int = 0,
 ) -> Iterator[Batch]:
     """The training pairs once, in random order, with a fresh negative each.
 
@@ -113,10 +183,12 @@ def epoch_batches(
         batch_size: pairs per batch; the last batch may be smaller.
         rng: CPU generator.
         device: where the batches are wanted.
+        shared_negatives: candidates for the negatives of a batch; 0 draws one per pair.
     """
-    # sampled before shuffling: data sets list pairs by user, which keeps look-ups in the cache
-    rows = torch.cat([pairs, sampler.sample(pairs[0], rng)[None]])
-    rows = rows[:, torch.randperm(pairs.shape[1], generator=rng)].to(device)
+    order, negatives = draw_epoch(
+        pairs, sampler, batch_size, rng, shared_negatives=shared_negatives
+    )
+    rows = torch.cat([pairs[:, order], negatives[None]]).to(device)
     for batch in rows.split(batch_size, dim=1):
         yield Batch(batch[0], batch[1], batch[2])
 

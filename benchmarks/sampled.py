@@ -1,0 +1,179 @@
+"""Training on sampled blocks: interactions a second, peak memory, and the whole graph beside it.
+
+    python benchmarks/sampled.py [--edges 1000000] [--work lightgcn cross] [--batch 2048]
+        [--fanout 10 5] [--adam] [--steps 20] [--threads N] [--out FILE]
+
+Data are generated and seeded: a user for every 10 edges and an item for every 50, content features
+of 128 numbers in files that stay on disk. Each piece of work runs in a process of its own; its peak
+is that of the training, data and tables included, but not of what was made before. The whole-graph
+step is the plain formulation: the same model, batch and losses, propagated over all edges. With
+`--threads 1` seconds are those of the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from limits import ADAM_TOUCHES, FLOAT, Cost, Machine
+from memory import RESET_PEAK, resident_kib
+from timing import seconds
+
+from crossalign.align import CROSS
+from crossalign.datasets import Dataset
+from crossalign.datasets.powerlaw import powerlaw
+from crossalign.fileio import write_text
+from crossalign.graphs import build_graph, cooccurrence_neighbors
+from crossalign.models import Batch, LightGCN
+from crossalign.training import MappedTable, TrainingOptions
+from crossalign.training.optimizer import make_optimizer
+from crossalign.training.state import StepLog
+from crossalign.training.steps import Losses, SampledBlocks, Trained, WholeGraph
+
+DIM, WIDTH, NEIGHBORS = 64, 128, 5
+WORK = ("lightgcn", "cross")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One piece of work; the limit is what moving the rows of a step through memory allows."""
+
+    work: str
+    edges: int
+    per_second: float
+    whole_per_second: float
+    ratio: float
+    peak_mib: float
+    limit_per_second: float
+    limit: str
+
+    def line(self) -> str:
+        """One printed line."""
+        return (
+            f"{self.work:10s} {self.edges:.0e} edges {self.per_second:9.0f} interactions/s  whole "
+            f"graph {self.whole_per_second:7.0f}  {self.ratio:5.1f} x  peak {self.peak_mib:6.0f} "
+            f"MiB  limit {self.limit_per_second:9.0f} ({self.limit})"
+        )
+
+
+def generated(edges: int) -> Dataset:
+    """The interactions; one of each of the 20 busiest users is held out, as data sets must have."""
+    data = powerlaw(max(edges // 10, 40), max(edges // 50, 40), edges)
+    held = torch.searchsorted(data.pairs[0].contiguous(), data.pairs[0].bincount().topk(20).indices)
+    kept = torch.ones(edges, dtype=torch.bool)
+    kept[held] = False
+    valid, test = data.pairs[:, held].split(10, dim=1)
+    return Dataset("generated", data.n_users, data.n_items, data.pairs[:, kept], valid, test)
+
+
+def trained(work: str, data: Dataset, n_layers: int, folder: Path) -> Trained:
+    """LightGCN, alone or with CROSS on features that lie in `folder`."""
+    torch.manual_seed(0)
+    backbone = LightGCN(build_graph(data), {}, dim=DIM, n_layers=n_layers)
+    if work == "lightgcn":
+        return Trained(backbone, None, {})
+    features = {}
+    for name in ("image", "text"):
+        rng = np.random.default_rng(len(features))
+        np.save(folder / name, rng.standard_normal((data.n_items, WIDTH), dtype=np.float32))
+        features[name] = MappedTable(folder / f"{name}.npy")
+    found = cooccurrence_neighbors(data.train, data.n_users, data.n_items, NEIGHBORS)
+    widths = dict.fromkeys(features, WIDTH)
+    return Trained(backbone, CROSS(DIM, tuple(features), widths, neighbors=found.ids), features)
+
+
+def update(steps: Iterator[Losses], optimizer: torch.optim.Optimizer, n: int) -> float:
+    """Seconds of each of `n` steps, after a first one."""
+    log = StepLog()
+
+    def run(n: int) -> None:
+        for terms, _ in islice(steps, n):
+            optimizer.zero_grad()
+            total = torch.stack(list(terms.values())).sum()
+            total.backward()
+            optimizer.step()
+            log.add({"loss": total})
+
+    run(1)
+    elapsed = seconds(lambda: run(n)) / n
+    assert all(np.isfinite(log.read()["loss"])), "the loss is not finite"
+    return elapsed
+
+
+def cost_of_step(steps: SampledBlocks, batch: int, lazy: bool) -> Cost:
+    """What a step moves: a row per sampled edge and direction, the rows read, the tables' Adam."""
+    users, items = steps.pairs[:, torch.randperm(steps.pairs.shape[1])[:batch]]
+    view = steps.blocks.view(*steps.seeds(Batch(users, items, items.roll(1))))
+    edges = sum(
+        len(relation.edges.indices)
+        for layer in view.propagation.layers
+        for relation in (layer.to_user, layer.to_item)
+    )
+    read = len(view.users) + len(view.items)
+    tables = sum(len(table) for table in steps.trained.backbone.parameters())
+    updated = read if lazy else tables
+    return Cost(bytes=FLOAT * DIM * (2 * edges + 2 * read + ADAM_TOUCHES * updated))
+
+
+def measure(work: str, options: argparse.Namespace) -> Measured:
+    """Sampled steps, then a few on the whole graph."""
+    torch.set_num_threads(options.threads)
+    data, lazy = generated(options.edges), not options.adam
+    fanout = tuple(options.fanout)
+    sampled = TrainingOptions(
+        batch_size=options.batch, sampling="blocks", fanout=fanout, lazy_embeddings=lazy
+    )
+    whole = TrainingOptions(batch_size=options.batch)
+    with tempfile.TemporaryDirectory() as folder:
+        who = trained(work, data, len(fanout), Path(folder))
+        modules = [module for module in who[:2] if module is not None]
+        parameters = [p for module in modules for p in module.parameters()]
+        RESET_PEAK.write_text("5")
+        rng = torch.Generator().manual_seed(0)
+        steps = SampledBlocks(who, data, sampled, 0)
+        ours = update(steps(1, rng), make_optimizer(parameters, sampled), options.steps)
+        peak = resident_kib("VmHWM") / 1024
+        plain_steps = WholeGraph(who, data, whole)(1, rng)
+        plain = update(plain_steps, make_optimizer(parameters, whole), options.whole_steps)
+        least, reason = Machine.measure().limit(cost_of_step(steps, options.batch, lazy))
+    batch = options.batch
+    return Measured(
+        work, options.edges, batch / ours, batch / plain, plain / ours, peak, batch / least, reason
+    )
+
+
+def main() -> None:
+    """Parse, run, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--edges", type=int, default=1_000_000)
+    parser.add_argument("--work", nargs="+", choices=WORK, default=list(WORK))
+    parser.add_argument("--batch", type=int, default=2048)
+    parser.add_argument("--fanout", type=int, nargs="+", default=[10, 5], help="one a layer")
+    parser.add_argument("--adam", action="store_true", help="update all rows in every step")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--whole-steps", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, default="runs/sampled.json")
+    options = parser.parse_args()
+    results = []
+    for work in options.work:
+        fresh = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=fresh) as pool:
+            result = pool.submit(measure, work, options).result()
+        print(result.line(), flush=True)
+        results.append(asdict(result))
+    about = {**vars(options), "out": str(options.out), "torch": torch.__version__}
+    write_text(options.out, json.dumps({**about, "rows": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

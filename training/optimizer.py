@@ -1,0 +1,73 @@
+"""Adam, and Adam that leaves alone the rows of a table that a batch does not read."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .options import TrainingOptions
+
+
+class LazyAdam(torch.optim.Adam):
+    """Adam for dense gradients; for a sparse one, Adam on the rows that it names.
+
+    A row without a gradient keeps its value and both moments. Adam would let its moments decay and
+    move it along them for some ten further steps, which is most of what it moves a rare row: a
+    lazily trained rare row is moved less, and wants a higher learning rate. Bias is corrected by
+    the steps of the table, as in `torch.optim.SparseAdam` (which adds epsilon before that, not
+    after). Weight decay acts on the rows of the step alone. A table all of whose rows are read in
+    every step is trained as by Adam.
+    """
+
+    def step(self, closure: Any = None) -> Any:
+        """One update; every row of a sparse gradient must be named once."""
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None and table.grad.is_sparse:
+                    self._update_rows(table, table.grad, group)
+                    table.grad = None
+        return super().step(closure)
+
+    @torch.no_grad()
+    def _update_rows(self, table: Tensor, sparse: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[table]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32, device=table.device)
+            state["exp_avg"] = torch.zeros_like(table)
+            state["exp_avg_sq"] = torch.zeros_like(table)
+        state["step"] += 1
+        ids, gradient = sparse._indices()[0], sparse._values()
+        (beta1, beta2), step = group["betas"], float(state["step"])
+
+        rows = table.index_select(0, ids)
+        gradient = gradient.add(rows, alpha=group["weight_decay"])
+        mean = state["exp_avg"].index_select(0, ids).lerp_(gradient, 1 - beta1)
+        square = state["exp_avg_sq"].index_select(0, ids).mul_(beta2)
+        square.addcmul_(gradient, gradient, value=1 - beta2)
+        state["exp_avg"].index_copy_(0, ids, mean)
+        state["exp_avg_sq"].index_copy_(0, ids, square)
+
+        width = square.div_(1 - beta2**step).sqrt_().add_(group["eps"])
+        rows.addcdiv_(mean, width, value=-group["lr"] / (1 - beta1**step))
+        table.index_copy_(0, ids, rows)
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], options: TrainingOptions
+) -> torch.optim.Optimizer:
+    """Adam, lazy if asked for, as one fused kernel where this torch has it for the device."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    adam = functools.partial(
+        LazyAdam if options.lazy_embeddings else torch.optim.Adam,
+        trained,
+        lr=options.learning_rate,
+        weight_decay=options.weight_decay,
+    )
+    try:
+        return adam(fused=True)
+    except RuntimeError:  # torch before 2.4 has no fused Adam for CPU
+        return adam()

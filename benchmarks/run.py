@@ -1,15 +1,15 @@
-"""Run all benchmarks, print two tables, and write the figures to a JSON file.
+"""Run benchmarks, print a table, and write the figures to a JSON file.
 
-    python benchmarks/run.py [--data FOLDER] [--out FILE] [--threads N]
+    python benchmarks/run.py [--data FOLDER] [--only NAME ...] [--threads N] [--out FILE]
 
-The first table sets a plain formulation beside ours: a training epoch of LightGCN, the ranking of
-a whole split, an alignment step. The second has the seconds of a training epoch of every backbone
-with its default options (graphs that are built once are not counted, those of an epoch are), and
-how many LightGCN epochs that is.
+Every row sets a plain formulation (`benchmarks/plain`) beside ours, and beside them the ratio that
+is aimed at, the least time that the work can take here by its operations or its memory traffic
+(`benchmarks/limits.py`), and the share of that limit that ours reaches. For data with published
+times these are the last column, with the ratio of ours to them.
 
 Both sides of a row run in turn in this process, so a ratio counts more than a number of seconds.
 With `--threads 1` seconds are those of the processor, which a busy neighbour on the machine hardly
-distorts; with more, set `OMP_WAIT_POLICY=PASSIVE` at least.
+distorts. Set `OMP_WAIT_POLICY=PASSIVE`.
 """
 
 from __future__ import annotations
@@ -17,61 +17,57 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import alignment
 import torch
-from timing import Comparison
+from alignment import ALIGNMENT
+from limits import Machine
+from row import HEADER, Row
+from user_graph import user_graph_row
 
-import evaluation
-import training
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.fileio import write_text
+from evaluation import evaluation_row
+from training import TRAINING
 
-
-def rows(dataset: Dataset) -> Iterator[Comparison]:
-    """All comparisons of plain formulations with ours on one data set."""
-    yield from training.rows(dataset)
-    yield from evaluation.rows(dataset)
-    yield from alignment.rows()
+ROWS: dict[str, Callable[[Dataset], Row]] = {
+    **TRAINING,
+    **ALIGNMENT,
+    "evaluation": evaluation_row,
+    "user_graph": user_graph_row,
+}
 
 
 def main() -> None:
     """Parse, run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", default="planted", help="data folder (default: built in)")
+    parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="NAME")
     parser.add_argument("--out", default="runs/benchmarks.json", type=Path)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    data, machine = load_dataset(options.data), Machine.measure()
     processor = platform.processor() or platform.machine()
-    print(f"{processor}, {options.threads} threads, {options.data}")
-    dataset = load_dataset(options.data)
-    plain = printed(("work", "plain", "ours"), rows(dataset))
-    epochs = printed(("epoch of", "backbone", "LightGCN"), training.backbone_rows(dataset))
-    results = {
+    print(
+        f"{processor}, {options.threads} threads, torch {torch.__version__}, {options.data}: "
+        f"{machine.flops / 1e9:.0f} GFLOP/s in products, {machine.bytes / 1e9:.1f} GB/s in copies"
+    )
+    print(f"\n{HEADER}")
+    results = []
+    for name in options.only:
+        results.append(ROWS[name](data).measure(machine))
+        print(results[-1].line(), flush=True)
+    content = {
         "data": options.data,
         "threads": options.threads,
         "torch": torch.__version__,
-        "rows": [row.to_dict() for row in plain],
-        "epochs": [
-            {"backbone": row.work, "seconds": row.baseline_seconds, "lightgcn_epochs": row.ratio}
-            for row in epochs
-        ],
+        "gflops": machine.flops / 1e9,
+        "gbytes_per_second": machine.bytes / 1e9,
+        "rows": [result.to_dict() for result in results],
     }
-    write_text(options.out, json.dumps(results, indent=2) + "\n")
-
-
-def printed(columns: tuple[str, str, str], table: Iterator[Comparison]) -> list[Comparison]:
-    """The rows of a table, each printed as soon as it is there."""
-    work, first, second = columns
-    print(f"\n{work:52s} {first:>13s} {second:>13s} {'ratio':>9s}")
-    done = []
-    for row in table:
-        print(row.line(), flush=True)
-        done.append(row)
-    return done
+    write_text(options.out, json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

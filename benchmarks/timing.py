@@ -5,48 +5,39 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 
+Seconds = Callable[[], float]
+"""Does a piece of work and says how many seconds it takes, measured or scaled up."""
+
 
 @dataclass(frozen=True)
-class Comparison:
+class Timing:
     """Seconds of both sides, medians over rounds, and their ratio taken round by round."""
 
-    work: str
-    baseline_seconds: float
-    our_seconds: float
+    plain: float
+    ours: float
     ratio: float
 
-    def line(self) -> str:
-        """One line of the printed table."""
-        return (
-            f"{self.work:52s} {self.baseline_seconds * 1e3:10.1f} ms "
-            f"{self.our_seconds * 1e3:10.1f} ms {self.ratio:7.1f} x"
-        )
 
-    def to_dict(self) -> dict[str, float | str]:
-        """Plain values for JSON."""
-        return asdict(self)
-
-
-def compare(
-    work: str, baseline: Callable[[], object], ours: Callable[[], object], *, rounds: int = 5
-) -> Comparison:
-    """Time `baseline` and `ours` in turn, after one warm-up each.
-
-    The two alternate, so that a machine that slows down slows both.
-    """
-    baseline()
-    ours()
-    pairs = [(seconds(baseline), seconds(ours)) for _ in range(rounds)]
-    return Comparison(
-        work,
+def compare(plain: Seconds, ours: Seconds, *, rounds: int = 3, warm_up: bool = True) -> Timing:
+    """Time `plain` and `ours` in turn, so that a machine that slows down slows both."""
+    if warm_up:
+        plain()
+        ours()
+    pairs = [(plain(), ours()) for _ in range(rounds)]
+    return Timing(
         statistics.median(slow for slow, _ in pairs),
         statistics.median(fast for _, fast in pairs),
         statistics.median(slow / fast for slow, fast in pairs),
     )
+
+
+def timed(function: Callable[[], object]) -> Seconds:
+    """`function` as something that says its seconds."""
+    return lambda: seconds(function)
 
 
 def seconds(function: Callable[[], object]) -> float:

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
 
-from ..align.functional import contrastive_sum, unit_rows
+from ..align.base import rows_of
+from ..align.functional import contrastive_sum, log_partition, unit_rows
+
+
+class Repeated(NamedTuple):
+    """Ids of a batch by their distinct values: what repeats is computed once and counted."""
+
+    ids: Tensor
+    """`(n,)` int64, sorted, distinct"""
+    of: Tensor
+    """`(batch,)` int64, the position in `ids` of every entry"""
+    counts: Tensor
+    """`(n,)` int64, how often each occurs"""
+
+    @classmethod
+    def of_batch(cls, ids: Tensor) -> Repeated:
+        """Of the ids `(batch,)` int64."""
+        return cls(*ids.unique(return_inverse=True, return_counts=True))
 
 
 def cosine_contrast(
@@ -23,6 +43,60 @@ def cosine_contrast(
     """
     scale = anchors.new_full((), temperature)
     return contrastive_sum(unit_rows(anchors), unit_rows(candidates), positives, scale)
+
+
+def cosine_contrast_of(
+    table: Tensor, candidates: Tensor, batch: Repeated, temperature: float
+) -> Tensor:
+    """`cosine_contrast` of a table's rows of a batch, repeats included, each with its own id.
+
+    Equal anchors have equal terms, so each is computed once and weighted by its count.
+
+    Args:
+        table: `(m, dim)` anchors of all nodes.
+        candidates: `(m, dim)`; row i is the positive of anchor i.
+        batch: the nodes of the batch.
+        temperature: positive.
+    """
+    weights = batch.counts.to(table.dtype)
+    anchors = unit_rows(table.index_select(0, batch.ids))
+    candidates = unit_rows(candidates)
+    scale = anchors.new_full((), temperature)
+    agreement = (anchors * candidates.index_select(0, batch.ids)).sum(1)
+    return log_partition(anchors, candidates, scale, weights) - weights @ agreement / scale
+
+
+def in_batch_contrast(
+    anchors: Tensor,
+    anchor_of: Repeated,
+    candidates: Tensor,
+    candidate_of: Repeated,
+    temperature: float,
+    *,
+    bounded: bool = True,
+) -> Tensor:
+    """InfoNCE between two sides of the pairs of a batch, inner products as logits, summed.
+
+    As if every pair had a row of its own on both sides, so that repeats of a candidate are so many
+    negatives. A candidate that occurs n times adds `n exp(a c / t) = exp((a c + t log n) / t)`:
+    one more column, of `t log n` against ones.
+
+    Args:
+        anchors: `(n, dim)` rows of the distinct anchors.
+        anchor_of: anchors of the pairs.
+        candidates: `(m, dim)` rows of the distinct candidates.
+        candidate_of: candidates of the pairs.
+        temperature: positive.
+        bounded: False where rows have any length.
+    """
+    weights, times = (side.counts.to(anchors.dtype) for side in (anchor_of, candidate_of))
+    pairs = rows_of(anchors, anchor_of.of) * rows_of(candidates, candidate_of.of)
+    ones = anchors.new_ones(len(anchors), 1)
+    spread = torch.cat([candidates, temperature * times.log().unsqueeze(1)], dim=1)
+    scale = anchors.new_full((), temperature)
+    anchors = torch.cat([anchors, ones], dim=1)
+    normaliser = log_partition(anchors, spread, scale, weights, bounded=bounded)
+    return normaliser - pairs.sum() / temperature
 
 
 def padded_contrast(anchors: Tensor, candidates: Tensor, temperature: float, eps: float) -> Tensor:

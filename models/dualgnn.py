@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from ..align.base import Projected
+from ..align.functional import unit_rows
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
@@ -19,6 +19,7 @@ from ..graphs.propagation import BipartitePropagation
 from ..graphs.weighted import SparsePattern
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
+from .linear import TableLinear
 from .objectives import batch_rows, bpr_loss
 
 USER_GRAPH = ("user", "cooccurs", "user")
@@ -80,9 +81,9 @@ class DualGNN(Backbone):
         self.projectors = nn.ModuleDict(
             {
                 name: nn.Sequential(
-                    nn.Linear(table.shape[1], hidden_dim),
+                    TableLinear(len(table), table.shape[1], hidden_dim),
                     nn.LeakyReLU(),
-                    nn.Linear(hidden_dim, dim),
+                    TableLinear(n_items, hidden_dim, dim),
                 )
                 for name, table in features.items()
             }
@@ -122,19 +123,21 @@ class DualGNN(Backbone):
         """`(n_users, dim)` and `(n_items, dim)`."""
         tables, preferences = [], []
         for name, projector in self.projectors.items():
-            tables.append(normalize(projector(self.features[name])))
-            preferences.append(normalize(self.preferences[name]))
+            tables.append(unit_rows(projector(self.features[name])))
+            preferences.append(unit_rows(self.preferences[name]))
         # All modalities side by side, in one pass; its mean of layers becomes their sum.
         user, item = self.propagation(
             torch.cat(preferences, 1), torch.cat(tables, 1), self.n_layers
         )
-        shape = (-1, len(tables), self.representation_dim)
-        user, item = ((self.n_layers + 1) * x.view(shape) for x in (user, item))
+        user, item = (x.view(-1, len(tables), self.representation_dim) for x in (user, item))
+        weights = (self.n_layers + 1) * self.user_weights
         if self.parity:
-            user = torch.cat([user.sum(1, keepdim=True), user[:, 1:]], dim=1)
-        mixed = (self.user_weights * user).sum(1)
+            # `w_1 sum_m rep_m + w_2 rep_2 + ...`, ordered by modality.
+            first = weights[:, :1]
+            weights = torch.cat([first, weights[:, 1:] + first], dim=1)
+        mixed = torch.bmm(weights.transpose(1, 2), user).squeeze(1)
         heard = self.user_pattern(self.neighbor_weights.to(mixed), mixed)
-        return Representations(mixed + heard, item.sum(1))
+        return Representations(mixed + heard, (self.n_layers + 1) * item.sum(1))
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr` (log base 2, as published), `preference_<modality>` and `user_weights`.

@@ -16,6 +16,7 @@ from ..graphs.dgl_import import DGLGraph
 from ..graphs.weighted import SparsePattern
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
+from .linear import TableLinear
 from .objectives import batch_rows, bpr_loss
 
 
@@ -89,7 +90,10 @@ class GRCN(Backbone):
         self.features = FeatureTables(features, trainable=False)
         self.preferences = nn.ParameterDict({name: _table(n_users, dim) for name in features})
         self.projectors = nn.ModuleDict(
-            {name: xavier(nn.Linear(table.shape[1], dim)) for name, table in features.items()}
+            {
+                name: xavier(TableLinear(len(table), table.shape[1], dim))
+                for name, table in features.items()
+            }
         )
 
     def forward(self) -> Representations:

@@ -17,6 +17,7 @@ from ..graphs.dgl_import import DGLGraph
 from ..graphs.weighted import SparsePattern, nearest_rows, normalised_by_row_sums
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
+from .linear import TableLinear
 from .objectives import batch_rows, bpr_loss, half_squared_norm
 
 
@@ -84,7 +85,7 @@ class LATTICE(Backbone):
         nn.init.xavier_uniform_(self.item_embedding)
         self.features = FeatureTables(features, trainable=trainable_features)
         self.projectors = nn.ModuleDict(
-            {name: nn.Linear(table.shape[1], dim) for name, table in features.items()}
+            {name: TableLinear(len(table), table.shape[1], dim) for name, table in features.items()}
         )
         self.modal_weight = nn.Parameter(torch.full((len(features),), 1 / len(features)))
         self.item_pattern: SparsePattern | None = None

@@ -13,7 +13,7 @@ from ..graphs.dgl_import import DGLGraph
 from ..graphs.faiss_import import import_faiss
 from ..graphs.propagation import BipartitePropagation
 from .base import BACKBONES, Backbone, Batch, Representations
-from .contrast import cosine_contrast
+from .contrast import Repeated, cosine_contrast, cosine_contrast_of
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 
 
@@ -130,10 +130,10 @@ class NCL(Backbone):
             self.user_embedding, self.item_embedding, 2 * self.hyper_layers
         )
         (centre_user, centre_item), (user, item) = layers[0], layers[-1]
-        user, item = user.index_select(0, batch.users), item.index_select(0, batch.items)
+        users, items = Repeated.of_batch(batch.users), Repeated.of_batch(batch.items)
         return (
-            cosine_contrast(user, centre_user, batch.users, self.temperature),
-            cosine_contrast(item, centre_item, batch.items, self.temperature),
+            cosine_contrast_of(user, centre_user, users, self.temperature),
+            cosine_contrast_of(item, centre_item, items, self.temperature),
         )
 
 

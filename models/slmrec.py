@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
@@ -10,11 +10,16 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor, nn
 
 from ..align.base import Projected, rows_of, xavier
-from ..align.functional import contrastive_sum, unit_rows
+from ..align.functional import unit_rows
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
+from .contrast import Repeated, in_batch_contrast
+from .linear import TableLinear
+
+Product = Callable[[Tensor], Tensor]
+"""The product of an adjacency with a table."""
 
 
 @BACKBONES.register("slmrec", paper="Tao et al., SLMRec, TMM 2022")
@@ -73,11 +78,14 @@ class SLMRec(Backbone):
         unit = {name: unit_rows(table) for name, table in features.items()}
         self.features = FeatureTables(unit, trainable=False)
         self.projectors = nn.ModuleDict(
-            {name: xavier(nn.Linear(table.shape[1], dim)) for name, table in features.items()}
+            {
+                name: xavier(TableLinear(len(table), table.shape[1], dim))
+                for name, table in features.items()
+            }
         )
         width = dim * (1 + len(features))
-        self.user_fusion = xavier(nn.Linear(width, dim))
-        self.item_fusion = xavier(nn.Linear(width, dim))
+        self.user_fusion = xavier(TableLinear(len(self.user_embedding), width, dim))
+        self.item_fusion = xavier(TableLinear(len(self.item_embedding), width, dim))
         self.chain = Chain(tuple(features), dim, n_spaces)
         self.views: tuple[Tensor, ...] = ()
 
@@ -87,26 +95,32 @@ class SLMRec(Backbone):
         The propagated item tables of this call are kept for the self-supervised terms of `loss`.
         """
         content = [projector(self.features[m]) for m, projector in self.projectors.items()]
-        item = torch.cat([self.item_embedding, *content], dim=1)
-        user = self.user_embedding.repeat(1, 1 + len(content))
-        user, item = self.propagation(user, item, self.n_layers)
+        items = torch.cat([self.item_embedding, *content], dim=1)
+        to_user, to_item = self.propagation.to_user, self.propagation.to_user.transposed
+        # Propagation is linear and the users are the same in all views: their share is the same.
+        item, from_items = one_sided_means(items, to_user, to_item, self.n_layers)
+        user, from_users = one_sided_means(self.user_embedding, to_item, to_user, self.n_layers)
+        shape = (-1, 1 + len(content), self.representation_dim)
+        user = (from_items.view(shape) + user.unsqueeze(1)).flatten(1)
+        item = (item.view(shape) + from_users.unsqueeze(1)).flatten(1)
         self.views = item.split(self.representation_dim, dim=1)
         return Representations(self.user_fusion(user), self.item_fusion(item))
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `main` and one `fac_<modality>` each, of the last `forward`."""
-        user = unit_rows(rows_of(representations.user, batch.users))
-        item = unit_rows(rows_of(representations.item, batch.items))
-        order = torch.arange(len(item), device=item.device)
-        temperature = user.new_tensor(self.temperature)
-        terms = {"main": contrastive_sum(user, item, order, temperature) / len(order)}
+        users, items = Repeated.of_batch(batch.users), Repeated.of_batch(batch.items)
+        user = unit_rows(rows_of(representations.user, users.ids))
+        item = unit_rows(rows_of(representations.item, items.ids))
+        main = in_batch_contrast(user, users, item, items, self.temperature)
+        terms = {"main": main / len(batch.items)}
         if self.reg_weight > 0:
-            ssl_temperature = user.new_tensor(self.ssl_temperature)
-            views = [view.index_select(0, batch.items) for view in self.views]
+            views = [view.index_select(0, items.ids) for view in self.views]
             for name, (ours, theirs) in self.chain(views[0], views[1:]).items():
                 # Neither side has length one, so these logits are not bounded.
-                fac = contrastive_sum(ours, theirs, order, ssl_temperature, bounded=False)
-                terms[f"fac_{name}"] = self.reg_weight * fac / len(order)
+                fac = in_batch_contrast(
+                    ours, items, theirs, items, self.ssl_temperature, bounded=False
+                )
+                terms[f"fac_{name}"] = self.reg_weight * fac / len(batch.items)
         return terms
 
     def modalities(self) -> Mapping[str, Projected]:
@@ -115,6 +129,31 @@ class SLMRec(Backbone):
             name: Projected(self.features[name], projector)
             for name, projector in self.projectors.items()
         }
+
+
+def one_sided_means(
+    start: Tensor, out: Product, back: Product, n_layers: int
+) -> tuple[Tensor, Tensor]:
+    """Means of layers `0 .. n_layers` on both sides, if all rows of the other side start at zero.
+
+    Half of the products of a propagation from both sides: every layer lives on one side only.
+
+    Args:
+        start: `(n, dim)` layer 0.
+        out: product with the adjacency towards the other side.
+        back: that from there.
+        n_layers: layers.
+
+    Returns:
+        The mean on this side, `(n, dim)`, and on the other; that is `(1, dim)` without layers.
+    """
+    layer = start / (n_layers + 1)
+    sides = [layer, torch.zeros_like(layer[:1])]
+    for number in range(n_layers):
+        layer = back(layer) if number % 2 else out(layer)
+        side = 1 - number % 2
+        sides[side] = sides[side] + layer
+    return sides[0], sides[1]
 
 
 class Chain(nn.Module):

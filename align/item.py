@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .base import check_modalities, xavier
 from .functional import contrastive_sum, unit_rows
-from .policies import DirectionPolicy, Directions, Spread, ThetaOf, direction_policy
+from .policies import DirectionPolicy, Directions, Spread, ThetaOf, direction_policy, variance
 from .rows import (
     ItemViews,
     Missing,
@@ -33,6 +33,8 @@ class ItemTerms(NamedTuple):
     """Scalar, minus the gain in feedback score that the maps bring."""
     active: Tensor
     """`(source, target, n)` bool, the directions of this batch."""
+    scores: Tensor
+    """`(n_modalities, n)` feedback scores, detached."""
 
 
 def item_level(
@@ -81,7 +83,7 @@ def item_level(
     gain = (mean_user.index_select(0, row) * moved).sum(1) - scores[source, row]
     share = 1.0 / counts[target, source].to(gain.dtype)
     dt = -(gain * share).sum() / (n_modalities * (n_modalities - 1))
-    return ItemTerms(ila, dt, active)
+    return ItemTerms(ila, dt, active, scores)
 
 
 def _by_target(moved: Tensor, row: Tensor, sizes: list[list[int]]) -> zip:
@@ -153,7 +155,7 @@ class ILALoss(nn.Module):
         super().__init__()
         check_modalities(modalities)
         self.modalities = tuple(modalities)
-        views = ("id", *self.modalities)
+        views = self._views = ("id", *self.modalities)
         self.policy = direction_policy(
             directions or ("dynamic" if leaky_bi else "one_way"),
             len(views),
@@ -174,6 +176,7 @@ class ILALoss(nn.Module):
         )
         self.temperature = nn.Parameter(torch.tensor(float(gamma)), learn_temperature)
         self._shares: Tensor | None = None
+        self._scores: Tensor | None = None
 
     def forward(self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None) -> Tensor:
         """`ILA + DT`, a scalar; arguments as in `terms`."""
@@ -217,17 +220,24 @@ class ILALoss(nn.Module):
         maps = {pair: self.maps[name] for pair, name in self._directions.items()}
         # A copy, because the next call's clamp must not touch what this call's graph has saved.
         temperature = self.temperature.clone()
-        ila, dt, active = item_level(mean_user, views, maps, temperature, self.policy)
+        ila, dt, active, scores = item_level(mean_user, views, maps, temperature, self.policy)
         self._shares = active.sum(2) / max(active.shape[2], 1)
+        weight = torch.ones_like(scores) if views.present is None else views.present
+        mean = scores.sum(1) / weight.sum(1).clamp_min(1)  # the score of a missing row is 0
+        self._scores = torch.stack((mean, variance(scores, views.present)[0]))
         return {"ila": ila, "dt": dt}
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """Share of the last batch's items per direction, and the temperature, detached.
+        """Directions and scores of the last batch's items, and the temperature, detached.
 
-        Keys `direction/{source}_to_{target}` and `temperature/ila`.
+        Keys `direction/{source}_to_{target}`, the share of items; `score/{modality}` and
+        `score_variance/{modality}`, of the feedback scores; and `temperature/ila`.
         """
         state = {"temperature/ila": self.temperature.detach().clone()}
         if self._shares is not None:
             for (s, t), name in self._directions.items():
                 state[f"direction/{name}"] = self._shares[s, t]
+        if self._scores is not None:
+            for name, (mean, spread) in zip(self._views, self._scores.T, strict=True):
+                state |= {f"score/{name}": mean, f"score_variance/{name}": spread}
         return state

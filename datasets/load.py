@@ -10,6 +10,7 @@ from types import ModuleType
 from ..errors import ConfigError, DataError
 from . import mmrec, mmssl, pairs, planted, table
 from .controls import CONTROL_OPTIONS, apply_controls
+from .corruption import CORRUPTION_OPTIONS, apply_corruption
 from .dataset import Dataset
 from .feature_files import add_feature_files, left_to_the_layout
 from .options import DataOptions
@@ -50,7 +51,14 @@ FORMATS = {
     "pairs": _format(pairs),
     "table": _format(table),
 }
-ALWAYS_READ = ("format", "modalities", "features", "item_graphs", *CONTROL_OPTIONS)
+ALWAYS_READ = (
+    "format",
+    "modalities",
+    "features",
+    "item_graphs",
+    *CONTROL_OPTIONS,
+    *CORRUPTION_OPTIONS,
+)
 DEFAULTS = DataOptions()
 
 
@@ -70,7 +78,8 @@ def load_dataset(path: str | Path, *, options: DataOptions = DEFAULTS) -> Datase
     name = _format_of(path, options)
     _refuse_unread_options(name, options)
     data = FORMATS[name].read(path, left_to_the_layout(options))
-    return apply_controls(add_feature_files(data, options), options)
+    clean = add_feature_files(data, options)
+    return apply_controls(apply_corruption(clean, options), options)
 
 
 def _format_of(path: Path, options: DataOptions) -> str:

@@ -10,6 +10,10 @@ from pydantic.dataclasses import dataclass
 from ..options import STRICT, Options
 
 ContentKind = Literal["given", "shuffled", "constant", "random"]
+CorruptionKind = Literal[
+    "none", "missing_content", "noisy_content", "added_feedback", "deleted_feedback"
+]
+CorruptionFill = Literal["mean", "zeros", "missing"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -91,3 +95,18 @@ class DataOptions(Options):
     mask_features: str | None = None
     """Folder with `<modality>_without_<lost>.npy`, a unified modality encoded anew without one of
     its inputs: masked items take their rows from there."""
+
+    corruption: CorruptionKind = "none"
+    """What is corrupted, after reading: rows of features lost or another item's, random pairs added
+    to or deleted from the training split. Ready item graphs are left out where content changes."""
+
+    corruption_ratio: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the rows of each modality, or of the training pairs; higher ratios change the same
+    ones and more."""
+
+    corruption_seed: int = Field(default=0, ge=0)
+    """Seed of what is corrupted."""
+
+    corruption_fill: CorruptionFill = "mean"
+    """What stands in place of lost rows: the mean of the others, zeros that count as content, or
+    rows that are marked as missing."""

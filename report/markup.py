@@ -79,6 +79,11 @@ def figure(title: str, svg: str) -> Html:
     return Html(f"<figure>\n<figcaption>{escape(title)}</figcaption>\n{svg}\n</figure>")
 
 
+def drawing(svg: str) -> Html:
+    """An inline plot in a card that has a title already, or nothing if there is no plot."""
+    return Html(f'<div class="drawing">\n{svg}\n</div>' if svg else "")
+
+
 def tiles(values: Mapping[str, str]) -> Html:
     """Headline numbers: name -> value."""
     cells = "".join(
@@ -89,14 +94,21 @@ def tiles(values: Mapping[str, str]) -> Html:
 
 
 def table(
-    headers: Sequence[str], rows: Sequence[Sequence[str | Html]], *, best: int | None = None
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str | Html]],
+    *,
+    best: int | None = None,
+    wrap: bool = False,
 ) -> Html:
     """A table whose first column names the rows; cells are HTML already.
+
+    A click on the head of a column sorts the rows by it, see `page.html`.
 
     Args:
         headers: names of the columns, escaped here.
         rows: cells, made with `escape` or `link`.
         best: index of the row to print in bold.
+        wrap: cells hold text that may be broken into lines.
     """
     if not rows:
         return Html("")
@@ -108,8 +120,9 @@ def table(
         + "</tr>\n"
         for index, row in enumerate(rows)
     )
+    kind = ' class="wrap"' if wrap else ""
     return Html(
-        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f'<div class="scroll"><table{kind}>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody>\n</table></div>"
     )
 

@@ -1,55 +1,22 @@
-"""Plots as inline SVG that follows the colours of the page, light or dark.
-
-Matplotlib draws with placeholder colours, which are then replaced by the variables of `style.css`.
-Series differ by colour (Okabe-Ito, safe for colour-blind readers) and by dash, so that a plot can
-also be read in black and white. Text stays text; legends stand beside or below the data.
-"""
+"""Plots as inline SVG: lines over epochs, dots by method, curves, heat maps and maps of points."""
 
 from __future__ import annotations
 
-import html
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .numbers import mean_and_spread
-
-_VARIABLES = {"#010101": "ink", "#010102": "muted", "#010103": "line", "#010104": "card"} | {
-    f"#0202{index:02x}": f"series-{index}" for index in range(8)
-}
-_INK, _MUTED, _LINE, _CARD, *_SERIES = _VARIABLES
-_DASHES = ("-", "--", ":", "-.")
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "crossalign",
-    "font.family": "sans-serif",
-    "font.size": 10.5,
-    "text.color": _INK,
-    "axes.labelcolor": _MUTED,
-    "axes.edgecolor": _LINE,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": _LINE,
-    "ytick.color": _LINE,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _MUTED,
-    "lines.linewidth": 1.6,
-    "legend.frameon": False,
-    "legend.fontsize": 10,
-}
+from .svg import CARD, INK, SERIES, SHAPES, STYLE, as_svg, legend, plain, series_style
 
 
 @dataclass(frozen=True)
@@ -93,14 +60,14 @@ def line_plot(
     drawn = {label: points for label, points in finite.items() if points[0]}
     if not drawn:
         return ""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.7, 2.9), layout="constrained")
         axes = figure.subplots()
         handles: dict[str, Line2D] = {}
         for index, (label, (x, y)) in enumerate(drawn.items()):
-            handles[label] = axes.plot(x, y, **_series_style(index, len(x)))[0]
+            handles[label] = axes.plot(x, y, **series_style(index, len(x)))[0]
         if mark is not None:
-            style: dict[str, Any] = {"ms": 7, "mfc": _CARD, "mec": _INK, "mew": 1.6}
+            style: dict[str, Any] = {"ms": 7, "mfc": CARD, "mec": INK, "mew": 1.6}
             handles[mark.label] = axes.plot(mark.x, mark.y, "o", **style)[0]
         if scale == "magnitudes":
             _spread_magnitudes(axes, [value for _, y in drawn.values() for value in y])
@@ -110,8 +77,8 @@ def line_plot(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         axes.set(xlabel=xlabel, ylabel=ylabel)
         if len(handles) > 1:
-            _legend(figure, handles)
-        return _svg(figure, name)
+            legend(figure, handles)
+        return as_svg(figure, name)
 
 
 def dot_plot(name: str, values: Mapping[str, Sequence[float]], *, xlabel: str) -> str:
@@ -125,34 +92,170 @@ def dot_plot(name: str, values: Mapping[str, Sequence[float]], *, xlabel: str) -
     rows = {label: [v for v in ours if math.isfinite(v)] for label, ours in values.items()}
     if not any(rows.values()):
         return ""
-    with matplotlib.rc_context(_STYLE | {"ytick.labelcolor": _INK, "ytick.major.size": 0.0}):
+    with matplotlib.rc_context(STYLE | {"ytick.labelcolor": INK, "ytick.major.size": 0.0}):
         figure = Figure(figsize=(4.7, 0.8 + 0.36 * len(rows)), layout="constrained")
         axes = figure.subplots()
         for index, ours in enumerate(rows.values()):
             if not ours:
                 continue
             mean, spread = mean_and_spread(ours)
-            color = _SERIES[index % len(_SERIES)]
+            color = SERIES[index % len(SERIES)]
             error = spread if math.isfinite(spread) else None
             axes.plot(ours, [index - 0.22] * len(ours), "o", ms=3.5, mfc="none", mec=color)
             axes.errorbar(mean, index, xerr=error, fmt="o", ms=7, color=color, capsize=4, lw=1.8)
-        axes.set_yticks(range(len(rows)), list(map(_plain, rows)))
+        axes.set_yticks(range(len(rows)), list(map(plain, rows)))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-        axes.set_xlabel(_plain(xlabel))
-        return _svg(figure, name)
+        axes.set_xlabel(plain(xlabel))
+        return as_svg(figure, name)
 
 
-def _legend(figure: Figure, handles: Mapping[str, Line2D]) -> None:
-    """A legend below the axes, where it covers no data."""
-    figure.legend(
-        handles.values(),
-        map(_plain, handles),
-        loc="outside lower center",
-        ncols=2 if len(handles) < 5 else 3,
-        handlelength=2.6,
-    )
+def curve_plot(
+    name: str,
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    ticks: Sequence[str],
+    *,
+    xlabel: str,
+    ylabel: str,
+    percent: bool = False,
+    level: tuple[str, float] | None = None,
+) -> str:
+    """Means over the values of an option, each with its standard deviation, evenly spaced.
+
+    Args:
+        name: what the plot shows, for screen readers.
+        series: label -> mean and standard deviation at every tick; a mean that is not finite is
+            left out, a deviation that is not is not drawn.
+        ticks: the values of the option, as text.
+        xlabel: label of the x axis, with its unit.
+        ylabel: label of the y axis, with its unit.
+        percent: y values are shares of one.
+        level: label and value of a line across, to compare with.
+
+    Returns:
+        SVG, or an empty string if there is no point.
+    """
+    if not any(math.isfinite(mean) for points in series.values() for mean, _ in points):
+        return ""
+    with matplotlib.rc_context(STYLE):
+        n_columns = max(1, min(3, 66 // (8 + max(map(len, series)))))  # as wide as the figure
+        n_rows = math.ceil((len(series) + (level is not None)) / n_columns)
+        height = 2.9 + 0.22 * max(n_rows - 2, 0)
+        figure = Figure(figsize=(4.7, height), layout="constrained")
+        axes = figure.subplots()
+        handles: dict[str, Line2D] = {}
+        for index, (label, points) in enumerate(series.items()):
+            style = series_style(index, len(points)) | {"marker": SHAPES[index % len(SHAPES)]}
+            bars = [spread if math.isfinite(spread) else 0.0 for _, spread in points]
+            means = [mean for mean, _ in points]
+            drawn = axes.errorbar(range(len(points)), means, bars, capsize=3, elinewidth=1, **style)
+            handles[label] = drawn.lines[0]
+        if level is not None:
+            handles[level[0]] = axes.axhline(level[1], color=INK, linestyle=":", linewidth=1.2)
+        if percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_xticks(range(len(ticks)), list(map(plain, ticks)))
+        axes.set_xlim(-0.3, len(ticks) - 0.7)
+        axes.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
+        if len(handles) > 1:
+            legend(figure, handles, ncols=n_columns)
+        return as_svg(figure, name)
+
+
+def heat_map(
+    name: str,
+    values: Sequence[Sequence[float]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    xlabel: str,
+    ylabel: str,
+) -> str:
+    """A grid of numbers: the deeper a cell, the higher; the highest is framed.
+
+    One hue in several strengths, with the number in every cell, needs neither colour vision nor a
+    legend.
+
+    Args:
+        name: what the plot shows, for screen readers.
+        values: one row for each of `rows`, one value for each of `columns`; NaN leaves a gap.
+        rows: values of the option of the y axis, as text, from the top.
+        columns: values of the option of the x axis, as text.
+        xlabel: label of the x axis.
+        ylabel: label of the y axis.
+    """
+    finite = [value for row in values for value in row if math.isfinite(value)]
+    if not finite:
+        return ""
+    low, high = min(finite), max(finite)
+    with matplotlib.rc_context(STYLE | {"axes.grid": False, "axes.spines.left": False}):
+        figure = Figure(figsize=(4.7, 0.9 + 0.42 * len(rows)), layout="constrained")
+        axes = figure.subplots()
+        for y, row in enumerate(values):
+            for x, value in enumerate(row):
+                if not math.isfinite(value):
+                    continue
+                depth = (value - low) / (high - low) if high > low else 0.0
+                cell = Rectangle((x - 0.48, y - 0.46), 0.96, 0.92)
+                cell.set_facecolor(to_rgba(SERIES[0], 0.05 + 0.5 * depth))
+                if value == high:
+                    cell.set(edgecolor=INK, linewidth=1.8, zorder=2)
+                axes.add_patch(cell)
+                axes.text(x, y, f"{value:.4f}", ha="center", va="center", fontsize=9, zorder=3)
+        axes.set_xticks(range(len(columns)), list(map(plain, columns)))
+        axes.set_yticks(range(len(rows)), list(map(plain, rows)))
+        axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+        axes.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
+        return as_svg(figure, name)
+
+
+def scatter_plot(
+    name: str,
+    groups: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    colors: Mapping[str, int] | None = None,
+    logarithmic: bool = False,
+    is_map: bool = False,
+) -> str:
+    """Points of several groups, or an empty string if no point is finite.
+
+    Groups differ by colour and by the shape of their points.
+
+    Args:
+        name: what the plot shows, for screen readers.
+        groups: label -> x and y values; points that are not finite are left out.
+        xlabel: label of the x axis, with its unit.
+        ylabel: label of the y axis, with its unit.
+        colors: label -> which of the eight colours, and of the shapes, the group has, the same in
+            every plot; by default in the order of the groups.
+        logarithmic: scale of the x axis.
+        is_map: only distances mean something: both axes have one scale, without numbers.
+    """
+    finite = {label: _finite(x, y) for label, (x, y) in groups.items()}
+    drawn = {label: points for label, points in finite.items() if points[0]}
+    if not drawn:
+        return ""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.7, 4.6 if is_map else 2.9), layout="constrained")
+        axes = figure.subplots()
+        handles: dict[str, Line2D] = {}
+        for index, (label, (x, y)) in enumerate(drawn.items()):
+            look = index if colors is None else colors[label]
+            style: dict[str, Any] = {"color": SERIES[look % len(SERIES)], "mew": 0, "alpha": 0.7}
+            shape = SHAPES[look % len(SHAPES)]
+            handles[label] = axes.plot(x, y, shape, ms=3.6 if is_map else 5, **style)[0]
+        axes.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
+        if logarithmic:
+            axes.set_xscale("log")
+        if is_map:
+            axes.set(xticks=[], yticks=[])
+            axes.set_aspect("equal", adjustable="datalim")
+        if len(handles) > 1:
+            legend(figure, handles, ncols=min(len(handles), 4), handlelength=1, markerscale=1.8)
+        return as_svg(figure, name)
 
 
 def _spread_magnitudes(axes: Axes, values: Sequence[float]) -> None:
@@ -163,38 +266,7 @@ def _spread_magnitudes(axes: Axes, values: Sequence[float]) -> None:
         axes.set_yscale("symlog", linthresh=largest / 20)
 
 
-def _series_style(index: int, n_points: int) -> dict[str, Any]:
-    """Colour and dash of the `index`-th series; a lone point gets a marker to be seen."""
-    return {
-        "color": _SERIES[index % len(_SERIES)],
-        "linestyle": _DASHES[index % len(_DASHES)],
-        "marker": "o" if n_points == 1 else None,
-        "markersize": 4,
-    }
-
-
 def _finite(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:
     """The points whose coordinates are both finite."""
     pairs = [(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)]
     return [a for a, _ in pairs], [b for _, b in pairs]
-
-
-def _svg(figure: Figure, name: str) -> str:
-    """`figure` as an inline SVG element without ids, addresses or fixed colours."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
-    for placeholder, variable in _VARIABLES.items():
-        svg = svg.replace(placeholder, f"var(--{variable})")
-    _, box, rest = re.split(r'(viewBox="[^"]*")[^>]*', svg, maxsplit=1)
-    return f'<svg role="img" aria-label="{html.escape(name)}" {box}{rest}'
-
-
-def _plain(label: str) -> str:
-    """`label` without what Matplotlib would read as a formula."""
-    return label.replace("$", r"\$")

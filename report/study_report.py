@@ -55,22 +55,33 @@ def write_study_report(
 
 
 def write_study(
-    folder: str | os.PathLike[str], table: StudyTable, *, title: str = "Study", command: str = ""
+    folder: str | os.PathLike[str],
+    table: StudyTable,
+    *,
+    title: str = "Study",
+    command: str = "",
+    sections: Sequence[Html] = (),
 ) -> Path:
-    """What `write_study_report` does, from a table that is there already."""
+    """What `write_study_report` does, from a table that is there already.
+
+    `sections` come before the table: what a study is about, where that is more than its methods.
+    """
     path = Path(folder) / "report.html"
     write_tables(folder, table)
-    write_text(path, _render(table, title, command, path.parent))
+    write_text(path, _render(table, title, command, path.parent, sections))
     return path
 
 
-def _render(table: StudyTable, title: str, command: str, folder: Path) -> Html:
+def _render(
+    table: StudyTable, title: str, command: str, folder: Path, sections: Sequence[Html]
+) -> Html:
     """The study as one HTML page that lies in `folder`."""
     rows = [row for block in table.blocks for row in block.rows]
     counts = sorted({len(row.runs) for row in rows if not row.reference})
     seeds = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
     body = markup.join(
         [
+            *sections,
             *(_block(table, block) for block in table.blocks),
             markup.section("Reading the tables", *map(markup.note, table_notes(table))),
             markup.section("Runs", _run_table(table, folder)),
@@ -150,13 +161,15 @@ def _run_table(table: StudyTable, folder: Path) -> Html:
             escape(f"{block.name}: {row.label}" if len(table.blocks) > 1 else row.label),
             escape("–" if run.seed is None else run.seed),
             escape("–" if run.best_epoch is None else run.best_epoch),
-            markup.link("report", _relative(run.folder / "report.html", folder)),
+            markup.link(
+                _relative(run.folder, folder), _relative(run.folder / "report.html", folder)
+            ),
         ]
         for block in table.blocks
         for row in block.rows
         for run in row.runs
     ]
-    return markup.table(["method", "seed", "best epoch", ""], rows)
+    return markup.table(["method", "seed", "best epoch", "run folder"], rows, wrap=True)
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -1,0 +1,250 @@
+"""`crossalign ablate`, `directions`, `sensitivity`, `robustness` and `popularity`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import ConfigError
+from .matrix import NONE, add_matrix, compared_configs
+from .parser import DATA_HELP, Commands, add_quiet, add_set, add_study, positive, run_config
+from .studies import table_metrics
+
+if TYPE_CHECKING:
+    from ..report.markup import Html
+    from ..study import Method, MethodResult
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    command = commands.add("ablate", ablate, "train FETTLE or CROSS part by part")
+    _add_matrix_study(command)
+    command.add_argument("--variants", metavar="A,B", help="only these, such as ILA,CLA,FETTLE")
+
+    command = commands.add("directions", directions, "train under every rule for directions")
+    _add_matrix_study(command)
+    _add_metric(command)
+    command.add_argument("--policies", metavar="A,B", help="rules (default all), or none")
+    command.add_argument("--thetas", type=_numbers, metavar="T,T", help="thresholds, or none")
+    command.add_argument(
+        "--theta-of", default="source", metavar="A,B", help="source (default), target, either"
+    )
+
+    command = commands.add(
+        "robustness", robustness, "train on missing and noisy content and noisy feedback"
+    )
+    _add_matrix_study(command)
+    _add_metric(command)
+    command.add_argument("--corruptions", metavar="A,B", help="default all")
+    command.add_argument("--ratios", type=_numbers, metavar="R,R", help="default .05,.1,.15,.2")
+
+    _add_sensitivity(commands)
+    _add_popularity(commands)
+
+
+def _add_sensitivity(commands: Commands) -> None:
+    command = commands.add("sensitivity", sensitivity, "vary options of a method", configured=True)
+    command.add_argument("data", nargs="?", help=DATA_HELP)
+    command.add_argument("--backbone", help="backbone name (see crossalign list)")
+    command.add_argument("--alignment", help="alignment name")
+    command.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="KEY=V,V",
+        help="values of one option, the others as they are (default: those of the papers)",
+    )
+    command.add_argument(
+        "--grid", action="append", default=[], metavar="KEY=V,V", help="twice: a heat map of both"
+    )
+    _add_metric(command)
+    add_study(command, seeds="0,1,2")
+
+
+def _add_popularity(commands: Commands) -> None:
+    command = commands.add(
+        "popularity", popularity, "evaluate finished runs by item popularity, without training"
+    )
+    command.add_argument("folders", nargs="+", metavar="FOLDER", help="studies or runs")
+    command.add_argument("--groups", type=positive, default=5, help="of items (default 5)")
+    command.add_argument("--by", choices=["items", "interactions"], default="items")
+    command.add_argument("-k", type=positive, default=20, help="length of lists (default 20)")
+    command.add_argument("--split", choices=["valid", "test"], default="test")
+    command.add_argument("--out", required=True, metavar="FOLDER", help="folder for results")
+    add_quiet(command)
+
+
+def _add_matrix_study(command: argparse.ArgumentParser) -> None:
+    add_matrix(command)
+    add_set(command)
+    add_study(command, seeds="0,1,2")
+
+
+def _add_metric(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--metric", help="of tables and curves (default recall@20)")
+
+
+def ablate(options: argparse.Namespace) -> None:
+    """Train every variant; print the table, and what each part adds to the others."""
+    from ..experiments.ablation import ablation_methods, ablation_report
+    from ..report import format_terminal, study_table
+
+    names = _names(options.variants) if options.variants else []
+    results = _train(options, ablation_methods(compared_configs(options), names))
+    metrics = table_metrics(results)
+    print("\n".join(format_terminal(study_table(results, metrics))))
+    _write(options, results, ablation_report(results, metrics), "ablation", "Ablation")
+
+
+def directions(options: argparse.Namespace) -> None:
+    """Train under every rule; print metrics and agreement with planted directions."""
+    from ..experiments.directions import POLICIES, THETAS, direction_methods, direction_report
+    from ..experiments.measures import chosen_metric
+
+    policies = _names(options.policies) if options.policies else POLICIES
+    methods = direction_methods(
+        compared_configs(options),
+        policies=() if options.policies == NONE else policies,
+        thetas=THETAS if options.thetas is None else options.thetas,
+        theta_of=_names(options.theta_of),
+    )
+    metric = chosen_metric(methods, options.metric)
+    results = _train(options, methods)
+    found = direction_report(methods, results, metric)
+    _write(options, results, found, "directions", "Alignment directions")
+
+
+def sensitivity(options: argparse.Namespace) -> None:
+    """Train at every value; print what validation chooses."""
+    from ..experiments.measures import chosen_metric
+    from ..experiments.sensitivity import (
+        one_at_a_time,
+        sensitivity_methods,
+        sensitivity_report,
+        two_together,
+        usual_options,
+    )
+
+    if options.vary and options.grid:
+        raise ConfigError("give --vary for options one at a time, or --grid twice, not both")
+    config = run_config(options)
+    if options.grid:
+        varied = two_together(config, _values("--grid", options.grid))
+    else:
+        chosen = _values("--vary", options.vary) if options.vary else usual_options(config)
+        varied = one_at_a_time(config, chosen)
+    methods = sensitivity_methods(config, varied)
+    metric = chosen_metric(methods, options.metric)
+    results = _train(options, methods)
+    found = sensitivity_report(varied, results, metric)
+    _write(options, results, found, "sensitivity", "Sensitivity")
+
+
+def robustness(options: argparse.Namespace) -> None:
+    """Train on clean and corrupted data; print what every method loses."""
+    from ..experiments.measures import chosen_metric
+    from ..experiments.robustness import (
+        CORRUPTIONS,
+        RATIOS,
+        robustness_methods,
+        robustness_report,
+    )
+
+    methods = robustness_methods(
+        compared_configs(options),
+        _names(options.corruptions) if options.corruptions else CORRUPTIONS,
+        RATIOS if options.ratios is None else [ratio for ratio in options.ratios if ratio],
+    )
+    metric = chosen_metric(methods, options.metric)
+    results = _train(options, methods)
+    found = robustness_report(methods, results, metric)
+    _write(options, results, found, "robustness", "Robustness")
+
+
+def popularity(options: argparse.Namespace) -> None:
+    """Reload runs; print their metrics by popularity group, and what their lists look like."""
+    from ..experiments.finished import finished_methods
+    from ..experiments.popularity import popularity_report
+    from ..experiments.popularity_page import write_popularity
+
+    found = popularity_report(
+        finished_methods(options.folders),
+        n_groups=options.groups,
+        by=options.by,
+        k=options.k,
+        split=options.split,
+        progress=not options.quiet,
+    )
+    print("\n".join(found.lines()))
+    report = write_popularity(options.out, found, options.command_line)
+    print(f"results  {options.out}\nreport   {report}")
+
+
+class _Report(Protocol):
+    def lines(self) -> list[str]: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
+
+    def sections(self) -> Sequence[Html]: ...
+
+
+def _train(options: argparse.Namespace, methods: Sequence[Method]) -> list[MethodResult]:
+    from ..study import run_study
+
+    how = {"jobs": options.jobs, "progress": not options.quiet}
+    return run_study(methods, options.seeds, options.out, **how)
+
+
+def _write(
+    options: argparse.Namespace,
+    results: Sequence[MethodResult],
+    found: _Report,
+    name: str,
+    title: str,
+) -> None:
+    """Print a report and write it, with the table of the study, into the study folder."""
+    from ..fileio import write_text
+    from ..report import study_table, write_study
+
+    print("\n".join(found.lines()))
+    file = Path(options.out) / f"{name}.json"
+    write_text(file, json.dumps(found.to_dict(), indent=2) + "\n")
+    page = write_study(
+        options.out,
+        study_table(results, table_metrics(results)),
+        title=title,
+        command=options.command_line,
+        sections=found.sections(),
+    )
+    print(f"\nstudy folder  {options.out}\nreport        {page}")
+
+
+def _names(text: str) -> list[str]:
+    """Comma-separated names."""
+    return [name.strip() for name in text.split(",")]
+
+
+def _numbers(text: str) -> list[float]:
+    """Comma-separated numbers; nothing for `none`."""
+    try:
+        return [] if text == NONE else [float(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list such as 0,.5,.9") from None
+
+
+def _values(option: str, entries: Sequence[str]) -> dict[str, list[Any]]:
+    """Options and their values from `key=value,value`."""
+    import yaml
+
+    found: dict[str, list[Any]] = {}
+    for entry in entries:
+        key, equals, values = entry.partition("=")
+        if not equals or not values:
+            raise ConfigError(f"{option} {entry}: write it as key=value,value")
+        if key in found:
+            raise ConfigError(f"{option} {key} stands twice: give all its values at once")
+        found[key] = [yaml.safe_load(value) for value in values.split(",")]
+    return found

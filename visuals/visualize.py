@@ -1,0 +1,161 @@
+"""From a run folder to a page of maps, gap numbers and nearest items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..config import RunConfig
+from ..datasets import Dataset
+from ..datasets.titles import find_titles, read_titles
+from ..errors import ConfigError
+from ..fileio import write_text
+from .maps import MapOptions, Picture, items_picture, pairs_picture
+from .nearest import Near, chosen_items, nearest_items, original_ids
+from .page import render
+from .stages import Stage, run_stages
+
+PAGE_FILE = "visuals.html"
+JSON_FILE = "visuals.json"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One stage with its two maps and the neighbours of the chosen items.
+
+    Attributes:
+        stage: what is seen.
+        items: map of items (Figure 5).
+        pairs: map of users and the content of their items (Figure 6).
+        near: item -> view -> nearest items.
+    """
+
+    stage: Stage
+    items: Picture
+    pairs: Picture
+    near: Mapping[int, Mapping[str, Sequence[Near]]]
+
+
+@dataclass(frozen=True)
+class Visuals:
+    """What `visualize` shows.
+
+    Attributes:
+        dataset: name of the data set.
+        modalities: its content modalities, which fix the colours.
+        options: how the maps were drawn.
+        scenes: before and after.
+        names: item -> its original id, with its title where there is one.
+    """
+
+    dataset: str
+    modalities: tuple[str, ...]
+    options: MapOptions
+    scenes: tuple[Scene, ...]
+    names: Mapping[int, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers and coordinates, as plain values for JSON."""
+        return {
+            "dataset": self.dataset,
+            "options": asdict(self.options),
+            "stages": [
+                {
+                    "label": scene.stage.label,
+                    "run": str(scene.stage.folder),
+                    "geometry": scene.stage.geometry.to_dict(),
+                    "items": scene.items.to_dict(),
+                    "pairs": scene.pairs.to_dict(),
+                    "pair_gaps": [asdict(gap) for gap in scene.pairs.gaps],
+                    "nearest": {
+                        item: {
+                            view: [near._asdict() for near in found] for view, found in v.items()
+                        }
+                        for item, v in scene.near.items()
+                    },
+                }
+                for scene in self.scenes
+            ],
+            "names": dict(self.names),
+        }
+
+
+def visualize(
+    folder: str | Path,
+    out: str | Path,
+    *,
+    against: str | Path | None = None,
+    options: MapOptions | None = None,
+    items: Sequence[str] | None = None,
+    neighbors: int = 5,
+    titles: str | Path | None = None,
+    title_columns: tuple[str, str] | None = None,
+    command: str = "",
+    progress: bool = True,
+) -> Visuals:
+    """Write `visuals.html` and `visuals.json` into `out`.
+
+    Args:
+        folder: run that is shown after alignment.
+        out: folder of the page.
+        against: run that is shown before; None takes `folder` before its training.
+        options: how the maps are drawn.
+        items: original ids of the items whose neighbours are listed; None takes popular ones.
+        neighbors: how many for each.
+        titles: table of item ids and titles; None takes `titles.csv` beside the data, if any.
+        title_columns: its columns of ids and titles.
+        command: command line to repeat this, for the page.
+        progress: show a progress bar.
+
+    Raises:
+        CrossalignError: anything the user can mend, in one line.
+    """
+    options = options or MapOptions()
+    config, dataset, stages = run_stages(folder, against, seed=options.seed)
+    title_of = _titles(config, dataset, titles, title_columns)
+    chosen = chosen_items(dataset, items)
+    scenes = tuple(
+        Scene(
+            stage,
+            items_picture(stage.views, stage.geometry.gaps, options),
+            pairs_picture(stage.views, options),
+            {item: nearest_items(stage.views, item, neighbors) for item in chosen},
+        )
+        for stage in tqdm(stages, desc="maps", disable=not progress)
+    )
+    ids = original_ids(dataset)
+    named = dict.fromkeys(item for scene in scenes for item in _items_of(scene))
+    names = {
+        item: f"{ids[item]} · {title_of[item]}" if title_of.get(item) else str(ids[item])
+        for item in named
+    }
+    found = Visuals(dataset.name, dataset.modalities, options, scenes, names)
+    write_text(Path(out) / JSON_FILE, json.dumps(found.to_dict(), indent=1) + "\n")
+    write_text(Path(out) / PAGE_FILE, render(found, Path(out), command))
+    return found
+
+
+def _items_of(scene: Scene) -> list[int]:
+    """The chosen items and all their neighbours."""
+    near = [n.item for views in scene.near.values() for found in views.values() for n in found]
+    return [*scene.near, *near]
+
+
+def _titles(
+    config: RunConfig,
+    dataset: Dataset,
+    file: str | Path | None,
+    columns: tuple[str, str] | None,
+) -> dict[int, str]:
+    """Titles from `file`, else from beside the data; none where there are none."""
+    found = file or find_titles(config.path)
+    if found is None:
+        if columns is not None:
+            raise ConfigError("--title-columns names columns of a file: give --titles FILE too")
+        return {}
+    return read_titles(found, dataset, columns)

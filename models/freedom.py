@@ -100,8 +100,16 @@ class FREEDOM(Backbone):
         rows = batch_rows(*representations, batch)
         terms = {"bpr": bpr_loss(rows, eps=0)}
         if self.reg_weight > 0:
+            # Each row is projected once, however often the batch has it on either side.
+            distinct, place = torch.cat([batch.items, batch.negatives]).unique(return_inverse=True)
+            positive, negative = place.split(len(batch.items))
             for name, table in self.modalities().items():
-                content = Rows(rows.user, table[batch.items], table[batch.negatives])
+                projected = table[distinct]
+                content = Rows(
+                    rows.user,
+                    projected.index_select(0, positive),
+                    projected.index_select(0, negative),
+                )
                 terms[f"bpr_{name}"] = self.reg_weight * bpr_loss(content, eps=0)
         return terms
 

@@ -16,15 +16,19 @@ demo: $(READY)  ## train the built-in data set alone and aligned, and write a re
 test: $(READY)  ## CROSSALIGN_DATA=folder adds tests on real data; ARGS=... goes to pytest
 	$(BIN)/pytest $(ARGS)
 
-# mypy has to find the package under its own name, whatever the checkout is called.
-lint: $(READY)
+lint: $(READY) build/types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	mkdir -p build/types && ln -sfn ../.. build/types/crossalign
 	$(BIN)/mypy
 
-docs: $(READY)  ## the documentation, into build/site; any warning is an error
-	mkdir -p build/types && ln -sfn ../.. build/types/crossalign
+# The package under its own name, whatever the checkout is called, and without .venv and build in it.
+MODULES := $(wildcard *.py) $(patsubst %/,%,$(dir $(wildcard */__init__.py)))
+.PHONY: build/types
+build/types:
+	rm -rf $@ && mkdir -p $@/crossalign
+	ln -s $(addprefix ../../../,$(MODULES) py.typed) $@/crossalign/
+
+docs: $(READY) build/types  ## the documentation, into build/site; any warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(READY)

@@ -78,7 +78,7 @@ def control_content(dataset: Dataset, content: ContentKind, seed: int) -> Datase
                 missing[modality] = mask[order]
         else:
             features[modality] = _redrawn(table, mask, rng, spread=content == "random")
-    return _changed(dataset, features, missing, f"content is {content}, not the real one")
+    return with_content(dataset, features, missing, f"content is {content}, not the real one")
 
 
 def _redrawn(table: Tensor, mask: Tensor, rng: np.random.Generator, *, spread: bool) -> Tensor:
@@ -131,7 +131,7 @@ def mask_content(dataset: Dataset, ratio: float, seed: int, *, declared: bool = 
         features[modality] = table.masked_fill(gone.unsqueeze(1), 0.0)
         if declared and bool(gone.any()):
             missing[modality] = gone | missing.get(modality, torch.zeros_like(gone))
-    return _changed(dataset, features, missing, f"{ratio:.0%} of the items lack one modality")
+    return with_content(dataset, features, missing, f"{ratio:.0%} of the items lack one modality")
 
 
 Variants = Mapping[str, Mapping[str, Tensor]]
@@ -149,7 +149,7 @@ def replace_content(dataset: Dataset, variants: Variants, ratio: float, seed: in
             gone = lost == index
             features[modality][gone] = variants[modality][name][gone]
     note = f"{ratio:.0%} of the items are encoded without one modality"
-    return _changed(dataset, features, dict(dataset.missing), note)
+    return with_content(dataset, features, dict(dataset.missing), note)
 
 
 def read_variants(folder: Path, dataset: Dataset) -> Variants:
@@ -188,9 +188,10 @@ def _variant(path: Path, table: Tensor) -> Tensor:
     return torch.from_numpy(values).to(table.dtype)
 
 
-def _changed(
+def with_content(
     dataset: Dataset, features: dict[str, Tensor], missing: dict[str, Tensor], note: str
 ) -> Dataset:
+    """`dataset` with other content; ready graphs and the planted truth are of the real one."""
     return replace(
         dataset,
         features=features,

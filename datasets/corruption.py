@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from .controls import with_content
 from .dataset import Dataset
 from .options import CorruptionFill, DataOptions
 
@@ -64,7 +65,7 @@ def lose_content(
         if fill == "missing":
             missing[modality] = _absent(dataset, modality).index_fill(0, lost, True)
     note = f"{ratio:.0%} of the rows of each modality are lost, {fill} in their place"
-    return _with_content(dataset, features, missing, note)
+    return with_content(dataset, features, missing, note)
 
 
 def swap_content(dataset: Dataset, ratio: float, seed: int) -> Dataset:
@@ -90,7 +91,7 @@ def swap_content(dataset: Dataset, ratio: float, seed: int) -> Dataset:
         features[modality] = table.clone()
         features[modality][order[:n_changed]] = table[others[:n_changed]]
     note = f"{ratio:.0%} of the rows of each modality are another item's"
-    return _with_content(dataset, features, dict(dataset.missing), note)
+    return with_content(dataset, features, dict(dataset.missing), note)
 
 
 def add_feedback(dataset: Dataset, ratio: float, seed: int) -> Dataset:
@@ -178,17 +179,3 @@ def _share(ratio: float, n: int) -> int:
 def _distinct(values: np.ndarray) -> np.ndarray:
     """Each value once, where it first stands."""
     return values[np.sort(np.unique(values, return_index=True)[1])]
-
-
-def _with_content(
-    dataset: Dataset, features: dict[str, Tensor], missing: dict[str, Tensor], note: str
-) -> Dataset:
-    """`dataset` with other content; ready graphs and the planted truth are of the real one."""
-    return replace(
-        dataset,
-        features=features,
-        missing=missing,
-        item_graphs={},
-        truth=None,
-        notes=(*dataset.notes, note),
-    )

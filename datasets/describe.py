@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..text_table import WIDTH, text_table
 from .dataset import SPLITS, Dataset, ItemGraph
 
 EDGE_BLOCK = 65536  # graph edges compared with the features at a time
 COSINE_TOLERANCE = 2e-4  # mean difference that float16 features do not reach
-WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class DatasetReport:
     def _blocks(self) -> Iterator[list[str]]:
         total = sum(self.interactions.values())
         yield [f"{self.name}"[:WIDTH]]
-        yield _table(
+        yield text_table(
             ["users", "items", "interactions", *self.interactions, "sparsity"],
             [
                 [
@@ -91,13 +91,13 @@ class DatasetReport:
             ],
         )
         yield ["", "training interactions per"]
-        yield _table(
+        yield text_table(
             ["", "min", "median", "mean", "p90", "max", "none"],
             [_degree_row("user", self.users), _degree_row("item", self.items)],
         )
         if self.modalities:
             yield ["", "content"]
-            yield _table(
+            yield text_table(
                 ["modality", "dim", "missing", "repeats", "norm mean", "norm max", "graph edges"],
                 [_coverage_row(name, cover) for name, cover in self.modalities.items()],
             )
@@ -240,18 +240,4 @@ def _coverage_row(name: str, cover: Coverage) -> list[str]:
         f"{cover.duplicates:,}",
         *("-" if norm is None else f"{norm:.4g}" for norm in norms),
         f"{cover.graph_edges:,}",
-    ]
-
-
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Columns as wide as their widest cell; the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    excess = sum(widths) + 2 * (len(widths) - 1) - WIDTH
-    widths[0] -= max(excess, 0)
-    return [
-        "  ".join(
-            [row[0][: widths[0]].ljust(widths[0])]
-            + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        ).rstrip()
-        for row in (head, *rows)
     ]

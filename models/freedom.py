@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ..align.base import Projected
 from ..graphs.dgl_import import DGLGraph
-from ..graphs.propagation import BipartitePropagation
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .item_graphs import ItemGraphs
@@ -75,15 +74,6 @@ class FREEDOM(Backbone):
     def begin_epoch(self, rng: torch.Generator) -> None:
         """Draw the edges kept in this epoch, without replacement."""
         self.propagation.redraw(rng)
-
-    def keep_edges(self, kept: Tensor) -> None:
-        """Train on the edges at positions `kept` `(n_kept,)` of the `interacts` relation."""
-        self.propagation.keep(kept)
-
-    @property
-    def pruned(self) -> BipartitePropagation:
-        """Propagation over the edges kept in this epoch."""
-        return self.propagation.pruned
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`, on the pruned graph while training."""

@@ -40,7 +40,7 @@ def test_freedom_on_kept_edges(data, build, equal) -> None:
     similar = {m: ours.graph.edges(etype=f"similar_{m}", order="eid")[::-1] for m in data.features}
     plain = freedom.FREEDOM(*sizes(data), ours.features, similar, dim=DIM, reg_weight=0.1)
     kept = torch.arange(0, data.train.shape[1], 2)
-    ours.model.keep_edges(kept)
+    ours.model.propagation.keep(kept)
     plain.keep(kept)
     equal(ours.model, plain)
 

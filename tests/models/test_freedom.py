@@ -16,7 +16,7 @@ def test_it_draws_other_edges_each_epoch_and_the_same_for_a_seed(
     draws = []
     for seed in (0, 0, 1):
         backbone.begin_epoch(torch.Generator().manual_seed(seed))
-        draws.append(backbone.pruned.to_user.indices.clone())
+        draws.append(backbone.propagation.pruned.to_user.indices.clone())
     assert len(draws[0]) == int(checkerboard.train.shape[1] * 0.5)
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
@@ -34,7 +34,7 @@ def test_it_prefers_edges_between_unpopular_nodes(registered) -> None:
     rng = torch.Generator().manual_seed(0)
     for _ in range(50):
         backbone.begin_epoch(rng)
-        kept_hub += int((backbone.pruned.to_user.indices == 0).sum())
+        kept_hub += int((backbone.propagation.pruned.to_user.indices == 0).sum())
     assert kept_hub < 0.4 * 50 * 20
 
 

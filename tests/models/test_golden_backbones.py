@@ -85,7 +85,7 @@ def test_loss_gradients_and_scores_equal_the_published_code(name: str, golden, m
 def test_freedom_trains_on_the_pruned_graph_and_scores_on_the_full_one(golden, make) -> None:
     numbers = golden("freedom_drop")
     backbone = make("freedom", numbers)
-    backbone.keep_edges(numbers["graph/kept_edges"])
+    backbone.propagation.keep(numbers["graph/kept_edges"])
     numbers.check_step(backbone, PARAMETERS["freedom"], TERMS["freedom"])
     numbers.check_representations(backbone)
 

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from .options import TrainingOptions
 
+ROWS_IN_CACHE = 1024
+"""Rows that a processor updates at a time, so that its temporaries never leave the cache."""
+
 
 class LazyAdam(torch.optim.Adam):
     """Adam for dense gradients; for a sparse one, Adam on the rows that it names.
@@ -41,8 +44,15 @@ class LazyAdam(torch.optim.Adam):
             state["exp_avg_sq"] = torch.zeros_like(table)
         state["step"] += 1
         ids, gradient = sparse._indices()[0], sparse._values()
-        (beta1, beta2), step = group["betas"], float(state["step"])
+        n = len(ids) if table.is_cuda else ROWS_IN_CACHE
+        for block in zip(ids.split(max(n, 1)), gradient.split(max(n, 1)), strict=True):
+            self._update_block(table, *block, group)
 
+    def _update_block(
+        self, table: Tensor, ids: Tensor, gradient: Tensor, group: dict[str, Any]
+    ) -> None:
+        state, (beta1, beta2) = self.state[table], group["betas"]
+        step = float(state["step"])
         rows = table.index_select(0, ids)
         gradient = gradient.add(rows, alpha=group["weight_decay"])
         mean = state["exp_avg"].index_select(0, ids).lerp_(gradient, 1 - beta1)

@@ -110,6 +110,8 @@ def draw(points: Sequence[Point], file: Path) -> None:
         right.loglog(edges, [p.peak_mib / 1024 for p in ours], marker=marker)
     left.set(xlabel="edges", ylabel="seconds an epoch")
     right.set(xlabel="edges", ylabel="peak memory, GiB")
+    right.set_yscale("log", base=2)
+    right.yaxis.set_major_formatter("{x:g}")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,3 +42,24 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` to `path` atomically, in UTF-8."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def require_writable(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder that cannot be written, before hours of work; nothing is left behind.
+
+    Raises:
+        RunError: it is a file, or neither it nor the folder that it would be made in is writable.
+    """
+    place = Path(folder).absolute()
+    try:
+        while not place.exists():
+            place = place.parent
+        if not place.is_dir():
+            raise RunError(f"cannot write into {folder}: {place} is a file; choose another folder")
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(
+            f"cannot write into {folder}: {reason} ({place}); choose another folder"
+        ) from error

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from .config import RunConfig, parse_config, to_plain
+from .config import COMPONENTS, SECTIONS, RunConfig, parse_config, to_plain
 from .errors import ConfigError, RunError
-from .fileio import write_text
+from .fileio import require_writable, write_text
 from .report import format_markdown, study_table
 from .run_folder import METRICS_FILE
-from .study_tasks import Task, describe_failures, run_tasks, unfinished
+from .study_tasks import Task, describe_failures, refuse_unusable, run_tasks, unfinished
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def run_study(
     *,
     jobs: int = 1,
     progress: bool = True,
+    tensorboard: bool = False,
 ) -> list[MethodResult]:
     """Train every method with every seed and collect the results in `folder`.
 
@@ -97,15 +98,21 @@ def run_study(
         folder: study folder; each run lies in `<folder>/<data>/<label>/seed<k>`.
         jobs: processes at a time; the machine's threads are shared among them.
         progress: show a progress bar.
+        tensorboard: also write the history of every run for TensorBoard, into its folder.
 
     Raises:
-        ConfigError: no methods, no seeds, or a label twice.
-        RunError: a finished run in the folder has other settings or other data.
+        ConfigError: no methods, no seeds, a label or a seed twice, or no content where it is
+            needed.
+        RunError: a finished run in the folder has other settings or other data, or the folder
+            cannot be written.
+        DataError: a data set cannot be read.
         StudyError: runs failed; all others are finished and the error holds their results. The
             next call repeats only those that failed.
     """
     if not methods or not seeds:
         raise ConfigError("nothing to run: give at least one method and one seed")
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds {', '.join(map(str, seeds))}: give each once")
     names = [str(Path(method.data) / method.label) for method in methods]
     if len(set(names)) < len(names):
         raise ConfigError(f"two methods share a label among {names}: rename one")
@@ -115,7 +122,9 @@ def run_study(
         for name, m in zip(names, methods, strict=True)
     }
     todo = unfinished([task for ours in tasks.values() for task in ours])
-    failures = run_tasks(todo, jobs=jobs, progress=progress)
+    refuse_unusable(todo)
+    require_writable(folder)
+    failures = run_tasks(todo, jobs=jobs, progress=progress, tensorboard=tensorboard)
     results = []
     for name, method in zip(names, methods, strict=True):
         done = [task.folder for task in tasks[name] if task.folder not in failures]
@@ -158,19 +167,43 @@ def grid_methods(base: RunConfig, grid: Mapping[str, Sequence[Any]]) -> list[Met
     Args:
         base: configuration that the grid varies.
         grid: dotted key -> values, e.g. `{"alignment.ila_weight": [1e-3, 1e-2]}`.
+
+    Raises:
+        ConfigError: there is no such option or value.
     """
     methods = []
     for point in itertools.product(*grid.values()):
         plain = to_plain(base)
         for key, value in zip(grid, point, strict=True):
-            *parents, last = key.split(".")
-            place = plain
-            for parent in parents:
-                place = place[parent]
-            place[last] = value
+            option_value(base, key)
+            section, _, name = key.partition(".")
+            plain[section][name] = value
         label = ",".join(f"{k.split('.')[-1]}={v}" for k, v in zip(grid, point, strict=True))
         methods.append(Method(label or "base", parse_config(plain)))
     return methods
+
+
+def option_value(
+    config: RunConfig, key: str, sections: Sequence[str] = (*SECTIONS, *COMPONENTS)
+) -> Any:
+    """The value of an option; None for one that its section does not have.
+
+    Args:
+        config: the configuration.
+        key: dotted key of the option.
+        sections: those whose options may be varied.
+
+    Raises:
+        ConfigError: the key is not that of an option that may be varied.
+    """
+    plain = to_plain(config)
+    has = [name for name in sections if isinstance(plain[name], dict)]
+    section, _, name = key.partition(".")
+    if section not in has or not name:
+        raise ConfigError(f"'{key}' cannot be varied: name an option of {', '.join(has)}")
+    if section in COMPONENTS and name == "name":
+        raise ConfigError(f"'{key}' cannot be varied: crossalign compare compares {section}s")
+    return plain[section].get(name)
 
 
 def compared_methods(configs: Sequence[RunConfig]) -> list[Method]:

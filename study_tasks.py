@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import traceback
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from .config import RunConfig, to_plain
-from .datasets import load_dataset
+from .datasets import Dataset, load_dataset
 from .errors import CrossalignError, RunError
 from .fileio import write_text
 from .graphs import dataset_hash
-from .pipeline import train
+from .pipeline import require_content, train
+from .processes import process_pool
+from .report import write_report
 from .run_folder import METRICS_FILE, refuse_other_settings
 
+REPORT_FILE = "report.html"
 FAILURE_FILE = "failure.txt"
 """Why a run failed, in its folder, until it succeeds."""
 
@@ -34,51 +35,71 @@ class Task:
     folder: Path
 
 
-def run_tasks(tasks: Sequence[Task], *, jobs: int, progress: bool) -> dict[Path, Exception]:
+def run_tasks(
+    tasks: Sequence[Task], *, jobs: int, progress: bool, tensorboard: bool = False
+) -> dict[Path, Exception]:
     """Run every task; folder -> error of those that failed."""
     failures: dict[Path, Exception] = {}
+    run = partial(_run_one, progress=progress and jobs == 1, tensorboard=tensorboard)
     if jobs == 1:
         for task in tqdm(tasks, desc="runs", disable=not progress):
             try:
-                _run_one(task, threads=None, progress=progress)
+                run(task)
             except Exception as error:  # a broken run must not cost the others
                 failures[task.folder] = error
     else:
-        failures = _run_in_processes(tasks, jobs=jobs, progress=progress)
+        failures = _run_in_processes(run, tasks, jobs=jobs, progress=progress)
     for folder, failure in failures.items():
         write_text(folder / FAILURE_FILE, "".join(traceback.format_exception(failure)))
     return failures
 
 
-def _run_in_processes(tasks: Sequence[Task], *, jobs: int, progress: bool) -> dict[Path, Exception]:
+def _run_in_processes(
+    run: Callable[[Task], None], tasks: Sequence[Task], *, jobs: int, progress: bool
+) -> dict[Path, Exception]:
     failures: dict[Path, Exception] = {}
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = {pool.submit(_run_one, t, threads=threads, progress=False): t for t in tasks}
-        try:
-            for done in tqdm(as_completed(futures), total=len(futures), disable=not progress):
-                error = done.exception()
-                if isinstance(error, Exception):
-                    failures[futures[done].folder] = error
-                elif error is not None:
-                    raise error
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with process_pool(jobs) as pool:
+        futures = {pool.submit(run, task): task for task in tasks}
+        for done in tqdm(as_completed(futures), total=len(futures), disable=not progress):
+            error = done.exception()
+            if isinstance(error, Exception):
+                failures[futures[done].folder] = error
+            elif error is not None:
+                raise error
     return failures
 
 
-def _run_one(task: Task, *, threads: int | None, progress: bool) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
+def _run_one(task: Task, *, progress: bool, tensorboard: bool) -> None:
     command = f"crossalign train --config {task.folder / 'config.yaml'} --out NEW_FOLDER"
-    train(task.config, task.folder, resume=True, progress=progress, command=command)
+    train(
+        task.config,
+        task.folder,
+        resume=True,
+        progress=progress,
+        command=command,
+        tensorboard=tensorboard,
+    )
     (task.folder / FAILURE_FILE).unlink(missing_ok=True)
 
 
+def refuse_unusable(tasks: Sequence[Task]) -> None:
+    """Read every data set once, so that none is missing after hours, nor content that is needed.
+
+    Raises:
+        CrossalignError: a data set cannot be read, or a method needs content that it does not have.
+    """
+    found: dict[str, Dataset] = {}
+    for config in (task.config for task in tasks):
+        if config.path not in found:
+            found[config.path] = load_dataset(config.path, options=config.data)
+        require_content(config, found[config.path])
+
+
 def unfinished(tasks: Sequence[Task]) -> list[Task]:
-    """Tasks that are still to run; refuses finished ones of other settings or other data."""
+    """Tasks that are still to run; refuses finished ones of other settings or other data.
+
+    A finished one that was killed before its report gets the report.
+    """
     todo = []
     hashes: dict[str, str] = {}
     for task in tasks:
@@ -93,6 +114,8 @@ def unfinished(tasks: Sequence[Task]) -> list[Task]:
                 f"{task.folder} was trained on other data than {task.config.path} holds now: "
                 "restore the data or choose another --out"
             )
+        if not (task.folder / REPORT_FILE).is_file():
+            write_report(task.folder)
     return todo
 
 

@@ -10,8 +10,10 @@ from .parser import Commands
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    commands.add("list", list_components, "backbones, alignments, reference lines, data layouts")
-    commands.add("doctor", doctor, "versions, engines, and what is missing")
+    commands.add(
+        "list", list_components, "backbones, alignments, reference lines, data layouts", example=""
+    )
+    commands.add("doctor", doctor, "versions, engines, and what is missing", example="")
 
 
 def list_components(options: argparse.Namespace) -> None:

@@ -6,8 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
+from .arguments import add_set, add_study, how_to_run
 from .matrix import add_matrix, compared_configs
-from .parser import Commands, add_set, add_study
+from .parser import Commands
 from .studies import table_metrics
 
 CONTROLS_FILE = "controls.json"
@@ -16,7 +17,10 @@ CONTROLS_FILE = "controls.json"
 def add(commands: Commands) -> None:
     """Add the command."""
     command = commands.add(
-        "controls", controls, "train alignments on shuffled, constant and random content"
+        "controls",
+        controls,
+        "train alignments on shuffled, constant and random content",
+        example="presets/planted/3-lightgcn-cross.yaml --out runs/controls",
     )
     add_matrix(command)
     add_set(command)
@@ -31,9 +35,7 @@ def controls(options: argparse.Namespace) -> None:
     from ..study import run_study
 
     methods = control_methods(compared_configs(options))
-    results = run_study(
-        methods, options.seeds, options.out, jobs=options.jobs, progress=not options.quiet
-    )
+    results = run_study(methods, options.seeds, options.out, **how_to_run(options))
     metrics = table_metrics(results)
     found = control_report(methods, results, metrics)
     print("\n".join(found.lines()))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from .parser import DATA_HELP, Commands, add_quiet, positive, run_config
+from .arguments import DATA_HELP, add_out_file, add_quiet, positive
+from .parser import Commands, run_config
 
 
 def add(commands: Commands) -> None:
     """Add the commands."""
     command = commands.add(
-        "describe", describe, "statistics and warnings of a data set", configured=True
+        "describe",
+        describe,
+        "statistics and warnings of a data set",
+        example="planted",
+        configured=True,
     )
     command.add_argument("data", nargs="?", help=DATA_HELP)
 
@@ -18,13 +23,12 @@ def add(commands: Commands) -> None:
         "neighbors",
         neighbors,
         "write co-occurrence neighbours; the same command goes on where a killed one stopped",
+        example="planted -k 10 -o neighbors.npz",
         configured=True,
     )
     command.add_argument("data", nargs="?", help=DATA_HELP)
     command.add_argument("-k", type=positive, default=10, help="neighbours per item (default 10)")
-    command.add_argument(
-        "-o", "--out", required=True, metavar="FILE", help=".npz, or a folder to map"
-    )
+    add_out_file(command, ".npz, or a folder to map")
     add_quiet(command)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .parser import DATA_HELP, Commands, add_quiet, run_config
+from .arguments import DATA_HELP, add_out_file, add_quiet, folder
+from .parser import Commands, run_config
 
 if TYPE_CHECKING:
+    from ..config import OptionHelp
     from ..datasets import Dataset
     from ..encoders import EncoderOptions, Pretraining
 
@@ -24,12 +26,15 @@ SURROGATE = (
 def add(commands: Commands) -> None:
     """Add the command."""
     command = commands.add(
-        "encode", encode, "unify the modalities with a multimodal encoder", configured=True
+        "encode",
+        encode,
+        "unify the modalities with a multimodal encoder",
+        example="planted -o unified_feat.npy --encoder epochs=2",
+        configured=True,
+        more={"options for --encoder": _encoder_help},
     )
     command.add_argument("data", nargs="?", help=DATA_HELP)
-    command.add_argument(
-        "-o", "--out", required=True, metavar="FILE", help="feature file, .npy or .npz"
-    )
+    add_out_file(command, "feature file, .npy or .npz")
     command.add_argument(
         "--encoder",
         action="append",
@@ -39,6 +44,7 @@ def add(commands: Commands) -> None:
     )
     command.add_argument(
         "--without",
+        type=folder,
         metavar="FOLDER",
         help="also write features with each modality hidden, for data.mask_features",
     )
@@ -75,6 +81,13 @@ def encode(options: argparse.Namespace) -> None:
             print(f"written to {written}")
 
 
+def _encoder_help() -> Iterator[OptionHelp]:
+    from ..config import section_help
+    from ..encoders import EncoderOptions
+
+    return section_help(EncoderOptions)
+
+
 def _encoder_options(given: Sequence[str]) -> EncoderOptions:
     import yaml
 
@@ -85,7 +98,10 @@ def _encoder_options(given: Sequence[str]) -> EncoderOptions:
         key, equals, text = entry.partition("=")
         if not equals:
             raise ConfigError(f"--encoder {entry}: write it as key=value")
-        values[key.strip()] = yaml.safe_load(text)
+        try:
+            values[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"--encoder {entry}: its value is not plain YAML") from None
     return EncoderOptions(**values)
 
 

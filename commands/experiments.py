@@ -9,8 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigError
-from .matrix import NONE, add_matrix, compared_configs
-from .parser import DATA_HELP, Commands, add_quiet, add_set, add_study, positive, run_config
+from .arguments import (
+    DATA_HELP,
+    NONE,
+    add_components,
+    add_out,
+    add_quiet,
+    add_set,
+    add_study,
+    how_to_run,
+    name_list,
+    number_list,
+    option_values,
+    positive,
+)
+from .matrix import add_matrix, compared_configs
+from .parser import Commands, run_config
 from .studies import table_metrics
 
 if TYPE_CHECKING:
@@ -20,36 +34,62 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    command = commands.add("ablate", ablate, "train FETTLE or CROSS part by part")
+    command = commands.add(
+        "ablate",
+        ablate,
+        "train FETTLE or CROSS part by part",
+        example="presets/planted/3-lightgcn-cross.yaml --out runs/ablation",
+    )
     _add_matrix_study(command)
-    command.add_argument("--variants", metavar="A,B", help="only these, such as ILA,CLA,FETTLE")
-
-    command = commands.add("directions", directions, "train under every rule for directions")
-    _add_matrix_study(command)
-    _add_metric(command)
-    command.add_argument("--policies", metavar="A,B", help="rules (default all), or none")
-    command.add_argument("--thetas", type=_numbers, metavar="T,T", help="thresholds, or none")
     command.add_argument(
-        "--theta-of", default="source", metavar="A,B", help="source (default), target, either"
+        "--variants", type=name_list, metavar="A,B", help="only these, such as ILA,CLA,FETTLE"
     )
 
     command = commands.add(
-        "robustness", robustness, "train on missing and noisy content and noisy feedback"
+        "directions",
+        directions,
+        "train under every rule for directions",
+        example="presets/planted/2-lightgcn-fettle.yaml --out runs/directions",
     )
     _add_matrix_study(command)
     _add_metric(command)
-    command.add_argument("--corruptions", metavar="A,B", help="default all")
-    command.add_argument("--ratios", type=_numbers, metavar="R,R", help="default .05,.1,.15,.2")
+    command.add_argument(
+        "--policies", type=name_list, metavar="A,B", help="rules (default all), or none"
+    )
+    command.add_argument("--thetas", type=number_list, metavar="T,T", help="thresholds, or none")
+    command.add_argument(
+        "--theta-of",
+        type=name_list,
+        default="source",
+        metavar="A,B",
+        help="source (default), target, either",
+    )
+
+    command = commands.add(
+        "robustness",
+        robustness,
+        "train on missing and noisy content and noisy feedback",
+        example="presets/planted/*.yaml --out runs/robustness",
+    )
+    _add_matrix_study(command)
+    _add_metric(command)
+    command.add_argument("--corruptions", type=name_list, metavar="A,B", help="default all")
+    command.add_argument("--ratios", type=number_list, metavar="R,R", help="default .05,.1,.15,.2")
 
     _add_sensitivity(commands)
     _add_popularity(commands)
 
 
 def _add_sensitivity(commands: Commands) -> None:
-    command = commands.add("sensitivity", sensitivity, "vary options of a method", configured=True)
+    command = commands.add(
+        "sensitivity",
+        sensitivity,
+        "vary options of a method",
+        example="planted --alignment fettle --out runs/sensitivity",
+        configured=True,
+    )
     command.add_argument("data", nargs="?", help=DATA_HELP)
-    command.add_argument("--backbone", help="backbone name (see crossalign list)")
-    command.add_argument("--alignment", help="alignment name")
+    add_components(command)
     command.add_argument(
         "--vary",
         action="append",
@@ -66,14 +106,17 @@ def _add_sensitivity(commands: Commands) -> None:
 
 def _add_popularity(commands: Commands) -> None:
     command = commands.add(
-        "popularity", popularity, "evaluate finished runs by item popularity, without training"
+        "popularity",
+        popularity,
+        "evaluate finished runs by item popularity, without training",
+        example="runs/compare --out runs/popularity",
     )
     command.add_argument("folders", nargs="+", metavar="FOLDER", help="studies or runs")
     command.add_argument("--groups", type=positive, default=5, help="of items (default 5)")
     command.add_argument("--by", choices=["items", "interactions"], default="items")
     command.add_argument("-k", type=positive, default=20, help="length of lists (default 20)")
     command.add_argument("--split", choices=["valid", "test"], default="test")
-    command.add_argument("--out", required=True, metavar="FOLDER", help="folder for results")
+    add_out(command, "folder for results", required=True)
     add_quiet(command)
 
 
@@ -92,8 +135,8 @@ def ablate(options: argparse.Namespace) -> None:
     from ..experiments.ablation import ablation_methods, ablation_report
     from ..report import format_terminal, study_table
 
-    names = _names(options.variants) if options.variants else []
-    results = _train(options, ablation_methods(compared_configs(options), names))
+    methods = ablation_methods(compared_configs(options), options.variants or ())
+    results = _train(options, methods)
     metrics = table_metrics(results)
     print("\n".join(format_terminal(study_table(results, metrics))))
     _write(options, results, ablation_report(results, metrics), "ablation", "Ablation")
@@ -104,12 +147,12 @@ def directions(options: argparse.Namespace) -> None:
     from ..experiments.directions import POLICIES, THETAS, direction_methods, direction_report
     from ..experiments.measures import chosen_metric
 
-    policies = _names(options.policies) if options.policies else POLICIES
+    policies = POLICIES if options.policies is None else options.policies
     methods = direction_methods(
         compared_configs(options),
-        policies=() if options.policies == NONE else policies,
+        policies=() if policies == [NONE] else policies,
         thetas=THETAS if options.thetas is None else options.thetas,
-        theta_of=_names(options.theta_of),
+        theta_of=options.theta_of,
     )
     metric = chosen_metric(methods, options.metric)
     results = _train(options, methods)
@@ -132,9 +175,9 @@ def sensitivity(options: argparse.Namespace) -> None:
         raise ConfigError("give --vary for options one at a time, or --grid twice, not both")
     config = run_config(options)
     if options.grid:
-        varied = two_together(config, _values("--grid", options.grid))
+        varied = two_together(config, option_values("--grid", options.grid))
     else:
-        chosen = _values("--vary", options.vary) if options.vary else usual_options(config)
+        chosen = option_values("--vary", options.vary) if options.vary else usual_options(config)
         varied = one_at_a_time(config, chosen)
     methods = sensitivity_methods(config, varied)
     metric = chosen_metric(methods, options.metric)
@@ -155,7 +198,7 @@ def robustness(options: argparse.Namespace) -> None:
 
     methods = robustness_methods(
         compared_configs(options),
-        _names(options.corruptions) if options.corruptions else CORRUPTIONS,
+        options.corruptions or CORRUPTIONS,
         RATIOS if options.ratios is None else [ratio for ratio in options.ratios if ratio],
     )
     metric = chosen_metric(methods, options.metric)
@@ -194,8 +237,7 @@ class _Report(Protocol):
 def _train(options: argparse.Namespace, methods: Sequence[Method]) -> list[MethodResult]:
     from ..study import run_study
 
-    how = {"jobs": options.jobs, "progress": not options.quiet}
-    return run_study(methods, options.seeds, options.out, **how)
+    return run_study(methods, options.seeds, options.out, **how_to_run(options))
 
 
 def _write(
@@ -220,31 +262,3 @@ def _write(
         sections=found.sections(),
     )
     print(f"\nstudy folder  {options.out}\nreport        {page}")
-
-
-def _names(text: str) -> list[str]:
-    """Comma-separated names."""
-    return [name.strip() for name in text.split(",")]
-
-
-def _numbers(text: str) -> list[float]:
-    """Comma-separated numbers; nothing for `none`."""
-    try:
-        return [] if text == NONE else [float(number) for number in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list such as 0,.5,.9") from None
-
-
-def _values(option: str, entries: Sequence[str]) -> dict[str, list[Any]]:
-    """Options and their values from `key=value,value`."""
-    import yaml
-
-    found: dict[str, list[Any]] = {}
-    for entry in entries:
-        key, equals, values = entry.partition("=")
-        if not equals or not values:
-            raise ConfigError(f"{option} {entry}: write it as key=value,value")
-        if key in found:
-            raise ConfigError(f"{option} {key} stands twice: give all its values at once")
-        found[key] = [yaml.safe_load(value) for value in values.split(",")]
-    return found

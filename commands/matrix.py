@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from .arguments import NONE, name_list
 
 if TYPE_CHECKING:
     from ..config import RunConfig
-
-NONE = "none"
 
 
 def add_matrix(command: argparse.ArgumentParser) -> None:
     """The options that say what is compared, and on which data."""
     command.add_argument("configs", nargs="*", metavar="CONFIG", help="YAML files, one a method")
-    command.add_argument("--backbones", metavar="A,B", help="in place of files: backbones ...")
     command.add_argument(
-        "--alignments", metavar="A,B", help="... times alignments, 'none' for the backbone alone"
+        "--backbones", type=name_list, metavar="A,B", help="in place of files: backbones ..."
+    )
+    command.add_argument(
+        "--alignments",
+        type=name_list,
+        metavar="A,B",
+        help="... times alignments, 'none' for the backbone alone",
     )
     command.add_argument(
         "--presets",
@@ -56,9 +60,8 @@ def compared_configs(options: argparse.Namespace) -> list[RunConfig]:
     if not matrix:
         files = options.configs
         return [load_config(file, options.set, path=p) for p in paths for file in files]
-    backbones = _names(options.backbones)
-    alignments = _names(options.alignments or NONE)
-    return [_cell(options, p, b, a) for p in paths for b in backbones for a in alignments]
+    alignments = options.alignments or [NONE]
+    return [_cell(options, p, b, a) for p in paths for b in options.backbones for a in alignments]
 
 
 def _cell(
@@ -103,11 +106,3 @@ def _refuse_other(file: Path, backbone: str, alignment: str) -> None:
     names = (found.backbone.name, found.alignment.name if found.alignment else NONE)
     if names != (backbone, alignment):
         raise ConfigError(f"{file} configures {names[0]} with alignment {names[1]}: rename it")
-
-
-def _names(text: str) -> list[str]:
-    """Comma-separated names, in order, each once."""
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    if "" in names:
-        raise ConfigError(f"'{text}' is not a list of names such as a,b")
-    return names

@@ -1,18 +1,20 @@
-"""What the commands share: argument types, groups of options, and the configuration of a run."""
+"""The parser of the commands, their help, and the configuration of a run that they add up to."""
 
 from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from ..errors import ConfigError
+from .arguments import add_set
 
 if TYPE_CHECKING:
-    from ..config import RunConfig
+    from ..config import OptionHelp, RunConfig
 
-DATA_HELP = "data folder or file, or 'planted' (built in)"
+Listed: TypeAlias = "Mapping[str, Callable[[], Iterable[OptionHelp]]]"
+"""Heading in `--help` -> the options below it."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,7 +43,9 @@ class Commands:
         run: Callable[[argparse.Namespace], None],
         text: str,
         *,
+        example: str,
         configured: bool = False,
+        more: Listed | None = None,
     ) -> argparse.ArgumentParser:
         """A new command.
 
@@ -49,15 +53,27 @@ class Commands:
             name: what the user types.
             run: called with the parsed options, `command_line` among them.
             text: one line of help.
+            example: its arguments on a line that can be typed as it is.
             configured: whether it takes the configuration of a run, as `--config` and `--set`.
+            more: other options that `--help` of a configured command lists.
         """
         command = self._commands.add_parser(
-            name, help=text, description=text, add_help=not configured
+            name,
+            help=text,
+            description=text,
+            epilog=f"example: crossalign {name} {example}".strip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # the example stays one line
+            add_help=not configured,
         )
         command.set_defaults(run=run)
         if configured:
             command.add_argument(
-                "-h", "--help", action=_OptionsHelp, nargs=0, help="show this and all options"
+                "-h",
+                "--help",
+                action=_OptionsHelp,
+                nargs=0,
+                const=more or {},
+                help="show this and all options",
             )
             command.add_argument("--config", metavar="FILE", help="YAML file with options")
             add_set(command)
@@ -71,48 +87,16 @@ class _OptionsHelp(argparse.Action):
         from ..config import option_help
 
         parser.print_help()
-        print("\noptions for --set and YAML files:")
-        for option in option_help():
-            print(f"  {option.key} = {option.default}")
-            print(textwrap.fill(option.help, 80, initial_indent=" " * 6, subsequent_indent=" " * 6))
+        listed: Listed = {**self.const, "options for --set and YAML files": option_help}
+        for heading, options in listed.items():
+            print(f"\n{heading}:")
+            for option in options():
+                print(f"  {option.key} = {option.default}")
+                indent = " " * 6
+                print(
+                    textwrap.fill(option.help, 80, initial_indent=indent, subsequent_indent=indent)
+                )
         raise SystemExit(0)
-
-
-def add_set(command: argparse.ArgumentParser) -> None:
-    """`--set KEY=VALUE`, any number of times."""
-    command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="set one option"
-    )
-
-
-def add_quiet(command: argparse.ArgumentParser) -> None:
-    """`--quiet`."""
-    command.add_argument("--quiet", action="store_true", help="no progress bars")
-
-
-def add_study(command: argparse.ArgumentParser, seeds: str) -> None:
-    """The options of a command that trains several runs, with its default `seeds`."""
-    command.add_argument(
-        "--seeds", type=seed_list, default=seeds, help=f"comma-separated (default {seeds})"
-    )
-    command.add_argument("--jobs", type=positive, default=1, help="processes at a time (default 1)")
-    command.add_argument("--out", required=True, metavar="FOLDER", help="study folder")
-    add_quiet(command)
-
-
-def seed_list(text: str) -> list[int]:
-    """Comma-separated seeds; argparse turns the error into its one line."""
-    seeds = text.split(",")
-    if not all(seed.strip().isdecimal() for seed in seeds):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list of seeds such as 0,1,2")
-    return [int(seed) for seed in seeds]
-
-
-def positive(text: str) -> int:
-    """An integer of at least one."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive integer")
-    return int(text)
 
 
 def run_config(options: argparse.Namespace, more: Mapping[str, object] | None = None) -> RunConfig:

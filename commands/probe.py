@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import ConfigError
-from .parser import DATA_HELP, Commands, add_quiet, positive, run_config, seed_list
+from ..fileio import require_writable
+from .arguments import (
+    DATA_HELP,
+    add_components,
+    add_out,
+    add_quiet,
+    add_tensorboard,
+    positive,
+    seed_list,
+)
+from .parser import Commands, run_config
 from .studies import run_and_print
 
 PROBE_FILE = "probe.json"
@@ -17,7 +27,11 @@ PROBE_FILE = "probe.json"
 def add(commands: Commands) -> None:
     """Add the command."""
     command = commands.add(
-        "probe", probe, "what features know, or what a run has made of them", configured=True
+        "probe",
+        probe,
+        "what features know, or what a run has made of them",
+        example="--run runs/first",
+        configured=True,
     )
     command.add_argument("data", nargs="?", help=DATA_HELP)
     what = command.add_mutually_exclusive_group()
@@ -27,7 +41,7 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="train with ever more items that lack a modality",
     )
-    command.add_argument("--out", metavar="FOLDER", help="folder for results (default: RUN)")
+    add_out(command, "folder for results (default: RUN)")
     add_quiet(command)
 
     features = command.add_argument_group("features of DATA, without training")
@@ -43,15 +57,18 @@ def add(commands: Commands) -> None:
     run.add_argument("--clusters", type=positive, default=50, help="of k-means (default 50)")
 
     mask = command.add_argument_group("--mask-modality")
-    mask.add_argument("--backbone", help="backbone name (see crossalign list)")
-    mask.add_argument("--alignment", help="alignment name, or none")
+    add_components(mask)
     mask.add_argument("--ratios", type=_ratios, default=None, help="default 0,.1,.3,.5,.7,.9")
     mask.add_argument("--seeds", type=seed_list, default="0", help="comma-separated (default 0)")
     mask.add_argument("--jobs", type=positive, default=1, help="processes at a time (default 1)")
+    add_tensorboard(mask)
 
 
 def probe(options: argparse.Namespace) -> None:
     """Run the probe that the options choose."""
+    trained = options.backbone or options.alignment or options.ratios
+    if trained and not options.mask_modality:
+        raise ConfigError("--backbone, --alignment and --ratios belong to --mask-modality")
     if options.run_folder is not None:
         _probe_run(options)
     elif options.mask_modality:
@@ -81,8 +98,9 @@ def _probe_run(options: argparse.Namespace) -> None:
 
     if options.data is not None or options.config is not None or options.set:
         raise ConfigError("a run knows its data and options: give --run RUN without any of them")
-    result = probe_run(options.run_folder, n_clusters=options.clusters)
-    _show(result, options.out or options.run_folder)
+    folder = options.out or options.run_folder
+    require_writable(folder)
+    _show(probe_run(options.run_folder, n_clusters=options.clusters), folder)
 
 
 def _mask_modality(options: argparse.Namespace) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from .arguments import DATA_HELP, add_components, add_set, add_study, how_to_run, option_values
 from .matrix import add_matrix, compared_configs
-from .parser import DATA_HELP, Commands, add_set, add_study, run_config
+from .parser import Commands, run_config
 
 if TYPE_CHECKING:
     from ..study import Method, MethodResult
@@ -21,7 +22,12 @@ PRESETS = Path(__file__).parent.parent / "presets"
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    command = commands.add("compare", compare, "train several methods with several seeds")
+    command = commands.add(
+        "compare",
+        compare,
+        "train several methods with several seeds",
+        example="presets/planted/*.yaml --seeds 0,1,2 --out runs/compare",
+    )
     add_matrix(command)
     command.add_argument(
         "--references",
@@ -31,16 +37,23 @@ def add(commands: Commands) -> None:
     add_set(command)
     add_study(command, seeds="0,1,2")
 
-    command = commands.add("search", search, "grid search, ranked on validation", configured=True)
+    command = commands.add(
+        "search",
+        search,
+        "grid search, ranked on validation",
+        example="planted --backbone bpr --grid backbone.dim=32,64 --out runs/search",
+        configured=True,
+    )
     command.add_argument("data", nargs="?", help=DATA_HELP)
-    command.add_argument("--backbone")
-    command.add_argument("--alignment")
+    add_components(command)
     command.add_argument(
         "--grid", action="append", default=[], metavar="KEY=V,V", help="values of one option"
     )
     add_study(command, seeds="0")
 
-    command = commands.add("demo", demo, "backbone, FETTLE and CROSS on built-in data")
+    command = commands.add(
+        "demo", demo, "backbone, FETTLE and CROSS on built-in data", example="--out runs/demo"
+    )
     add_study(command, seeds="0,1,2")
 
 
@@ -49,23 +62,18 @@ def compare(options: argparse.Namespace) -> None:
     from ..references import parse_names
     from ..study import compared_methods
 
-    references = parse_names(options.references) if options.references else []
+    references = [] if options.references is None else parse_names(options.references)
     methods = compared_methods(compared_configs(options))
     run_and_print(options, methods, split="test", references=references)
 
 
 def search(options: argparse.Namespace) -> None:
     """Train every point of a grid; print validation metrics, best first."""
-    import yaml
-
     from ..study import grid_methods
 
-    grid = {}
-    for entry in options.grid:
-        key, equals, values = entry.partition("=")
-        if not equals:
-            raise ConfigError(f"--grid {entry}: write it as key=value,value")
-        grid[key] = [yaml.safe_load(value) for value in values.split(",")]
+    if not options.grid:
+        raise ConfigError("nothing to search: give --grid key=value,value")
+    grid = option_values("--grid", options.grid)
     run_and_print(options, grid_methods(run_config(options), grid), split="valid")
 
 
@@ -95,11 +103,12 @@ def run_and_print(
     from ..report import format_terminal, study_table, write_study
     from ..study import StudyError, run_study, save_results
 
-    how = {"progress": not options.quiet}
-    lines = reference_rows(references, methods, options.out, **how) if references else []
+    lines = []
+    if references:
+        lines = reference_rows(references, methods, options.out, progress=not options.quiet)
     failure = None
     try:
-        results = run_study(methods, options.seeds, options.out, jobs=options.jobs, **how)
+        results = run_study(methods, options.seeds, options.out, **how_to_run(options))
     except StudyError as error:
         failure, results = error, error.results
     if results:

@@ -6,32 +6,44 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from .parser import DATA_HELP, Commands, add_quiet, run_config
+from .arguments import DATA_HELP, add_components, add_out, add_quiet, add_tensorboard
+from .parser import Commands, run_config
 
 
 def add(commands: Commands) -> None:
     """Add the commands."""
     command = commands.add(
-        "train", train, "train a recommender and write a report", configured=True
+        "train",
+        train,
+        "train a recommender and write a report",
+        example="planted --backbone lightgcn --alignment cross --out runs/first",
+        configured=True,
     )
+    command.set_defaults(shared=True)
     command.add_argument("data", nargs="?", help=DATA_HELP)
-    command.add_argument("--backbone", help="backbone name (see crossalign list)")
-    command.add_argument("--alignment", help="alignment name, or none")
+    add_components(command)
     command.add_argument("--seed", type=int)
     where = command.add_mutually_exclusive_group()
-    where.add_argument("--out", metavar="FOLDER", help="new run folder (default runs/...)")
+    add_out(where, "new run folder (default runs/...)")
     where.add_argument("--resume", metavar="FOLDER", help="continue the run in this folder")
+    add_tensorboard(command)
     add_quiet(command)
 
-    command = commands.add("evaluate", evaluate, "full-ranking metrics of a trained run")
+    command = commands.add(
+        "evaluate",
+        evaluate,
+        "full-ranking metrics of a trained run",
+        example="runs/first --split test",
+    )
     command.add_argument("run_folder", metavar="RUN", help="run folder")
     command.add_argument("--split", choices=["valid", "test"], default="test")
 
 
 def train(options: argparse.Namespace) -> None:
     """Train, print the metrics, and say where everything is."""
-    from ..pipeline import train
+    from ..pipeline import assist, train
     from ..run_folder import CONFIG_FILE, require_run
+    from ..training.distributed import started_team
 
     if options.resume is not None:
         folder = require_run(Path(options.resume))
@@ -39,13 +51,20 @@ def train(options: argparse.Namespace) -> None:
     else:
         folder = Path(options.out or _default_folder(options))
     config = run_config(options)
-    run = train(
-        config,
-        folder,
-        resume=options.resume is not None,
-        progress=not options.quiet,
-        command=options.command_line,
-    )
+    resume = options.resume is not None
+    with started_team(config.training.torch_device()) as team:
+        if not team.first:
+            assist(config, folder, team, resume=resume)
+            return
+        run = train(
+            config,
+            folder,
+            resume=resume,
+            progress=not options.quiet,
+            command=options.command_line,
+            tensorboard=options.tensorboard,
+            team=team,
+        )
     for split, metrics in (("valid", run.valid), ("test", run.test)):
         print(f"\n{split}, {metrics.n_users} users")
         print("\n".join(metric_table(metrics)))

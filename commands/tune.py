@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .parser import Commands, add_quiet, add_set, positive
+from .arguments import add_out, add_quiet, add_set, natural, positive
+from .parser import Commands
 
 SHOWN = 5
 """Trials that the terminal shows."""
@@ -13,7 +14,12 @@ SHOWN = 5
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    command = commands.add("tune", tune, "search hyper-parameters with Optuna, on validation")
+    command = commands.add(
+        "tune",
+        tune,
+        "search hyper-parameters with Optuna, on validation",
+        example="presets/planted/2-lightgcn-fettle.yaml --trials 20 --out runs/tuned",
+    )
     command.add_argument("config", metavar="CONFIG", help="YAML file to start from")
     command.add_argument("--data", metavar="DATA", help="data to use instead of the file's")
     command.add_argument("--trials", type=positive, required=True, help="how many in all")
@@ -23,9 +29,9 @@ def add(commands: Commands) -> None:
         help="YAML file: key -> list of values or {low, high, log} (default: the papers' grid)",
     )
     command.add_argument("--no-pruning", action="store_true", help="train every trial to its end")
-    command.add_argument("--seed", type=int, default=0, help="of the choice of values (default 0)")
+    command.add_argument("--seed", type=natural, default=0, help="of the draws (default 0)")
     command.add_argument("--jobs", type=positive, default=1, help="processes at a time (default 1)")
-    command.add_argument("--out", required=True, metavar="FOLDER", help="folder of the search")
+    add_out(command, "folder of the search", required=True)
     add_set(command)
     add_quiet(command)
 

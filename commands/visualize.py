@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .parser import Commands, add_quiet, positive
+from .arguments import add_out, add_quiet, name_list, positive
+from .parser import Commands
 
 
 def add(commands: Commands) -> None:
     """Add the command."""
     command = commands.add(
-        "visualize", visualize, "maps of id, content and users, before alignment and after"
+        "visualize",
+        visualize,
+        "maps of id, content and users, before alignment and after",
+        example="runs/first --against runs/alone",
     )
     command.add_argument("run_folder", metavar="RUN", help="run folder, shown after")
     command.add_argument(
         "--against", metavar="RUN", help="run shown before (default: RUN before its training)"
     )
-    command.add_argument("--out", metavar="FOLDER", help="folder for the page (default: RUN)")
+    add_out(command, "folder for the page (default: RUN)")
     add_quiet(command)
 
     maps = command.add_argument_group("maps")
@@ -29,7 +33,10 @@ def add(commands: Commands) -> None:
 
     near = command.add_argument_group("nearest items")
     near.add_argument(
-        "--items", metavar="ID,ID", help="ids as in the data files (default: three popular items)"
+        "--items",
+        type=name_list,
+        metavar="ID,ID",
+        help="ids as in the data files (default: three popular items)",
     )
     near.add_argument("--neighbors", type=positive, default=5, help="of each item (default 5)")
     near.add_argument(
@@ -58,7 +65,7 @@ def visualize(options: argparse.Namespace) -> None:
         out,
         against=options.against,
         options=maps,
-        items=options.items.split(",") if options.items else None,
+        items=options.items,
         neighbors=options.neighbors,
         titles=options.titles,
         title_columns=options.title_columns,

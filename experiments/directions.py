@@ -14,6 +14,7 @@ from ..align.policies import Directions, ThetaOf
 from ..config import RunConfig
 from ..errors import ConfigError, unknown_name
 from ..report import markup
+from ..report.colors import method_styles
 from ..report.markup import Html
 from ..report.numbers import metric_label
 from ..report.plots import curve_plot
@@ -133,6 +134,7 @@ class DirectionReport:
                 xlabel="threshold θ on a cosine",
                 ylabel=metric_label(self.metric),
                 level=("one-way", one_way),
+                styles=method_styles(dict.fromkeys([*series, "one-way"], method)),
             ),
         )
 

@@ -28,6 +28,7 @@ from ..evaluation.groups import (
 from ..evaluation.ranking import evaluate
 from ..pipeline import load_run
 from ..run_folder import CONFIG_FILE
+from ..study import method_label
 from ..text_table import text_table
 from .finished import FinishedMethod
 from .measures import Measure, measure
@@ -39,6 +40,7 @@ class MethodByPopularity:
 
     Attributes:
         label: its name.
+        method: `backbone` or `backbone+alignment`, the label itself if it begins so.
         folders: its run folders.
         overall: metric -> mean over all users.
         groups: for each group, metric -> mean over the users with a held-out item of the group;
@@ -50,6 +52,7 @@ class MethodByPopularity:
     """
 
     label: str
+    method: str
     folders: tuple[str, ...]
     overall: Mapping[str, Measure]
     groups: tuple[Mapping[str, Measure], ...]
@@ -232,6 +235,7 @@ def _averaged(method: FinishedMethod, runs: Sequence[_Evaluated]) -> MethodByPop
     lists = [run.lists for run in runs]
     return MethodByPopularity(
         label=method.label,
+        method=_name(method),
         folders=tuple(map(str, method.folders)),
         overall=_measures([run.overall for run in runs]),
         groups=tuple(map(_measures, zip(*(run.groups for run in runs), strict=True))),
@@ -240,6 +244,12 @@ def _averaged(method: FinishedMethod, runs: Sequence[_Evaluated]) -> MethodByPop
         gini=measure([found.gini for found in lists]),
         popularity=measure([found.popularity for found in lists]),
     )
+
+
+def _name(method: FinishedMethod) -> str:
+    config = load_config(method.folders[0] / CONFIG_FILE)
+    named = method.label.startswith(config.backbone.name)
+    return method.label if named else method_label(config)
 
 
 def _measures(runs: Sequence[Mapping[str, float]]) -> dict[str, Measure]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..fileio import write_text
 from ..report import markup
-from ..report.markup import Html, escape
+from ..report.colors import method_styles
+from ..report.markup import Html, breakable, escape
 from ..report.numbers import metric_label
 from ..report.plots import curve_plot
 from .measures import Measure
@@ -45,8 +46,8 @@ def _sections(found: PopularityReport, block: DataByPopularity) -> Iterator[Html
     yield markup.section(f"Numbers{where}", _table(heads, found.rows(block)))
     heads = ["method", "coverage", "Gini", "mean popularity"]
     yield markup.section(f"Lists of {found.k}{where}", _table(heads, list_rows(block)))
-    runs = [[method.label, ", ".join(method.folders)] for method in block.methods]
-    yield markup.section(f"Runs{where}", _table(["method", "folders"], runs))
+    runs = [[breakable(m.label), breakable(", ".join(m.folders))] for m in block.methods]
+    yield markup.section(f"Runs{where}", markup.table(["method", "folders"], runs, wrap=True))
 
 
 def _figures(found: PopularityReport, block: DataByPopularity) -> Iterator[Html]:
@@ -67,6 +68,7 @@ def _figures(found: PopularityReport, block: DataByPopularity) -> Iterator[Html]
             xlabel="popularity group, tail 1 the least popular",
             ylabel="share" if title == shares else title,
             percent=title == shares,
+            styles=method_styles({m.label: m.method for m in block.methods}),
         )
         yield markup.figure(title, svg)
 

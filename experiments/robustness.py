@@ -10,8 +10,9 @@ from typing import Any, get_args
 from ..config import RunConfig
 from ..datasets.options import CorruptionKind
 from ..errors import ConfigError, unknown_name
-from ..models import BACKBONES
+from ..pipeline import reads_content
 from ..report import markup
+from ..report.colors import method_styles
 from ..report.markup import Html
 from ..report.numbers import metric_label
 from ..report.plots import curve_plot
@@ -22,6 +23,7 @@ from .measures import Measure, change, measure, percent, refuse_repeats
 CORRUPTIONS: tuple[CorruptionKind, ...] = tuple(c for c in get_args(CorruptionKind) if c != "none")
 CONTENT = ("missing_content", "noisy_content")
 """Corruptions that only a method which reads content can notice."""
+FEEDBACK = tuple(kind for kind in CORRUPTIONS if kind not in CONTENT)
 RATIOS = (0.05, 0.1, 0.15, 0.2)
 
 
@@ -121,6 +123,7 @@ class RobustnessReport:
                 xlabel=f"share of {of}",
                 ylabel=ylabel,
                 percent=series is changes,
+                styles=method_styles({method: method for method in methods}),
             )
             yield markup.figure(title, svg)
 
@@ -153,7 +156,14 @@ def robustness_methods(
     for ratio in ratios:
         if not 0 < ratio < 1:
             raise ConfigError(f"ratio {ratio:g}: give shares above 0 and below 1, clean is added")
-    found = [m for m in compared_methods(configs) for m in _methods(m, corruptions, sorted(ratios))]
+    compared = compared_methods(configs)
+    for kind in corruptions:
+        if not any(_notices(method.config, kind) for method in compared):
+            raise ConfigError(
+                f"no method reads content, so {kind} changes nothing: add an alignment or a "
+                f"backbone that does, or leave it out, as --corruptions {','.join(FEEDBACK)} does"
+            )
+    found = [m for m in compared for m in _methods(m, corruptions, sorted(ratios))]
     known = {(method.data, method.label) for method in found}
     return [m if (m.data, m.base) in known else replace(m, base=None) for m in found]
 
@@ -229,9 +239,7 @@ def _label(config: RunConfig, kind: str, ratio: float) -> str:
 
 def _notices(config: RunConfig, kind: str) -> bool:
     """Whether a corruption makes any difference to a method."""
-    backbone = BACKBONES[config.backbone.name].cls
-    reads_content = backbone.needs_features or "similar" in backbone.relations
-    return kind not in CONTENT or config.alignment is not None or reads_content
+    return kind not in CONTENT or reads_content(config)
 
 
 def _changed(point: RobustnessPoint) -> tuple[float, float]:

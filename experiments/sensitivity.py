@@ -12,10 +12,11 @@ from ..align import ALIGNERS
 from ..config import RunConfig, parse_config, to_plain
 from ..errors import ConfigError
 from ..report import markup
+from ..report.colors import method_style
 from ..report.markup import Html
 from ..report.numbers import metric_label
 from ..report.plots import curve_plot, heat_map
-from ..study import Method, MethodResult
+from ..study import Method, MethodResult, method_label, option_value
 from ..text_table import text_table
 from .measures import Measure, change, measure, percent
 
@@ -84,11 +85,13 @@ class SensitivityReport:
 
     Attributes:
         metric: such as `recall@20`.
+        method: `backbone` or `backbone+alignment`.
         alone: the metric of the backbone alone on the test split; None without it.
         curves: what was varied.
     """
 
     metric: str
+    method: str
     alone: Measure | None
     curves: tuple[Curve, ...]
 
@@ -130,13 +133,29 @@ class SensitivityReport:
             level = None if self.alone is None else ("backbone alone", self.alone.mean)
             xlabel = curve.keys[0] + ("  (* preset)" if "*" in "".join(ticks) else "")
             ylabel = metric_label(self.metric)
-            return curve_plot(title, series, ticks, xlabel=xlabel, ylabel=ylabel, level=level)
+            return curve_plot(
+                title,
+                series,
+                ticks,
+                xlabel=xlabel,
+                ylabel=ylabel,
+                level=level,
+                styles={"test": method_style(self.method)},
+            )
         rows, columns = (
             list(dict.fromkeys(p.values[axis] for p in curve.points)) for axis in (0, 1)
         )
         means = {point.values: point.test.mean for point in curve.points}
         grid = [[means.get((row, column), math.nan) for column in columns] for row in rows]
-        return heat_map(title, grid, rows, columns, xlabel=curve.keys[1], ylabel=curve.keys[0])
+        return heat_map(
+            title,
+            grid,
+            rows,
+            columns,
+            xlabel=curve.keys[1],
+            ylabel=curve.keys[0],
+            color=method_style(self.method).color,
+        )
 
 
 Varied = Mapping[tuple[str, ...], Mapping[tuple[str, ...], Method]]
@@ -169,7 +188,7 @@ def one_at_a_time(config: RunConfig, options: Mapping[str, Sequence[Any]]) -> Va
     """
     varied: dict[tuple[str, ...], dict[tuple[str, ...], Method]] = {}
     for key, values in options.items():
-        preset = _value(config, key)
+        preset = option_value(config, key, SECTIONS)
         points = [_with_option(config, key, value) for value in values]
         points = [point for point in points if point[0] != preset]
         ordered = sorted([(preset, config), *points], key=lambda point: _sort_key(point[0]))
@@ -219,7 +238,8 @@ def sensitivity_report(
     by_label = {result.label: result for result in results}
     alone = measure(by_label[ALONE].test[metric]) if ALONE in by_label else None
     curves = [_curve(keys, points, by_label, metric) for keys, points in varied.items()]
-    return SensitivityReport(metric, alone, tuple(curves))
+    first = next(method for points in varied.values() for method in points.values())
+    return SensitivityReport(metric, method_label(first.config), alone, tuple(curves))
 
 
 def _curve(
@@ -243,22 +263,12 @@ def _curve(
 
 def _with_option(config: RunConfig, key: str, value: Any) -> tuple[Any, RunConfig]:
     """The value as the configuration understands it, and the configuration with it."""
-    _value(config, key)
+    option_value(config, key, SECTIONS)
     plain = to_plain(config)
     section, _, name = key.partition(".")
     plain[section][name] = value
     changed = parse_config(plain)
-    return _value(changed, key), changed
-
-
-def _value(config: RunConfig, key: str) -> Any:
-    """The value of an option that may be varied; None for one that is unknown."""
-    section, dot, name = key.partition(".")
-    plain = to_plain(config)
-    if section not in SECTIONS or not dot or not isinstance(plain[section], dict):
-        has = [name for name in SECTIONS if isinstance(plain[name], dict)]
-        raise ConfigError(f"'{key}' cannot be varied: name an option of {', '.join(has)}")
-    return plain[section].get(name)
+    return option_value(changed, key), changed
 
 
 def _text(value: Any) -> str:

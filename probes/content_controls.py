@@ -16,7 +16,7 @@ import numpy as np
 from ..config import RunConfig
 from ..datasets.options import ContentKind
 from ..errors import ConfigError
-from ..models import BACKBONES
+from ..pipeline import reads_content
 from ..study import Method, MethodResult, compared_methods, method_label
 from ..text_table import text_table
 
@@ -78,7 +78,7 @@ def control_methods(configs: Sequence[RunConfig]) -> list[Method]:
     throughout, so that all graphs come from the features at hand.
 
     Raises:
-        ConfigError: a configuration has no alignment.
+        ConfigError: a configuration has no alignment, or other content already.
     """
     methods: dict[tuple[str, str], Method] = {}
     for config, data in [(m.config, m.data) for m in compared_methods(configs)]:
@@ -87,11 +87,15 @@ def control_methods(configs: Sequence[RunConfig]) -> list[Method]:
                 f"backbone '{config.backbone.name}' has no alignment to control: set alignment in "
                 "its configuration; the backbone alone is trained anyway"
             )
-        backbone = BACKBONES[config.backbone.name].cls
-        reads_content = backbone.needs_features or "similar" in backbone.relations
+        if config.data.content != "given":
+            raise ConfigError(
+                f"{method_label(config)} has data.content {config.data.content} already: leave it "
+                "out, every content is trained"
+            )
+        alone_reads = reads_content(replace(config, alignment=None))
         for content in CONTENTS:
             aligned = _with_content(config, content)
-            alone = _with_content(config, content if reads_content else "given")
+            alone = _with_content(config, content if alone_reads else "given")
             alone = replace(alone, alignment=None)
             label, base = _label(aligned), _label(alone)
             if (data, base) in methods and methods[data, base].config != alone:

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..config import RunConfig
-from ..study import Method, grid_methods
+from ..errors import ConfigError
+from ..pipeline import reads_content
+from ..study import Method, grid_methods, method_label
 
 RATIOS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -25,7 +27,15 @@ def mask_methods(config: RunConfig, ratios: Sequence[float] = RATIOS) -> list[Me
     Args:
         config: the recommender.
         ratios: shares of the items that lose one modality.
+
+    Raises:
+        ConfigError: nothing in the recommender reads content.
     """
+    if not reads_content(config):
+        raise ConfigError(
+            f"{method_label(config)} reads no content, so masking changes nothing: set an "
+            "alignment, or choose a backbone that reads content"
+        )
     base = replace(config, data=replace(config.data, item_graphs=False))
     methods = grid_methods(base, {"data.mask_ratio": list(ratios)})
     first = methods[0].label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from string import Template
@@ -15,6 +16,11 @@ Html = NewType("Html", str)
 def escape(value: object) -> Html:
     """`value` as text that is safe in HTML, attributes included."""
     return Html(html.escape(str(value)))
+
+
+def breakable(text: str) -> Html:
+    """A path or a label that may be broken into lines behind its separators, and nowhere else."""
+    return Html(re.sub(r"([/+_])", r"\1<wbr>", escape(text)))
 
 
 def join(parts: Iterable[Html]) -> Html:
@@ -59,17 +65,20 @@ def note(text: str) -> Html:
 def code(text: str, *, columns: bool = False) -> Html:
     """Text as it would stand in a terminal or file, or nothing if it is empty.
 
+    Names of options stay whole where a line is broken.
+
     Args:
         text: what to show.
         columns: set short lines in as many columns as there is room for.
     """
     kind = ' class="columns"' if columns else ""
-    return Html(f"<pre{kind}>{escape(text)}</pre>" if text else "")
+    whole = re.sub(r"(?<!\S)--[\w-]+", r"<span>\g<0></span>", escape(text))
+    return Html(f"<pre{kind}>{whole}</pre>" if text else "")
 
 
 def link(text: str, target: str) -> Html:
     """A link to a file beside the page."""
-    return Html(f'<a href="{escape(target)}">{escape(text)}</a>')
+    return Html(f'<a href="{escape(target)}">{breakable(text)}</a>')
 
 
 def figure(title: str, svg: str) -> Html:

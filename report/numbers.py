@@ -23,8 +23,8 @@ def metric_label(key: str) -> str:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """`value` with `digits` decimals; a dash where there is no number."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+    """`value` with `digits` decimals, zero without a sign; a dash where there is no number."""
+    return f"{round(value, digits) + 0.0:.{digits}f}" if math.isfinite(value) else "–"
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,8 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from .colors import CARD, INK, SERIES, Style, series_style
 from .numbers import mean_and_spread
-from .svg import CARD, INK, SERIES, SHAPES, STYLE, as_svg, legend, plain, series_style
+from .svg import STYLE, as_svg, legend, plain
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def line_plot(
     scale: Literal["linear", "magnitudes"] = "linear",
     percent: bool = False,
     mark: Mark | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> str:
     """Lines over epochs, or an empty string if no point is finite.
 
@@ -55,6 +57,7 @@ def line_plot(
             linear around zero where some values are not positive.
         percent: y values are shares of one, drawn from 0 to 100 %.
         mark: a point to point out.
+        styles: label -> style; by default in the order of the series.
     """
     finite = {label: _finite(x, y) for label, (x, y) in series.items()}
     drawn = {label: points for label, points in finite.items() if points[0]}
@@ -64,8 +67,9 @@ def line_plot(
         figure = Figure(figsize=(4.7, 2.9), layout="constrained")
         axes = figure.subplots()
         handles: dict[str, Line2D] = {}
-        for index, (label, (x, y)) in enumerate(drawn.items()):
-            handles[label] = axes.plot(x, y, **series_style(index, len(x)))[0]
+        looks = styles or _in_order(drawn)
+        for label, (x, y) in drawn.items():
+            handles[label] = axes.plot(x, y, **looks[label].line(len(x)))[0]
         if mark is not None:
             style: dict[str, Any] = {"ms": 7, "mfc": CARD, "mec": INK, "mew": 1.6}
             handles[mark.label] = axes.plot(mark.x, mark.y, "o", **style)[0]
@@ -81,32 +85,41 @@ def line_plot(
         return as_svg(figure, name)
 
 
-def dot_plot(name: str, values: Mapping[str, Sequence[float]], *, xlabel: str) -> str:
+def dot_plot(
+    name: str,
+    values: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    styles: Mapping[str, Style] | None = None,
+) -> str:
     """Mean and standard deviation by row, with the single values behind them.
 
     Args:
         name: what the plot shows, for screen readers.
         values: row label -> one value per seed; values that are not finite are left out.
         xlabel: label of the x axis, with its unit.
+        styles: row label -> style; by default in the order of the rows.
     """
+    looks = styles or _in_order(values)
     rows = {label: [v for v in ours if math.isfinite(v)] for label, ours in values.items()}
     if not any(rows.values()):
         return ""
     with matplotlib.rc_context(STYLE | {"ytick.labelcolor": INK, "ytick.major.size": 0.0}):
         figure = Figure(figsize=(4.7, 0.8 + 0.36 * len(rows)), layout="constrained")
         axes = figure.subplots()
-        for index, ours in enumerate(rows.values()):
+        for index, (label, ours) in enumerate(rows.items()):
             if not ours:
                 continue
             mean, spread = mean_and_spread(ours)
-            color = SERIES[index % len(SERIES)]
+            color, marker = looks[label].color, looks[label].marker
             error = spread if math.isfinite(spread) else None
             axes.plot(ours, [index - 0.22] * len(ours), "o", ms=3.5, mfc="none", mec=color)
-            axes.errorbar(mean, index, xerr=error, fmt="o", ms=7, color=color, capsize=4, lw=1.8)
+            axes.errorbar(mean, index, xerr=error, fmt=marker, ms=7, color=color, capsize=4, lw=1.8)
         axes.set_yticks(range(len(rows)), list(map(plain, rows)))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+        room = 5 if max(map(len, rows)) < 20 else 3  # long labels leave little width
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=room))
         axes.set_xlabel(plain(xlabel))
         return as_svg(figure, name)
 
@@ -120,6 +133,7 @@ def curve_plot(
     ylabel: str,
     percent: bool = False,
     level: tuple[str, float] | None = None,
+    styles: Mapping[str, Style] | None = None,
 ) -> str:
     """Means over the values of an option, each with its standard deviation, evenly spaced.
 
@@ -132,6 +146,7 @@ def curve_plot(
         ylabel: label of the y axis, with its unit.
         percent: y values are shares of one.
         level: label and value of a line across, to compare with.
+        styles: label -> style, of the level too; by default in the order of the series.
 
     Returns:
         SVG, or an empty string if there is no point.
@@ -145,14 +160,18 @@ def curve_plot(
         figure = Figure(figsize=(4.7, height), layout="constrained")
         axes = figure.subplots()
         handles: dict[str, Line2D] = {}
+        looks = styles or _in_order(series)
+        beside = min(0.05, 0.3 / len(series))  # so that error bars do not hide each other
         for index, (label, points) in enumerate(series.items()):
-            style = series_style(index, len(points)) | {"marker": SHAPES[index % len(SHAPES)]}
+            places = [x + beside * (index - (len(series) - 1) / 2) for x in range(len(points))]
+            style = looks[label].line(1)
             bars = [spread if math.isfinite(spread) else 0.0 for _, spread in points]
             means = [mean for mean, _ in points]
-            drawn = axes.errorbar(range(len(points)), means, bars, capsize=3, elinewidth=1, **style)
+            drawn = axes.errorbar(places, means, bars, capsize=3, elinewidth=1, **style)
             handles[label] = drawn.lines[0]
         if level is not None:
-            handles[level[0]] = axes.axhline(level[1], color=INK, linestyle=":", linewidth=1.2)
+            color = looks[level[0]].color if level[0] in looks else INK
+            handles[level[0]] = axes.axhline(level[1], color=color, linestyle=":", linewidth=1.2)
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xticks(range(len(ticks)), list(map(plain, ticks)))
@@ -171,6 +190,7 @@ def heat_map(
     *,
     xlabel: str,
     ylabel: str,
+    color: str = SERIES[0],
 ) -> str:
     """A grid of numbers: the deeper a cell, the higher; the highest is framed.
 
@@ -184,6 +204,7 @@ def heat_map(
         columns: values of the option of the x axis, as text.
         xlabel: label of the x axis.
         ylabel: label of the y axis.
+        color: of the cells, one of `colors.SERIES`.
     """
     finite = [value for row in values for value in row if math.isfinite(value)]
     if not finite:
@@ -198,7 +219,7 @@ def heat_map(
                     continue
                 depth = (value - low) / (high - low) if high > low else 0.0
                 cell = Rectangle((x - 0.48, y - 0.46), 0.96, 0.92)
-                cell.set_facecolor(to_rgba(SERIES[0], 0.05 + 0.5 * depth))
+                cell.set_facecolor(to_rgba(color, 0.05 + 0.5 * depth))
                 if value == high:
                     cell.set(edgecolor=INK, linewidth=1.8, zorder=2)
                 axes.add_patch(cell)
@@ -216,7 +237,7 @@ def scatter_plot(
     *,
     xlabel: str,
     ylabel: str,
-    colors: Mapping[str, int] | None = None,
+    styles: Mapping[str, Style] | None = None,
     logarithmic: bool = False,
     is_map: bool = False,
 ) -> str:
@@ -229,8 +250,7 @@ def scatter_plot(
         groups: label -> x and y values; points that are not finite are left out.
         xlabel: label of the x axis, with its unit.
         ylabel: label of the y axis, with its unit.
-        colors: label -> which of the eight colours, and of the shapes, the group has, the same in
-            every plot; by default in the order of the groups.
+        styles: label -> style; by default in the order of the groups.
         logarithmic: scale of the x axis.
         is_map: only distances mean something: both axes have one scale, without numbers.
     """
@@ -242,20 +262,24 @@ def scatter_plot(
         figure = Figure(figsize=(4.7, 4.6 if is_map else 2.9), layout="constrained")
         axes = figure.subplots()
         handles: dict[str, Line2D] = {}
-        for index, (label, (x, y)) in enumerate(drawn.items()):
-            look = index if colors is None else colors[label]
-            style: dict[str, Any] = {"color": SERIES[look % len(SERIES)], "mew": 0, "alpha": 0.7}
-            shape = SHAPES[look % len(SHAPES)]
-            handles[label] = axes.plot(x, y, shape, ms=3.6 if is_map else 5, **style)[0]
+        looks = styles or _in_order(drawn)
+        for label, (x, y) in drawn.items():
+            style: dict[str, Any] = {"color": looks[label].color, "mew": 0, "alpha": 0.7}
+            size = 3.6 if is_map else 5
+            handles[label] = axes.plot(x, y, looks[label].marker, ms=size, **style)[0]
         axes.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
         if logarithmic:
             axes.set_xscale("log")
         if is_map:
             axes.set(xticks=[], yticks=[])
             axes.set_aspect("equal", adjustable="datalim")
-        if len(handles) > 1:
+        if len(handles) > 1 or is_map:
             legend(figure, handles, ncols=min(len(handles), 4), handlelength=1, markerscale=1.8)
         return as_svg(figure, name)
+
+
+def _in_order(labels: Iterable[str]) -> dict[str, Style]:
+    return {label: series_style(index) for index, label in enumerate(labels)}
 
 
 def _spread_magnitudes(axes: Axes, values: Sequence[float]) -> None:
@@ -263,7 +287,8 @@ def _spread_magnitudes(axes: Axes, values: Sequence[float]) -> None:
     if min(values) > 0:
         axes.set_yscale("log")
     elif largest := max(map(abs, values)):
-        axes.set_yscale("symlog", linthresh=largest / 20)
+        # a power of ten, since a tick stands there and the next one at zero
+        axes.set_yscale("symlog", linthresh=10.0 ** math.floor(math.log10(largest / 20)))
 
 
 def _finite(x: Sequence[float], y: Sequence[float]) -> tuple[list[float], list[float]]:

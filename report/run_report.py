@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..fileio import write_text
 from . import markup
+from .colors import method_style
 from .markup import Html, escape
 from .numbers import METRIC_LABELS, duration, metric_label, number
 from .plots import Mark, line_plot
@@ -104,6 +105,7 @@ def _learning_curves(run: RunRecord) -> Iterator[Html]:
         xlabel="epoch",
         ylabel=label,
         mark=_best(scores, run.best_epoch),
+        styles={label: method_style(run.method)},
     )
     yield markup.figure(title, curve)
     terms = _series({epoch.number: epoch.losses for epoch in run.history})

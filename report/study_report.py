@@ -10,14 +10,15 @@ from pathlib import Path
 from ..errors import RunError
 from ..fileio import write_text
 from . import markup
-from .markup import Html, escape
+from .colors import method_style
+from .markup import Html, breakable, escape
 from .numbers import metric_label, number
 from .plots import dot_plot
 from .study_notes import table_notes
 from .study_table import Block, Cell, MethodRuns, StudyTable, study_table
 from .study_table_formats import write_tables
 
-_SPREAD_READING = "Dot: mean; bar: one standard deviation either way; rings: the seeds."
+_SPREAD_READING = "Large: mean; bar: one standard deviation either way; rings: the seeds."
 _DIFFERENCE_READING = (
     "Mean difference over users from the base, with its 95 % confidence interval by bootstrap over "
     "users, and Holm-corrected p values of both tests."
@@ -111,7 +112,7 @@ def _block(table: StudyTable, block: Block) -> Html:
 
 
 def _metric_table(block: Block, metrics: Sequence[str]) -> Html:
-    rows = [[escape(row.label), *map(_cell, row.cells.values())] for row in block.rows]
+    rows = [[breakable(row.label), *map(_cell, row.cells.values())] for row in block.rows]
     rows += [
         [escape(f"average +{name}"), *(escape(f"{gain:+.1%}") for gain in gains.values())]
         for name, gains in block.average_gains().items()
@@ -130,14 +131,15 @@ def _cell(cell: Cell) -> Html:
 def _plot(block: Block, metric: str) -> Html:
     label = metric_label(metric)
     values = {row.label: row.cells[metric].values for row in block.rows}
-    return markup.figure(label, dot_plot(f"{label} by method", values, xlabel=label))
+    styles = {row.label: method_style(row.method) for row in block.rows}
+    return markup.figure(label, dot_plot(f"{label} by method", values, xlabel=label, styles=styles))
 
 
 def _differences(block: Block, where: str) -> Html:
     """Effect sizes and p values, or nothing where nothing was tested."""
     rows = [
         [
-            escape(f"{row.label} − {row.base}"),
+            breakable(f"{row.label} − {row.base}"),
             escape(metric_label(metric)),
             escape(f"{found.mean:+.4f}"),
             escape(f"{found.low:+.4f} … {found.high:+.4f}"),
@@ -158,7 +160,7 @@ def _run_table(table: StudyTable, folder: Path) -> Html:
     """A row for every run, with a link to its report."""
     rows = [
         [
-            escape(f"{block.name}: {row.label}" if len(table.blocks) > 1 else row.label),
+            breakable(f"{block.name}: {row.label}" if len(table.blocks) > 1 else row.label),
             escape("–" if run.seed is None else run.seed),
             escape("–" if run.best_epoch is None else run.best_epoch),
             markup.link(

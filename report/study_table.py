@@ -90,6 +90,12 @@ class Row:
     runs: tuple[RunRecord, ...]
     cells: Mapping[str, Cell]
 
+    @property
+    def method(self) -> str:
+        """The label if it names the method, as `backbone+alignment` does; else what was run."""
+        run = self.runs[0]
+        return self.label if self.label.startswith(run.backbone) else run.method
+
 
 @dataclass(frozen=True)
 class Block:

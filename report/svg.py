@@ -1,8 +1,6 @@
 """How plots look, and how a figure becomes inline SVG that follows the colours of the page.
 
-Matplotlib draws with placeholder colours, which are then replaced by the variables of `style.css`.
-Series differ by colour (Okabe-Ito, safe for colour-blind readers) and by dash, so that a plot can
-also be read in black and white. Text stays text; legends stand beside or below the data.
+Text stays text; legends stand below the data.
 """
 
 from __future__ import annotations
@@ -16,12 +14,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-_VARIABLES = {"#010101": "ink", "#010102": "muted", "#010103": "line", "#010104": "card"} | {
-    f"#0202{index:02x}": f"series-{index}" for index in range(8)
-}
-INK, MUTED, LINE, CARD, *SERIES = _VARIABLES
-DASHES = ("-", "--", ":", "-.")
-SHAPES = ("o", "^", "s", "D", "v", "P", "X", "p")
+from .colors import INK, LINE, MUTED, VARIABLES
+
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "crossalign",
@@ -41,6 +35,7 @@ STYLE: dict[Any, Any] = {
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": MUTED,
     "lines.linewidth": 1.6,
+    "figure.constrained_layout.h_pad": 0.08,  # exponents of the topmost tick stick out
     "legend.frameon": False,
     "legend.fontsize": 10,
 }
@@ -48,20 +43,14 @@ STYLE: dict[Any, Any] = {
 
 def legend(figure: Figure, handles: Mapping[str, Line2D], **looks: Any) -> None:
     """A legend below the axes, where it covers no data."""
-    usual: dict[str, Any] = {"ncols": 2 if len(handles) < 5 else 3, "handlelength": 2.6}
+    in_one_row = len(handles) == 3 and len("".join(handles)) < 32
+    usual: dict[str, Any] = {
+        "ncols": 3 if in_one_row or len(handles) > 4 else 2,
+        "handlelength": 2.6,
+    }
     figure.legend(
         handles.values(), map(plain, handles), loc="outside lower center", **(usual | looks)
     )
-
-
-def series_style(index: int, n_points: int) -> dict[str, Any]:
-    """Colour and dash of the `index`-th series; a lone point gets a marker to be seen."""
-    return {
-        "color": SERIES[index % len(SERIES)],
-        "linestyle": DASHES[index % len(DASHES)],
-        "marker": "o" if n_points == 1 else None,
-        "markersize": 4,
-    }
 
 
 def as_svg(figure: Figure, name: str) -> str:
@@ -74,7 +63,7 @@ def as_svg(figure: Figure, name: str) -> str:
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
-    for placeholder, variable in _VARIABLES.items():
+    for placeholder, variable in VARIABLES.items():
         svg = svg.replace(placeholder, f"var(--{variable})")
     _, box, rest = re.split(r'(viewBox="[^"]*")[^>]*', svg, maxsplit=1)
     return f'<svg role="img" aria-label="{html.escape(name)}" {box}{rest}'

@@ -55,6 +55,15 @@ def test_a_study_in_processes_equals_one_in_sequence(tmp_path: Path) -> None:
     assert alone[0].test == together[0].test
 
 
+def test_a_run_that_was_killed_before_its_report_gets_it(tmp_path: Path) -> None:
+    run_study([Method("bpr", small("bpr"))], [0], tmp_path, progress=False)
+    report = tmp_path / "bpr" / "seed0" / "report.html"
+    written = report.read_bytes()
+    report.unlink()
+    run_study([Method("bpr", small("bpr"))], [0], tmp_path, progress=False)
+    assert report.read_bytes() == written
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_failing_run_does_not_lose_the_others(jobs: int, tmp_path: Path) -> None:
     configs = [small("bpr", "cross", BROKEN), small("bpr")]

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from ..config import RunConfig, parse_config, to_plain
 from ..report import markup
+from ..report.colors import series_style
 from ..report.markup import Html, escape
 from ..report.numbers import duration, metric_label, number
 from ..report.plots import scatter_plot
@@ -25,6 +26,7 @@ _READING = (
     "were stopped because they fell behind the median of the others; their value is the best one "
     "until then."
 )
+_STATES = {"complete": series_style(0), "pruned": series_style(1)}
 _REPEATABLE = 10
 """Trials whose command the report shows; JSON has all of them."""
 
@@ -175,16 +177,15 @@ def _plots(trials: Sequence[TrialRecord], tuning: Tuning, label: str) -> list[Ht
                 [values[t.number] for t in own if t.state == state and t.number in values],
                 [t.value for t in own if t.state == state and t.number in values],
             )
-            for state in ("complete", "pruned")
+            for state in _STATES
         }
         title = f"{label} by {name.partition('.')[2] or name}"
-        looks = {"complete": 0, "pruned": 1}
         svg = scatter_plot(
             title,
             groups,
             xlabel=name,
             ylabel=f"validation {label}",
-            colors=looks,
+            styles=_STATES,
             logarithmic=scale,
         )
         figures.append(markup.figure(title, svg))

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import torch
 from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
@@ -99,20 +98,12 @@ class _Sampler(TPESampler):
         return super().sample_independent(study, trial, param_name, param_distribution)
 
 
-def run_trial(
-    tuning: Tuning,
-    index: int,
-    fixed: Mapping[str, Any] | None = None,
-    *,
-    threads: int | None = None,
-) -> None:
+def run_trial(tuning: Tuning, index: int, fixed: Mapping[str, Any] | None = None) -> None:
     """Run the trial number `index`, with the values `fixed`, and store what comes out.
 
     A combination that was tried before gets the stored result. A training that breaks off, for
     example because a loss is not finite, is a failed trial; other errors are the caller's.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
     study = tuning.study(index, fixed)
     trial = study.ask()
     params = {key: dimension.suggest(trial, key) for key, dimension in tuning.space.items()}

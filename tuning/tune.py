@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from ..datasets import load_dataset
 from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
+from ..processes import process_pool
 from .outcome import TrialRecord, best_yaml, records, render, to_json
 from .space import check_space, config_at, read_space, space_yaml
 from .trials import Tuning, finished, run_trial
@@ -155,13 +154,6 @@ def _outcomes(
             run_trial(tuning, index, values)
             yield
         return
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        futures = [pool.submit(run_trial, tuning, *task, threads=threads) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with process_pool(jobs) as pool:
+        for future in as_completed([pool.submit(run_trial, tuning, *task) for task in tasks]):
+            yield future.result()

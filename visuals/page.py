@@ -6,11 +6,12 @@ import os
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..probes.geometry import Gap
 from ..report import markup
-from ..report.markup import Html, escape
+from ..report.colors import Style, series_style
+from ..report.markup import Html, breakable, escape
 from ..report.numbers import number
 from ..report.plots import scatter_plot
 from .maps import LABELS, Picture
@@ -18,8 +19,9 @@ from .maps import LABELS, Picture
 if TYPE_CHECKING:
     from .visualize import Scene, Visuals
 
-USER_COLOR = 7
-"""Colour of users on every map; item views have the others, in the order of the data set."""
+USERS = series_style(7)
+"""Style of users on every map; item views have the others, in the order of the data set."""
+Looks: TypeAlias = "Mapping[str, Style]"
 TITLE_WIDTH = 60
 """Characters of a title that a table shows."""
 
@@ -48,8 +50,8 @@ _NEAREST = "Nearest items by cosine in each view; the number is the cosine."
 def render(visuals: Visuals, folder: Path, command: str) -> Html:
     """`visuals` as one HTML page that lies in `folder`."""
     scenes = visuals.scenes
-    look = {name: index for index, name in enumerate(("id", *visuals.modalities))}
-    look["user"] = USER_COLOR
+    look = {name: series_style(index) for index, name in enumerate(("id", *visuals.modalities))}
+    look["user"] = USERS
     axis = LABELS[visuals.options.method]
     alone = any(len(scene.stage.views.items) == 1 for scene in scenes)
     body = markup.join(
@@ -85,7 +87,7 @@ def _subtitle(visuals: Visuals) -> str:
     return f"{stages}; {how[options.method]}, seed {options.seed}"
 
 
-def _items(scene: Scene, look: Mapping[str, int], axis: str) -> Html:
+def _items(scene: Scene, look: Looks, axis: str) -> Html:
     geometry = scene.stage.geometry
     told = Html("")
     if geometry.modality_accuracy is not None:
@@ -96,18 +98,18 @@ def _items(scene: Scene, look: Mapping[str, int], axis: str) -> Html:
     return _picture(f"Items, {scene.stage.label}", scene.items, look, axis, told)
 
 
-def _pairs(scene: Scene, look: Mapping[str, int], axis: str) -> Html:
+def _pairs(scene: Scene, look: Looks, axis: str) -> Html:
     return _picture(f"Users and content, {scene.stage.label}", scene.pairs, look, axis, Html(""))
 
 
-def _picture(title: str, picture: Picture, look: Mapping[str, int], axis: str, below: Html) -> Html:
+def _picture(title: str, picture: Picture, look: Looks, axis: str, below: Html) -> Html:
     """A map in a card, with its numbers."""
     svg = scatter_plot(
         title,
         {name: (xy[:, 0].tolist(), xy[:, 1].tolist()) for name, xy in picture.places.items()},
         xlabel=f"{axis} 1",
         ylabel=f"{axis} 2",
-        colors=look,
+        styles=look,
         is_map=True,
     )
     return markup.panel(title, markup.join([markup.drawing(svg), _gap_table(picture.gaps), below]))
@@ -167,5 +169,5 @@ def _runs(visuals: Visuals, folder: Path) -> Html:
         run = scene.stage.folder
         target = Path(os.path.relpath(run / "report.html", folder)).as_posix()
         link = markup.link("report", target) if (run / "report.html").is_file() else escape("–")
-        rows.append([escape(scene.stage.label), escape(run), link])
+        rows.append([escape(scene.stage.label), breakable(str(run)), link])
     return markup.table(["stage", "run folder", ""], rows, wrap=True)

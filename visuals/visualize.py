@@ -13,8 +13,9 @@ from tqdm import tqdm
 from ..config import RunConfig
 from ..datasets import Dataset
 from ..datasets.titles import find_titles, read_titles
-from ..errors import ConfigError
-from ..fileio import write_text
+from ..errors import ConfigError, RunError
+from ..fileio import require_writable, write_text
+from ..study import method_label
 from .maps import MapOptions, Picture, items_picture, pairs_picture
 from .nearest import Near, chosen_items, nearest_items, original_ids
 from .page import render
@@ -116,7 +117,13 @@ def visualize(
         CrossalignError: anything the user can mend, in one line.
     """
     options = options or MapOptions()
+    require_writable(out)
     config, dataset, stages = run_stages(folder, against, seed=options.seed)
+    if not any(len(stage.views.items) > 1 for stage in stages):
+        raise RunError(
+            f"{folder} has no view of its items but their ids ({method_label(config)}): give a run "
+            "with an alignment, or of a backbone that reads content"
+        )
     title_of = _titles(config, dataset, titles, title_columns)
     chosen = chosen_items(dataset, items)
     scenes = tuple(

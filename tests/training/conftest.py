@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import sys
 import time
 from pathlib import Path
@@ -102,21 +100,12 @@ def run_tiny():
     return train_tiny
 
 
-def _killed_training(folder: Path, wait: float) -> bool:
+def _finishes_training(folder: Path, wait: float) -> bool:
     """Train or resume in a child process that gets SIGKILL after `wait`; True if it finished."""
-    child = os.fork()
-    if child == 0:
-        options = TrainingOptions(epochs=12, batch_size=8, patience=50, checkpoint_every=2)
-        train_tiny(folder, options, resume=True, fingerprint="kill me")
-        os._exit(0)
-    deadline = time.monotonic() + wait
-    while time.monotonic() < deadline:
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return True
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return False
+    from under_fire import finishes
+
+    options = TrainingOptions(epochs=12, batch_size=8, patience=50, checkpoint_every=2)
+    return finishes(lambda: train_tiny(folder, options, resume=True, fingerprint="kill me"), wait)
 
 
 def main(base: Path, seed: int) -> None:
@@ -124,10 +113,10 @@ def main(base: Path, seed: int) -> None:
     torch.set_num_threads(1)
     train_tiny(None, TrainingOptions(epochs=1))  # what torch loads late is loaded before the forks
     started = time.monotonic()
-    assert _killed_training(base / "peace", wait=60)
+    assert _finishes_training(base / "peace", wait=60)
     usual = time.monotonic() - started
     chance, hits = random.Random(seed), []
-    while not _killed_training(base / "fire", chance.uniform(0.1, 0.5) * usual):
+    while not _finishes_training(base / "fire", chance.uniform(0.1, 0.5) * usual):
         hits.append(len(_lines(base / "fire" / "history.jsonl")))
     print(json.dumps(hits))
 
@@ -137,4 +126,5 @@ def _lines(path: Path) -> list[str]:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[1]))  # where under_fire lies
     main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -23,6 +23,7 @@ from crossalign.visuals import (
     nearest_items,
     pairs_picture,
     run_stages,
+    visualize,
 )
 
 SMALL = ["data.planted_users=150", "data.planted_items=100", "training.epochs=1"]
@@ -199,6 +200,12 @@ def test_the_command_writes_a_page_and_its_numbers(
     assert {"series-0", "series-1", "series-2", "series-7"} <= set(colors)
 
 
+def test_a_run_without_content_has_nothing_to_show(runs: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"no view of its items but their ids \(lightgcn\)"):
+        visualize(runs["alone"], tmp_path / "maps", options=PCA, progress=False)
+    assert not (tmp_path / "maps").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -217,7 +224,7 @@ def test_mistakes_get_one_line(
     message: str,
 ) -> None:
     quick = ["--method", "pca", "--quiet", "--out", str(tmp_path)]
-    assert main(["visualize", str(runs["alone"]), *quick, *arguments]) == 2
+    assert main(["visualize", str(runs["aligned"]), *quick, *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1

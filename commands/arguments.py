@@ -1,0 +1,170 @@
+"""Arguments that commands share, and their types: what argparse refuses, it refuses in one line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, CrossalignError
+from ..fileio import require_writable
+
+DATA_HELP = "data folder or file, or 'planted' (built in)"
+NONE = "none"
+
+
+def add_set(command: argparse.ArgumentParser) -> None:
+    """`--set KEY=VALUE`, any number of times."""
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set one option"
+    )
+
+
+def add_quiet(command: argparse.ArgumentParser) -> None:
+    """`--quiet`."""
+    command.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_tensorboard(place: argparse._ActionsContainer) -> None:
+    """`--tensorboard`, refused at once where it cannot be written."""
+    place.add_argument("--tensorboard", action=_TensorBoard, help="write scalars for TensorBoard")
+
+
+def add_components(place: argparse._ActionsContainer) -> None:
+    """`--backbone` and `--alignment`."""
+    place.add_argument("--backbone", metavar="NAME", help="backbone (see crossalign list)")
+    place.add_argument("--alignment", metavar="NAME", help="alignment, or none")
+
+
+def add_out(place: argparse._ActionsContainer, text: str, *, required: bool = False) -> None:
+    """`--out FOLDER`, refused at once if it cannot be written."""
+    place.add_argument("--out", type=folder, required=required, metavar="FOLDER", help=text)
+
+
+def add_out_file(command: argparse.ArgumentParser, text: str) -> None:
+    """`-o FILE`, refused at once if its folder cannot be written."""
+    command.add_argument("-o", "--out", type=_file, required=True, metavar="FILE", help=text)
+
+
+def add_study(command: argparse.ArgumentParser, seeds: str) -> None:
+    """The options of a command that trains several runs, with its default `seeds`."""
+    command.add_argument(
+        "--seeds", type=seed_list, default=seeds, help=f"comma-separated (default {seeds})"
+    )
+    command.add_argument("--jobs", type=positive, default=1, help="processes at a time (default 1)")
+    add_out(command, "study folder", required=True)
+    add_tensorboard(command)
+    add_quiet(command)
+
+
+def how_to_run(options: argparse.Namespace) -> dict[str, Any]:
+    """What `add_study` asks for beside seeds and folder, as `run_study` takes it."""
+    return {
+        "jobs": options.jobs,
+        "progress": not options.quiet,
+        "tensorboard": options.tensorboard,
+    }
+
+
+def seed_list(text: str) -> list[int]:
+    """Different comma-separated seeds."""
+    seeds = text.split(",")
+    if not all(seed.strip().isdecimal() for seed in seeds):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of seeds such as 0,1,2")
+    return _each_once(text, [int(seed) for seed in seeds])
+
+
+def name_list(text: str) -> list[str]:
+    """Different comma-separated names."""
+    names = [name.strip() for name in text.split(",")]
+    if "" in names:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of names such as a,b")
+    return _each_once(text, names)
+
+
+def number_list(text: str) -> list[float]:
+    """Different comma-separated numbers; nothing for `none`."""
+    try:
+        numbers = [] if text == NONE else [float(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list such as 0,.5,.9") from None
+    return _each_once(text, numbers)
+
+
+def positive(text: str) -> int:
+    """An integer of at least one."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive integer")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """An integer of at least zero."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not an integer of at least 0")
+    return int(text)
+
+
+def option_values(flag: str, entries: Sequence[str]) -> dict[str, list[Any]]:
+    """Options and their values from `key=value,value`.
+
+    Args:
+        flag: name of the argument, for messages.
+        entries: what it was given.
+
+    Raises:
+        ConfigError: an entry is not of this form, or an option stands twice.
+    """
+    import yaml
+
+    found: dict[str, list[Any]] = {}
+    for entry in entries:
+        key, equals, values = entry.partition("=")
+        if not equals or not all(values.split(",")):
+            raise ConfigError(f"{flag} {entry}: write it as key=value,value")
+        if key in found:
+            raise ConfigError(f"{flag} {key} stands twice: give all its values at once")
+        if len(set(values.split(","))) < len(values.split(",")):
+            raise ConfigError(f"{flag} {entry}: give each value once")
+        try:
+            found[key] = [yaml.safe_load(value) for value in values.split(",")]
+        except yaml.YAMLError:
+            raise ConfigError(f"{flag} {entry}: its values are not plain YAML values") from None
+    return found
+
+
+class _TensorBoard(argparse.Action):
+    """A switch that asks for a package."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=False, help=help)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, options: argparse.Namespace, *_: object
+    ) -> None:
+        from ..training.tensorboard import require_tensorboard
+
+        require_tensorboard()
+        setattr(options, self.dest, True)
+
+
+def _each_once(text: str, values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise argparse.ArgumentTypeError(f"'{text}' has something twice: give each once")
+    return values
+
+
+def folder(text: str) -> str:
+    """A folder that can be written, or made."""
+    try:
+        require_writable(text)
+    except CrossalignError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _file(text: str) -> str:
+    """A file in a folder that can be written, or made."""
+    folder(str(Path(text).parent))
+    return text

@@ -8,15 +8,19 @@ is left for the backward pass is one multiplication by the incoming scalar.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .ids import at_hand
 from .products import product, whole_tiles
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 EPS = 1e-12
 """Rows shorter than this count as zero rows."""
@@ -28,6 +32,26 @@ SAFE_LOGIT = 60.0
 
 _CELLS = {"cpu": 1 << 20}
 _CELLS_ELSEWHERE = 1 << 25
+
+
+def widened(x: Tensor) -> Tensor:
+    """`x`, in float32 if it has 16 bits: too few for norms, exponentials and long sums."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def full_precision(function: Function) -> Function:
+    """Run a function or method outside autocast, on the device of its first tensor."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **options: Any) -> Any:
+        tensors = (x for x in (*args, *options.values()) if isinstance(x, Tensor))
+        device = next(tensors).device.type
+        if device not in ("cpu", "cuda"):
+            return function(*args, **options)
+        with torch.autocast(device, enabled=False):
+            return function(*args, **options)
+
+    return run  # type: ignore[return-value]
 
 
 class _KnownGradient(torch.autograd.Function):
@@ -91,10 +115,14 @@ class _UnitRows(torch.autograd.Function):
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Rows of `x` `(..., dim)` scaled to length one; a zero row stays and gets no gradient."""
-    return _UnitRows.apply(x)
+    """Rows of `x` `(..., dim)` scaled to length one, in float32 at least.
+
+    A zero row stays and gets no gradient.
+    """
+    return _UnitRows.apply(widened(x))
 
 
+@full_precision
 def log_partition(
     anchors: Tensor,
     candidates: Tensor,
@@ -102,6 +130,7 @@ def log_partition(
     weights: Tensor | None = None,
     visit: Callable[[slice, Tensor], None] | None = None,
     *,
+    allowed: Tensor | None = None,
     bounded: bool = True,
 ) -> Tensor:
     """Weighted sum of log-partition functions, `sum_i w_i log sum_j exp(a_i c_j / t)`.
@@ -115,6 +144,8 @@ def log_partition(
         weights: `(n,)` constants, by default all one.
         visit: called with every block of anchors and its base-two logits `a c log2(e) / t`,
             `(block, m)`, which it may read until it returns; rows from `n` on are padding.
+        allowed: `(m,)` bool, candidates that take part, by default all; where none does, weights
+            must be 0.
         bounded: False where rows have any length, so that exponentials need a shift.
 
     Returns:
@@ -122,7 +153,7 @@ def log_partition(
     """
     inputs = (anchors, candidates, temperature)
     needs = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
-    shifted = not bounded or float(temperature.detach()) * SAFE_LOGIT < 1.0
+    shifted = not bounded or allowed is not None or _may_overflow(temperature.detach())
     with torch.no_grad():
         value, gradients = _log_partition(
             anchors.detach(),
@@ -132,8 +163,17 @@ def log_partition(
             visit,
             needs,
             shifted,
+            None if allowed is None else ~allowed,
         )
     return known_gradient(value, inputs, gradients)
+
+
+def _may_overflow(temperature: Tensor) -> bool:
+    """Whether exponentials of cosines need a shift; elsewhere than on a CPU they always get it.
+
+    To read a number from a GPU takes longer than to shift: the host would wait for it.
+    """
+    return not at_hand(temperature) or float(temperature) * SAFE_LOGIT < 1.0
 
 
 def _log_partition(
@@ -144,6 +184,7 @@ def _log_partition(
     visit: Callable[[slice, Tensor], None] | None,
     needs: list[bool],
     shifted: bool,
+    forbidden: Tensor | None,
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
     """Value of `log_partition` and its gradients, block by block."""
     n, m = len(anchors), len(candidates)
@@ -161,6 +202,9 @@ def _log_partition(
         if visit is not None:
             visit(block, logits[:, :m])
         logits[:, m:] = -torch.inf
+        if forbidden is not None:
+            # Finite, so that rows without any candidate stay so.
+            logits[:, :m].masked_fill_(forbidden, torch.finfo(logits.dtype).min / 4)
         top = logits.amax(1, keepdim=True) if shifted else logits.new_zeros(())
         masses = (logits.sub_(top) if shifted else logits).exp2_()
         total = masses.sum(1, keepdim=True)
@@ -184,22 +228,31 @@ def contrastive_sum(
     candidates: Tensor,
     positives: Tensor,
     temperature: Tensor,
+    weights: Tensor | None = None,
     *,
+    allowed: Tensor | None = None,
     bounded: bool = True,
 ) -> Tensor:
-    """Sum over anchors of the cross-entropy of picking the positive among all candidates.
+    """Weighted sum over anchors of the cross-entropy of picking the positive among all candidates.
 
-    `-sum_i log( exp(a_i c_p(i) / t) / sum_j exp(a_i c_j / t) )`, the InfoNCE loss.
+    `-sum_i w_i log( exp(a_i c_p(i) / t) / sum_j exp(a_i c_j / t) )`, the InfoNCE loss.
 
     Args:
         anchors: `(n, dim)` unit rows.
         candidates: `(m, dim)` unit rows; detach them to let only the anchors move.
         positives: `(n,)` int64, the row of `candidates` each anchor belongs to.
         temperature: positive scalar; differentiable.
+        weights: `(n,)` constants, by default all one; 0 where the positive is not allowed.
+        allowed: `(m,)` bool, candidates that take part, by default all.
         bounded: False where rows have any length.
 
     Returns:
         Scalar, 0 when there are no anchors.
     """
-    matched = (anchors * candidates.index_select(0, positives)).sum() / temperature
-    return log_partition(anchors, candidates, temperature, bounded=bounded) - matched
+    matched = (anchors * candidates.index_select(0, positives)).sum(1)
+    if weights is not None:
+        matched = matched * weights
+    normaliser = log_partition(
+        anchors, candidates, temperature, weights, allowed=allowed, bounded=bounded
+    )
+    return normaliser - matched.sum() / temperature

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from .commands import make_parser
-from .errors import CrossalignError
+from .errors import ConfigError, CrossalignError
+from .torchrun import n_processes, speaks
 
 USER_ERROR = 2
 
@@ -19,13 +20,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = make_parser().parse_args(given)
         options.command_line = "crossalign " + shlex.join(given)
+        if n_processes() > 1 and not getattr(options, "shared", False):
+            raise ConfigError("of all commands, only train can be started by torchrun")
         options.run(options)
     except CrossalignError as error:
-        print(f"crossalign: {error}", file=sys.stderr)
+        _say(str(error))
         return USER_ERROR
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        print("crossalign: interrupted; continue with --resume", file=sys.stderr)
+        _say("interrupted; continue with --resume")
         return 130
     return 0
+
+
+def _say(message: str) -> None:
+    if speaks():
+        print(f"crossalign: {message}", file=sys.stderr)

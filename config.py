@@ -175,14 +175,20 @@ def option_help() -> Iterator[OptionHelp]:
     for key in ("path", "cache_dir", "seed"):
         yield OptionHelp(key, str(getattr(RunConfig(), key)), _describe(RunConfig, key))
     for section, cls in SECTIONS.items():
-        defaults = cls()
-        for field in dataclasses.fields(cls):
-            default = getattr(defaults, field.name)
-            yield OptionHelp(f"{section}.{field.name}", str(default), _describe(cls, field.name))
+        for option in section_help(cls):
+            yield option._replace(key=f"{section}.{option.key}")
     for kind, registry in COMPONENTS.items():
         for name in registry.names():
-            for option in registry[name].options().values():
-                yield OptionHelp(f"{kind}.{option.name} [{name}]", str(option.default), option.help)
+            for taken in registry[name].options().values():
+                yield OptionHelp(f"{kind}.{taken.name} [{name}]", str(taken.default), taken.help)
+
+
+def section_help(cls: type[Options]) -> Iterator[OptionHelp]:
+    """Every option of one class of options, with its default and help."""
+    defaults = cls()
+    for field in dataclasses.fields(cls):
+        default = getattr(defaults, field.name)
+        yield OptionHelp(field.name, str(default), _describe(cls, field.name))
 
 
 def _describe(cls: Any, field: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ from .run_folder import (
     summarise,
     versions,
 )
-from .training import fit, load_weights, seed_everything
+from .training import ALONE, Team, fit, load_weights, seed_everything
+from .training.tensorboard import TENSORBOARD_FOLDER, tensorboard_log
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ def train(
     resume: bool = False,
     progress: bool = True,
     command: str = "",
+    tensorboard: bool = False,
+    team: Team = ALONE,
 ) -> Run:
     """Train what `config` says and leave everything in the run folder `folder`.
 
@@ -77,6 +81,8 @@ def train(
         resume: continue an interrupted run of the same configuration and data.
         progress: show progress bars.
         command: command line to repeat the run, for the report.
+        tensorboard: also write every row of the history for TensorBoard, into `tensorboard`.
+        team: the processes that train together; the first one calls this, the others `assist`.
 
     Raises:
         CrossalignError: anything the user can mend, in one line.
@@ -87,23 +93,24 @@ def train(
     fingerprint = run_fingerprint(config, dataset)
     prepare_folder(folder, config, resume=resume)
 
-    seed_everything(config.seed)
-    graph = make_graph(config, dataset)
-    backbone = make_backbone(config, graph, dataset)
-    alignment = make_alignment(config, dataset, backbone)
+    backbone, alignment = make_modules(config, dataset)
     prepared = time.perf_counter()
 
-    result = fit(
-        backbone,
-        dataset,
-        config.training,
-        alignment=alignment,
-        seed=config.seed,
-        run_dir=folder,
-        resume=resume,
-        fingerprint=fingerprint,
-        progress=progress,
-    )
+    logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
+    with logged as on_epoch:
+        result = fit(
+            backbone,
+            dataset,
+            config.training,
+            alignment=alignment,
+            seed=config.seed,
+            run_dir=folder,
+            resume=resume,
+            fingerprint=fingerprint,
+            progress=progress,
+            on_epoch=on_epoch,
+            team=team,
+        )
     trained = time.perf_counter()
 
     valid = evaluate_split(backbone, dataset, "valid", config)
@@ -124,6 +131,33 @@ def train(
     write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     write_report(folder)
     return Run(folder, backbone, alignment, valid, test, directions)
+
+
+def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = False) -> None:
+    """What the other processes of a team do while the first one calls `train`; writes nothing.
+
+    Args:
+        config: the whole configuration.
+        folder: run folder.
+        team: the processes that train together.
+        resume: continue an interrupted run.
+
+    Raises:
+        CrossalignError: anything the user can mend, in one line.
+    """
+    dataset = load_dataset(config.path, options=config.data)
+    backbone, alignment = make_modules(config, dataset)
+    fit(
+        backbone,
+        dataset,
+        config.training,
+        alignment=alignment,
+        seed=config.seed,
+        run_dir=folder,
+        resume=resume,
+        fingerprint=run_fingerprint(config, dataset),
+        team=team,
+    )
 
 
 def load_run(folder: str | Path) -> tuple[RunConfig, Dataset, Backbone]:
@@ -156,6 +190,13 @@ def load_aligned_run(
     return config, dataset, backbone, alignment
 
 
+def make_modules(config: RunConfig, dataset: Dataset) -> tuple[Backbone, Alignment | None]:
+    """The configured backbone and alignment, initialised from the seed of the run."""
+    seed_everything(config.seed)
+    backbone = make_backbone(config, make_graph(config, dataset), dataset)
+    return backbone, make_alignment(config, dataset, backbone)
+
+
 def make_graph(config: RunConfig, dataset: Dataset) -> DGLGraph:
     """The heterograph with the relations that the configured backbone reads."""
     relations = BACKBONES[config.backbone.name].cls.relations
@@ -164,24 +205,15 @@ def make_graph(config: RunConfig, dataset: Dataset) -> DGLGraph:
 
 def make_backbone(config: RunConfig, graph: DGLGraph, dataset: Dataset) -> Backbone:
     """The configured backbone, freshly initialised from the global seed."""
-    entry = BACKBONES[config.backbone.name]
-    if entry.cls.needs_features and not dataset.features:
-        raise ConfigError(
-            f"backbone '{entry.name}' needs content features, but '{dataset.name}' has none: "
-            "add <modality>_feat.npy files or choose another backbone"
-        )
-    return entry.cls(graph, dataset.features, **config.backbone.options)
+    require_content(config, dataset)
+    return BACKBONES[config.backbone.name].cls(graph, dataset.features, **config.backbone.options)
 
 
 def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> Alignment | None:
     """The configured alignment in the backbone's dimension, or None."""
     if config.alignment is None:
         return None
-    if not dataset.features:
-        raise ConfigError(
-            f"alignment '{config.alignment.name}' needs content features, but '{dataset.name}' "
-            "has none: add <modality>_feat.npy files or set alignment to none"
-        )
+    require_content(config, dataset)
     cls = ALIGNERS[config.alignment.name].cls
     own = backbone.modalities()
     data: dict[str, Any] = {
@@ -191,6 +223,29 @@ def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> A
     if cls.wants_neighbors(config.alignment.options):
         data["neighbors"] = make_neighbors(config, dataset).ids
     return cls(backbone.representation_dim, dataset.modalities, **data, **config.alignment.options)
+
+
+def require_content(config: RunConfig, dataset: Dataset) -> None:
+    """Raise `ConfigError` if a part of `config` needs content and `dataset` has none."""
+    if dataset.features:
+        return
+    if BACKBONES[config.backbone.name].cls.needs_features:
+        raise ConfigError(
+            f"backbone '{config.backbone.name}' needs content features, but '{dataset.name}' has "
+            "none: add <modality>_feat.npy files or choose another backbone"
+        )
+    if config.alignment is not None:
+        raise ConfigError(
+            f"alignment '{config.alignment.name}' needs content features, but '{dataset.name}' "
+            "has none: add <modality>_feat.npy files or set alignment to none"
+        )
+
+
+def reads_content(config: RunConfig) -> bool:
+    """Whether content makes any difference to what `config` trains."""
+    backbone = BACKBONES[config.backbone.name].cls
+    alone = backbone.needs_features or "similar" in backbone.relations
+    return alone or config.alignment is not None
 
 
 def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:

@@ -6,13 +6,16 @@ from .fit import FitResult, fit
 from .options import TrainingOptions
 from .sampling import NegativeSampler, epoch_batches
 from .seeding import generator, seed_everything
+from .team import ALONE, Team
 
 __all__ = [
+    "ALONE",
     "CHECKPOINT_FILE",
     "WEIGHTS_FILE",
     "FitResult",
     "MappedTable",
     "NegativeSampler",
+    "Team",
     "TrainingOptions",
     "epoch_batches",
     "fit",

@@ -26,6 +26,7 @@ from torch import nn
 from ..errors import RunError
 from ..evaluation.metrics import Metrics
 from ..fileio import atomic_path, write_text
+from .precision import GradScaler
 from .state import TrainingState
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -44,6 +45,7 @@ class RunFolder:
         optimizer: its optimiser.
         rngs: purpose -> generator of the run.
         fingerprint: identifies configuration and data; a checkpoint with another one is refused.
+        scaler: of the loss; None where none is needed.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class RunFolder:
         optimizer: torch.optim.Optimizer,
         rngs: Mapping[str, torch.Generator],
         fingerprint: str = "",
+        scaler: GradScaler | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.modules = modules
         self.optimizer = optimizer
         self.rngs = rngs
         self.fingerprint = fingerprint
+        self.scaler = scaler or GradScaler(enabled=False)
 
     @property
     def checkpoint(self) -> Path:
@@ -90,6 +94,7 @@ class RunFolder:
             "fingerprint": self.fingerprint,
             "modules": self.modules.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "rngs": self._rng_states(),
             "state": values,
         }
@@ -136,6 +141,7 @@ class RunFolder:
         try:
             self.modules.load_state_dict(content["modules"])
             self.optimizer.load_state_dict(content["optimizer"])
+            self.scaler.load_state_dict(content.get("scaler", {}))  # none in older checkpoints
         except (RuntimeError, ValueError) as error:
             raise RunError(
                 f"{self.checkpoint} holds another model ({_first_line(error)}): resume with the "

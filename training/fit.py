@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,17 +14,21 @@ from tqdm.auto import tqdm
 
 from ..align.base import Alignment
 from ..datasets.dataset import Dataset
-from ..errors import RunError
+from ..errors import ConfigError, RunError
 from ..evaluation.metrics import Metrics, parse_metric
 from ..evaluation.ranking import DEFAULT_KS, Evaluator
 from ..models.base import Backbone
 from .checkpoint import RunFolder
+from .compiling import compile_layers
+from .distributed import OthersFolder, SharedEvaluator
 from .features import MappedTable
 from .optimizer import make_optimizer
 from .options import TrainingOptions
+from .precision import GradScaler, make_scaler
 from .seeding import deterministic_sums, generator, seed_everything
 from .state import StepLog, TrainingState, first_not_finite, step_means
 from .steps import Losses, Trained, make_steps
+from .team import ALONE, Team
 
 Row = dict[str, Any]
 
@@ -63,6 +67,7 @@ def fit(
     fingerprint: str = "",
     progress: bool = True,
     on_epoch: Callable[[Row], None] | None = None,
+    team: Team = ALONE,
 ) -> FitResult:
     """Train `backbone`, with `alignment` if given, and leave the best validation weights in both.
 
@@ -82,15 +87,22 @@ def fit(
         resume: go on from the checkpoint in `run_dir`, if there is one.
         fingerprint: identifies configuration and data, to refuse the checkpoint of another run.
         progress: show a bar over epochs.
-        on_epoch: called with the history row after each epoch.
+        on_epoch: called with the history row after each epoch, in the first process.
+        team: the processes that train together, see `training.distributed`; each calls this with
+            the same arguments and gets the same result, and the first one writes and shows.
 
     Raises:
-        RunError: a loss is not finite, or `run_dir` cannot be used.
+        RunError: a loss is not finite, `run_dir` cannot be used, or a process of the team is lost.
         DataError: the data cannot be trained on or validated.
-        ConfigError: the device is not there.
+        ConfigError: the device is not there, or batches have fewer pairs than there are processes.
     """
     options = options or TrainingOptions()
     device = options.torch_device()
+    if options.batch_size < team.size:
+        raise ConfigError(
+            f"{team.size} processes share batches of {options.batch_size} pairs: raise "
+            "training.batch_size, or start fewer processes"
+        )
     seed_everything(seed)
     rngs = {purpose: generator(seed, purpose) for purpose in ("batches", "backbone")}
 
@@ -98,24 +110,31 @@ def fit(
     if alignment is not None:
         modules["alignment"] = alignment
     modules.to(device)
+    if options.compile:
+        compile_layers(backbone, device)
+    team.copy_first(modules.state_dict().values())
     raw: Mapping[str, Tensor | MappedTable] = dataset.features if features is None else features
     tables = {name: table.to(device) for name, table in raw.items() if alignment is not None}
-    trained = Trained(backbone, alignment, tables)
+    trained = Trained(backbone, alignment, tables, team, options.gather)
     steps = make_steps(trained, dataset, options, seed)
     optimizer = make_optimizer(modules.parameters(), options)
-    evaluator = Evaluator(dataset, "valid", (*DEFAULT_KS, parse_metric(options.monitor)[1]))
+    scaler = make_scaler(options)
+    ks = (*DEFAULT_KS, parse_metric(options.monitor)[1])
+    evaluator = SharedEvaluator(team, dataset, "valid", ks)
 
     state, folder = TrainingState(), None
     if run_dir is not None:
-        folder = RunFolder(run_dir, modules, optimizer, rngs, fingerprint)
-        state = folder.resume() if resume else folder.start()
+        kind = RunFolder if team.first else OthersFolder
+        folder = kind(run_dir, modules, optimizer, rngs, fingerprint, scaler)
+        with team.first_ahead():
+            state = folder.resume() if resume else folder.start()
 
     bar = tqdm(
         total=options.epochs,
         initial=state.epoch,
         unit="epoch",
         dynamic_ncols=True,
-        disable=not progress,
+        disable=not (progress and team.first),
     )
     deterministic = deterministic_sums(options.deterministic and device.type == "cpu")
     try:
@@ -126,12 +145,15 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = row["learning_rate"]
                 modules.train()
+                team.begin_epoch(seed, epoch)
                 backbone.begin_epoch(rngs["backbone"])
                 if alignment is not None:
                     # Its generator belongs to the epoch, so that there is no state to keep.
                     rng = generator(seed, f"alignment {epoch}")
                     alignment.begin_epoch(epoch, rng, trained.detached_tables)
-                columns = _train_epoch(steps(epoch, rngs["batches"]), optimizer)
+                losses = steps(epoch, rngs["batches"])
+                columns = _train_epoch(losses, optimizer, scaler, modules, team)
+                team.require_equal(modules, epoch)
                 _refuse_not_finite(columns, epoch, state)
                 row |= step_means(columns)
                 updated = time.perf_counter()
@@ -148,7 +170,7 @@ def fit(
                     due = epoch % options.checkpoint_every == 0 or state.is_over(options)
                     folder.save(state, improved=improved, checkpoint=due)
                 _show(bar, row, state, options.monitor)
-                if on_epoch is not None:
+                if on_epoch is not None and team.first:
                     on_epoch(row)
     finally:  # also when training breaks off or is interrupted
         if state.best_weights:
@@ -159,19 +181,28 @@ def fit(
 
 
 def _train_epoch(
-    steps: Iterable[Losses], optimizer: torch.optim.Optimizer
-) -> dict[str, list[float]]:
+    steps: Iterable[Losses],
+    optimizer: torch.optim.Optimizer,
+    scaler: GradScaler,
+    modules: nn.ModuleDict,
+    team: Team,
+) -> Mapping[str, Sequence[float]]:
     """One update per step; returns the loss terms and diagnostics of every step, by name."""
     log = StepLog()
+    kept = modules.state_dict(keep_vars=True).values()
+    buffers = [tensor for tensor in kept if not isinstance(tensor, nn.Parameter)]
     for terms, diagnostics in steps:
         total = torch.stack(list(terms.values())).sum()
         optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        optimizer.step()
+        scaler.scale(total).backward()
+        team.average_gradients(modules.parameters())
+        scaler.step(optimizer)
+        scaler.update()
+        team.copy_first(buffers)  # what a module remembers of its own part of a batch
 
         losses = {f"loss/{name}": value for name, value in terms.items()} | {"loss": total}
         log.add(losses | {f"diagnostics/{name}": value for name, value in diagnostics.items()})
-    return log.read()
+    return team.average(log.read())
 
 
 @torch.no_grad()
@@ -184,7 +215,7 @@ def _validate(modules: nn.ModuleDict, evaluator: Evaluator, epoch: int) -> Metri
 
 
 def _refuse_not_finite(
-    columns: Mapping[str, list[float]], epoch: int, state: TrainingState
+    columns: Mapping[str, Sequence[float]], epoch: int, state: TrainingState
 ) -> None:
     """Break off when a loss became NaN or infinite during the epoch."""
     found = first_not_finite(

@@ -23,7 +23,7 @@ class TrainingOptions(Options):
     """Epochs at most; early stopping usually comes first."""
 
     batch_size: Annotated[int, Field(ge=1)] = 2048
-    """Positive pairs per step."""
+    """Positive pairs per step, of all processes together."""
 
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     """Learning rate of Adam in the first epoch."""
@@ -77,6 +77,18 @@ class TrainingOptions(Options):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; `auto` takes a GPU if torch sees one."""
 
+    gather: bool = True
+    """With several processes, the alignment sees the pairs of all of them, as in one process; False
+    lets each see its own part of a batch, which is cheaper and leaves contrasts fewer rows."""
+
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type of the dense products of a backbone's layers in a step; losses, sums over neighbours,
+    parameters and evaluation have float32. float16 needs a GPU."""
+
+    compile: bool = False
+    """Compile the backbone's dense layers (torch.compile), for a GPU: on a CPU it gains nothing.
+    Needs a C++ compiler, on a GPU Triton, and a backbone with parts of several layers."""
+
     deterministic: bool = True
     """Bit-for-bit repeatable on a CPU with any number of threads (torch otherwise adds gradients
     of repeated rows in the order in which threads arrive). GPUs add in any order regardless."""
@@ -87,6 +99,11 @@ class TrainingOptions(Options):
             raise ConfigError(
                 "option 'training.lazy_embeddings' has no effect where every step reads all rows: "
                 "set training.sampling to blocks, or leave it out"
+            )
+        if self.lazy_embeddings and self.precision == "float16":
+            raise ConfigError(
+                "option 'training.lazy_embeddings' does not know the scaled gradients of float16: "
+                "set training.precision to bfloat16 or float32"
             )
         if any(k == 0 or k < -1 for k in self.fanouts(1)):
             raise ConfigError(
@@ -106,7 +123,8 @@ class TrainingOptions(Options):
         """The device to compute on.
 
         Raises:
-            ConfigError: `device` is `cuda`, and torch sees no GPU.
+            ConfigError: `device` is `cuda`, and torch sees no GPU; or `precision` is `float16`,
+                and there is none to use.
         """
         available = torch.cuda.is_available()
         if self.device == "cuda" and not available:
@@ -114,4 +132,10 @@ class TrainingOptions(Options):
                 "device is 'cuda', but torch sees no GPU: use device 'cpu', or install a CUDA "
                 "build of torch and a driver"
             )
-        return torch.device("cuda" if available and self.device != "cpu" else "cpu")
+        on_gpu = available and self.device != "cpu"
+        if self.precision == "float16" and not on_gpu:
+            raise ConfigError(
+                "option 'training.precision' is 'float16', which a CPU has no fast products for: "
+                "use 'bfloat16' or 'float32', or a GPU"
+            )
+        return torch.device("cuda" if on_gpu else "cpu")

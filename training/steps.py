@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
@@ -11,14 +12,16 @@ from torch.func import functional_call
 from torch.nn.functional import embedding
 
 from ..align.base import Alignment, SomeRows, Table, Tables
+from ..align.ids import HostIds, part_of
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from ..graphs.build import build_graph
-from ..graphs.propagation import Propagation
 from ..models.base import BACKBONES, Backbone, Batch, Representations
 from .options import TrainingOptions
+from .precision import represent
 from .sampling import NegativeSampler, draw_epoch, epoch_batches
 from .seeding import generator
+from .team import ALONE, Team
 
 if TYPE_CHECKING:
     from ..graphs.blocks import View
@@ -42,6 +45,10 @@ class Trained(NamedTuple):
     alignment: Alignment | None
     features: Mapping[str, Table]
     """Content tables of the alignment; those that the backbone projects itself come on top."""
+    team: Team = ALONE
+    """The processes that train."""
+    gather: bool = True
+    """Whether the alignment sees the pairs of all of them."""
 
     def tables(self, representations: Representations) -> Tables:
         """What the alignment reads beside these representations."""
@@ -61,7 +68,14 @@ class Trained(NamedTuple):
         """The backbone's terms, and those of the alignment on the pairs `users`, `items`."""
         if self.alignment is None:
             return Losses(dict(terms), {})
-        aligned = self.alignment.terms(*self.tables(representations), users, items)
+        tables = self.tables(representations)
+        if self.gather or self.team.size == 1:
+            aligned = self.alignment.terms(*tables, users, items)
+        else:
+            part, weight = self.team.part(len(users)), self.team.weight(len(users))
+            with self.team.own_draws():
+                aligned = self.alignment.terms(*tables, part_of(users, part), part_of(items, part))
+            aligned = {name: weight * value for name, value in aligned.items()}
         named = {f"align/{name}": value for name, value in aligned.items()}
         return Losses({**terms, **named}, self.alignment.diagnostics())
 
@@ -85,16 +99,21 @@ class WholeGraph:
     def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
         backbone, options = self.trained.backbone, self.options
+        device = options.torch_device()
+        rows_will_do = self.trained.alignment is None and options.precision == "float32"
         batches = epoch_batches(
             self.pairs,
             self.sampler,
             options.batch_size,
             rng,
-            options.torch_device(),
             shared_negatives=options.shared_negatives,
         )
-        for batch in batches:
-            representations = backbone()
+        for on_host in batches:
+            batch = on_device(on_host, device)
+            if rows_will_do:
+                yield Losses(backbone.batch_loss(batch), {})
+                continue
+            representations = represent(backbone, options)
             terms = backbone.loss(batch, representations)
             yield self.trained.losses(terms, representations, batch.users, batch.items)
 
@@ -103,6 +122,7 @@ class SampledBlocks:
     """Every step computes the representations that its batch needs, from sampled neighbours.
 
     With all neighbours and no edge left out, the losses and gradients are those of `WholeGraph`.
+    Of a team, each process computes its part of the representations, and all get the rest.
 
     Args:
         trained: its backbone must name its tables in `row_tables`.
@@ -127,7 +147,8 @@ class SampledBlocks:
         fanouts = checked_fanouts(trained.backbone, options)
         graph = build_graph(dataset)  # edges in the order of the training pairs
         self.blocks = BlockSampler(graph, fanouts, exclude=options.exclude_positives)
-        self.on_rows = _OnRows(trained.backbone)
+        self.team = trained.team
+        self.loss = _Loss(trained.backbone)
 
     def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
@@ -144,14 +165,16 @@ class SampledBlocks:
         negatives = torch.empty_like(drawn.order)
         negatives[drawn.order] = drawn.negatives
         # DGL's generator cannot be saved, so every epoch seeds it anew.
+        team = self.team
         own = generator(self.seed, f"blocks {epoch}")
-        dgl.seed(int(torch.randint(2**31 - 1, (), generator=own)))
+        dgl.seed(int(torch.randint(2**31 - 1, (team.size,), generator=own)[team.rank]))
 
         def batch_of(edges: Tensor) -> Batch:
             return Batch(self.pairs[0, edges], self.pairs[1, edges], negatives[edges])
 
         def seeds_of(edges: Tensor) -> tuple[Tensor, Tensor]:
-            return self.seeds(batch_of(edges))
+            users, items = self.seeds(batch_of(edges))
+            return users[team.part(len(users))], items[team.part(len(items))]
 
         for edges, view in self.blocks.load(drawn.order, options.batch_size, seeds_of):
             yield self._losses(batch_of(edges), view)
@@ -165,22 +188,35 @@ class SampledBlocks:
         return batch.users.unique(), items.unique()
 
     def _losses(self, batch: Batch, view: View) -> Losses:
-        device, backbone = self.options.torch_device(), self.trained.backbone
-        view, batch = view.to(device), Batch(*(ids.to(device) for ids in batch))
-        rows = {
-            f"backbone.{name}": self._rows(getattr(backbone, name), ids)
-            for name, node_type in backbone.row_tables.items()
-            for ids in [view.users if node_type == "user" else view.items]
-        }
+        device, team = self.options.torch_device(), self.team
+        users, items = self.seeds(batch) if team.size > 1 else (view.seed_users, view.seed_items)
+        view, batch = view.to(device), on_device(batch, device)
+        users, items = users.to(device), items.to(device)
+        rows = self._row_tables(view.users, view.items)
+        forward = functools.partial(functional_call, self.trained.backbone, rows)
+        with team.own_draws():
+            own = represent(lambda: forward((view.propagation,)), self.options)
+        if team.size > 1:
+            rows = self._row_tables(users, items)
+        user, item = team.gather(own.user, len(users)), team.gather(own.item, len(items))
         local = Batch(
-            torch.searchsorted(view.seed_users, batch.users),
-            torch.searchsorted(view.seed_items, batch.items),
-            torch.searchsorted(view.seed_items, batch.negatives),
+            torch.searchsorted(users, batch.users),
+            torch.searchsorted(items, batch.items),
+            torch.searchsorted(items, batch.negatives),
         )
-        terms, (user, item) = functional_call(self.on_rows, rows, (local, view.propagation))
-        by_id = SomeRows(view.seed_users, user), SomeRows(view.seed_items, item)
+        in_place = {f"backbone.{name}": table for name, table in rows.items()}
+        terms = functional_call(self.loss, in_place, (local, Representations(user, item)))
+        by_id = SomeRows(users, user), SomeRows(items, item)
         representations = Representations(*(cast(Tensor, table) for table in by_id))
         return self.trained.losses(terms, representations, batch.users, batch.items)
+
+    def _row_tables(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
+        """Rows of distinct ids, by the names of the backbone's tables."""
+        backbone = self.trained.backbone
+        return {
+            name: self._rows(getattr(backbone, name), users if node_type == "user" else items)
+            for name, node_type in backbone.row_tables.items()
+        }
 
     def _rows(self, table: Tensor, ids: Tensor) -> Tensor:
         """`table[ids]` of distinct ids; the gradient of a lazy table is sparse."""
@@ -195,16 +231,20 @@ def make_steps(trained: Trained, dataset: Dataset, options: TrainingOptions, see
     return WholeGraph(trained, dataset, options)
 
 
-class _OnRows(nn.Module):
-    """Forward and loss in one call, so that both see the same rows in place of the tables."""
+class _Loss(nn.Module):
+    """The backbone's loss as a forward, so that it can see rows in place of the tables."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, batch: Batch, propagation: Propagation) -> tuple[Terms, Representations]:
-        representations = self.backbone(propagation)
-        return self.backbone.loss(batch, representations), representations
+    def forward(self, batch: Batch, representations: Representations) -> Terms:
+        return self.backbone.loss(batch, representations)
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """A batch of the CPU on `device`, where the host goes on knowing its ids."""
+    return batch if device.type == "cpu" else Batch(*(HostIds.on(device, ids) for ids in batch))
 
 
 def negative_sampler(dataset: Dataset, options: TrainingOptions) -> NegativeSampler:

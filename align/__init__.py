@@ -3,8 +3,8 @@
 Depends on torch alone, so that it can be lifted into any project together with `registry.py` and
 `errors.py`. Where to look: `item.py`, `cluster.py` and `neighbor.py` are the three losses,
 `fettle.py` and `cross.py` bundle them, `infonce.py`, `bm3.py` and `alignrec.py` are other ways,
-`composed.py` is any of them together, `policies.py` says who learns from whom, `functional.py` is
-the fast core.
+`composed.py` is any of them together, `policies.py`, `dynamic.py` and `rules.py` say who learns
+from whom, `functional.py` is the fast core.
 """
 
 from .alignrec import AlignRecAlignment
@@ -19,7 +19,8 @@ from .infonce import InfoNCE, InfoNCELoss
 from .item import ILALoss
 from .neighbor import CNALoss
 from .parts import ClusterAlignment, ItemAlignment, NeighborAlignment
-from .policies import DirectionPolicy, direction_policy
+from .policies import DirectionPolicy
+from .rules import direction_policy
 from .sinkhorn import sinkhorn
 
 __all__ = [

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from .base import ALIGNERS, Alignment, Table, rows_of
-from .functional import unit_rows
+from .functional import full_precision, unit_rows
 from .infonce import directed_infonce
-from .rows import ItemViews, Pairs, full_precision, read_rows
+from .rows import ItemViews, Pairs, read_rows
 
 
 @ALIGNERS.register("alignrec", paper="Liu et al., AlignRec, CIKM 2024")
@@ -30,10 +30,7 @@ class AlignRecAlignment(Alignment):
     user without any content is no anchor.
 
     Args:
-        dim: width of the representations.
-        modalities: names of the content modalities.
-        feature_dims: widths of the features this alignment projects itself, by modality.
-        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         cca_weight: weight of content against representations; try 1e-4 to 1e-1.
         uia_weight: weight of users against items; 0.1 in the published runs.
         temperature: of CCA, constant.
@@ -109,5 +106,5 @@ def _have_content(pairs: Pairs, has: Tensor | None) -> Tensor | None:
     """Which distinct users, `(n_distinct_users,)` bool, have an item with content."""
     if has is None:
         return None
-    found = torch.zeros_like(pairs.users, dtype=torch.bool)
-    return found.index_fill(0, pairs.user_of[has[pairs.item_of]], True)
+    found = torch.zeros_like(pairs.users)
+    return found.index_add(0, pairs.user_of, has[pairs.item_of].to(found)) > 0

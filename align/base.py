@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, unknown_name
 from ..registry import Registry
+from .ids import at_hand
 from .policies import DirectionPolicy
 
 
@@ -65,10 +66,13 @@ class SomeRows:
         """Where the rows `ids` lie among those that are there.
 
         Raises:
-            ValueError: a row was not computed; an alignment reads what its `reach` does not name.
+            ValueError: on a CPU, a row was not computed; an alignment reads what its `reach` does
+                not name. On a GPU that is a device-side assertion.
         """
         found = torch.searchsorted(self.ids, ids).clamp_max(max(len(self.ids) - 1, 0))
-        if not torch.equal(self.ids[found], ids):
+        if not at_hand(ids):  # the host does not wait to hear of it: the device breaks off
+            torch._assert_async((self.ids[found] == ids).all())
+        elif not torch.equal(self.ids[found], ids):
             raise ValueError("rows are asked for that were not computed: see Alignment.reach")
         return found
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .base import Alignment, Table
 from .functional import unit_rows
-from .rows import ItemViews, Pairs, read_rows
+from .rows import ItemViews, Pairs, read_rows, row_lengths
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class BatchRows:
     Attributes:
         pairs: the positive pairs.
         user_rows: `(n_distinct_users, dim)` unit rows.
+        user_lengths: `(n_distinct_users,)` what their lengths were, detached.
         views: the distinct items in every modality.
         reach: sorted ids of the items that `around` holds; all distinct items are among them.
         around: the items of `reach` in every modality.
@@ -27,6 +28,7 @@ class BatchRows:
 
     pairs: Pairs
     user_rows: Tensor
+    user_lengths: Tensor
     views: ItemViews
     reach: Tensor
     around: ItemViews
@@ -48,7 +50,9 @@ class BatchRows:
         around = ItemViews.gather(item, content, reach, alignment.missing_masks())
         same = reach is pairs.items
         views = around if same else around.select(torch.searchsorted(reach, pairs.items))
-        return cls(pairs, unit_rows(read_rows(user, pairs.users)), views, reach, around)
+        users_read = read_rows(user, pairs.users)
+        lengths = row_lengths(users_read)
+        return cls(pairs, unit_rows(users_read), lengths, views, reach, around)
 
 
 class ReadAhead:

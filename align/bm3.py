@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from .base import ALIGNERS, Alignment, Table
-from .functional import unit_rows
-from .rows import Pairs, full_precision, read_rows
+from .functional import full_precision, unit_rows
+from .rows import Pairs, read_rows
 
 
 @ALIGNERS.register("bm3", paper="Zhou et al., BM3, WWW 2023")
@@ -26,10 +26,7 @@ class BM3Alignment(Alignment):
     training.
 
     Args:
-        dim: width of the representations.
-        modalities: names of the content modalities.
-        feature_dims: widths of the features this alignment projects itself, by modality.
-        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         weight: weight of all terms; try 1e-3 to 1e-1, in collaborative filtering up to 100.
         dropout: share of the entries of the targets that are set to zero; try 0.3 and 0.5.
         symmetric: let the item representation be predicted from as well.

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .base import Alignment, Table, Tables
 from .codes import Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
-from .functional import unit_rows
+from .functional import full_precision, unit_rows
 from .policies import known
 from .products import tiled_length
-from .rows import ItemViews, Missing, Pairs, full_precision, missing_masks, read_rows
+from .rows import ItemViews, Missing, Pairs, missing_masks, read_rows
 
 CHUNK = 65536
 """Rows that are read at a time for k-means."""
@@ -69,13 +69,12 @@ def modality_loss(views: ItemViews, item_counts: Tensor, view_loss: ViewLoss) ->
                 share = _pair_share(counts, views.present, m, n)
                 partners = torch.addcmul(partners, other_rows, share.unsqueeze(1))
                 weights = weights + share
-        kept_counts = counts
+        balanced = counts
         if views.present is not None:
-            kept = views.present[m].nonzero().squeeze(1)
-            rows, kept_counts, partners, weights = (
-                x.index_select(0, kept) for x in (rows, counts, partners, weights)
-            )
-        total = total + view_loss(rows, kept_counts, partners, weights)
+            there = views.present[m]
+            # Where nothing is there all weights are 0, and any balance will do that is finite.
+            balanced = counts * (there | ~there.any())
+        total = total + view_loss(rows, balanced, partners, weights)
     return total
 
 
@@ -96,7 +95,8 @@ class CLALoss(nn.Module):
 
     `kmeans`: before each epoch `fit_codes` clusters all rows of a codebook's tables together,
     starting from its prototypes, so that the k-th centroid belongs to the k-th prototype. The code
-    of a row is one-hot at its nearest centroid, by what the row is now. Centroids are constants of
+    of a row, by what the row is now, is one-hot at its nearest centroid, or with `code_temperature`
+    a softmax of its cosines with all centroids, as soft as that says. Centroids are constants of
     the epoch and are not saved; prototypes are learnt from the predictions, as before.
 
     Call it as published: `cla(user, item, *content, users, items)`.
@@ -108,6 +108,7 @@ class CLALoss(nn.Module):
         modalities: names of the content tables; only a mapping of missing rows needs them.
         K_user_item: prototypes of the user-item codebook, if not K as well.
         codes: kind of codes, `sinkhorn` or `kmeans`.
+        code_temperature: of the softmax of `kmeans` codes; 0 takes the nearest centroid alone.
         learn_temperature: False keeps the temperature constant, as the paper says.
 
     Attributes:
@@ -130,11 +131,18 @@ class CLALoss(nn.Module):
         *,
         K_user_item: int | None = None,
         codes: Codes = "sinkhorn",
+        code_temperature: float = 0.0,
         learn_temperature: bool = True,
     ) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
         self.codes = known(codes, Codes, "codes")
+        if code_temperature < 0 or (code_temperature > 0 and codes != "kmeans"):
+            raise ConfigError(
+                f"code_temperature is {code_temperature} with codes '{codes}': choose a positive "
+                "number with codes 'kmeans', or 0 for the nearest centroid alone"
+            )
+        self.code_temperature = code_temperature
         user_item = torch.empty(K if K_user_item is None else K_user_item, D)
         self.prototypes_user_item = nn.Parameter(nn.init.xavier_uniform_(user_item))
         self.prototypes_modalities = nn.Parameter(nn.init.xavier_uniform_(torch.empty(K, D)))
@@ -192,7 +200,9 @@ class CLALoss(nn.Module):
             )
             return [functools.partial(shared, prototypes=prototypes) for prototypes in codebooks]
         # A copy, because the next call's clamp must not touch what this call's graph has saved.
-        shared = functools.partial(kmeans_view, temperature=self.temperature.clone())
+        shared = functools.partial(
+            kmeans_view, temperature=self.temperature.clone(), softness=self.code_temperature
+        )
         losses: list[ViewLoss] = []
         fitted = (self.centroids_user_item, self.centroids_modalities)
         for prototypes, centroids in zip(codebooks, fitted, strict=True):

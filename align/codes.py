@@ -3,7 +3,8 @@
 A swapped term is `-q_a . log softmax(x_b C / t) = logsumexp(x_b C / t) - (q_a C) . x_b / t`,
 because a code sums to one. So the codes of a row meet the rows they are targets of in `dim`
 dimensions only, through the weighted sum of these rows (`partners`): each view is done on its own.
-There are two kinds of codes: soft balanced ones (Sinkhorn), and the nearest centroid of k-means.
+There are two kinds of codes: soft balanced ones (Sinkhorn), and those of k-means: the nearest
+centroid, or a softmax over all of them.
 """
 
 from __future__ import annotations
@@ -100,16 +101,45 @@ def kmeans_view(
     prototypes: Tensor,
     temperature: Tensor,
     centroids: Tensor,
+    softness: float = 0.0,
 ) -> Tensor:
-    """The same with one-hot codes: a row's code is the prototype of its nearest centroid.
+    """The same with codes of k-means, which are constants.
 
-    Which centroid is nearest is a constant. Other arguments are those of `sinkhorn_view`; `counts`
-    do not matter, since these codes are not balanced. `centroids` are `(K, dim)` unit rows, the
-    k-th of the cluster that the k-th prototype stands for.
+    Other arguments are those of `sinkhorn_view`; `counts` do not matter, since these codes are not
+    balanced. `centroids` are `(K, dim)` unit rows, the k-th of the cluster that the k-th prototype
+    stands for. `softness` is the temperature of a softmax over the cosines of a row and all
+    centroids; 0 is its limit, one-hot codes at the nearest centroid.
     """
     normaliser = log_partition(rows, prototypes, temperature, weights)
+    if softness > 0:
+        return normaliser - soft_agreement(
+            rows, centroids, softness, partners, prototypes, temperature
+        )
     codes = prototypes.index_select(0, nearest(rows, centroids))
     return normaliser - (codes * partners).sum() / temperature
+
+
+def soft_agreement(
+    rows: Tensor,
+    centroids: Tensor,
+    softness: float,
+    partners: Tensor,
+    prototypes: Tensor,
+    temperature: Tensor,
+) -> Tensor:
+    """`sum_i (q_i C) . partners_i / t` with `q = softmax(rows centroids^T / softness)`, constants.
+
+    The codes, `(n, K)`, exist one block of rows at a time.
+    """
+    with torch.no_grad():
+        codes_of, pulled = torch.zeros_like(partners), torch.zeros_like(prototypes)
+        for block in row_blocks(len(rows), len(centroids), rows.device):
+            codes = (rows[block] @ centroids.T / softness).softmax(1)
+            codes_of[block] = codes @ prototypes
+            pulled += codes.T @ partners[block]
+        value = (codes_of * partners).sum() / temperature
+        gradients = (codes_of / temperature, pulled / temperature, -value / temperature)
+    return known_gradient(value, (partners, prototypes, temperature), gradients)
 
 
 @torch.no_grad()

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from .base import ALIGNERS, Alignment, Table, Tables
 from .batch_rows import ReadAhead
+from .functional import full_precision
+from .ids import at_hand, sorted_ids
 from .policies import DirectionPolicy
-from .rows import full_precision
 from .term_options import Term, parse_terms
 
 
@@ -37,10 +38,7 @@ class Composed(Alignment):
     once a batch. A term that does not take part costs nothing.
 
     Args:
-        dim: width of the representations.
-        modalities: names of the content modalities.
-        feature_dims: widths of the features this alignment projects itself, by modality.
-        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         neighbors: `(n_items, k)` ids, only for terms that need them.
         terms: mappings of name, weight, start, ramp and the options of that alignment.
 
@@ -94,7 +92,7 @@ class Composed(Alignment):
     def reach(self, items: Tensor) -> Tensor:
         """Sorted ids of all items that a term reads which takes part."""
         reached = [part.reach(items) for part, _, _ in self._active()]
-        return torch.cat((items, *reached)).unique()
+        return sorted_ids(items, *reached)
 
     @full_precision
     def terms(
@@ -106,13 +104,11 @@ class Composed(Alignment):
         items: Tensor,
     ) -> dict[str, Tensor]:
         """Weighted `<label>/<term>` of every alignment that takes part."""
-        reach = self.reach(items.unique())
-        tables = {
-            name: ReadAhead(table, reach, mask)
-            for (name, table), mask in zip(
-                self._projected(modalities).items(), self.missing_masks(), strict=True
-            )
-        }
+        tables = self._projected(modalities)
+        if at_hand(items):  # a GPU reads rows again before it can tell which it has
+            reach = self.reach(items.unique())
+            masks = zip(tables.items(), self.missing_masks(), strict=True)
+            tables = {name: ReadAhead(table, reach, mask) for (name, table), mask in masks}
         return {
             f"{label}/{name}": weight * value
             for part, label, weight in self._active()

@@ -12,11 +12,11 @@ from .base import ALIGNERS, Alignment, Table, Tables
 from .batch_rows import BatchRows
 from .cluster import CLALoss, refit_codes
 from .codes import Codes
+from .functional import full_precision
 from .item import ILALoss
 from .neighbor import CNALoss
 from .parts import cluster_terms, item_terms, neighbor_terms, required_neighbors
-from .policies import DirectionPolicy, Directions, Spread, ThetaOf
-from .rows import full_precision
+from .policies import DirectionPolicy, Directions, Feedback, Spread, SpreadOver, ThetaOf
 
 
 @ALIGNERS.register("cross", paper="CROSS, 2026 (extends FETTLE, SIGIR 2024)")
@@ -28,10 +28,7 @@ class CROSS(Alignment):
     prototypes and projectors start Xavier-uniform. A weight of 0 switches a part off.
 
     Args:
-        dim: width of the representations.
-        modalities: names of the content modalities.
-        feature_dims: widths of the features this alignment projects itself, by modality.
-        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         neighbors: `(n_items, k)` ids of the items of most similar feedback, -1 where fewer.
         ila_weight: weight of item-level alignment; try 1e-4 to 1e-1.
         dt_weight: weight of direction tuning; None takes that of item-level alignment.
@@ -46,13 +43,16 @@ class CROSS(Alignment):
         n_prototypes: rows of each of the two codebooks; the paper uses 10240 and more.
         n_prototypes_user_item: rows of the codebook of users and items, if not n_prototypes too.
         codes: cluster codes: sinkhorn balances the batch, kmeans clusters before each epoch.
+        code_temperature: of the softmax of kmeans codes; 0 takes the nearest centroid alone.
         leaky_bi: use the dynamic rule for directions; False gives FETTLE's one-way rule.
         directions: name of the rule for directions, instead of leaky_bi.
         theta: score above which the rule threshold opens the reverse direction too.
         theta_of: whose score that is: source, target or either.
         spread: uncertainty of the rule dynamic: variance or std.
+        spread_over: of the scores of the batch's items, or of those of each item's users.
         compensate_both: let the rule dynamic compensate the source's score too.
         spread_decay: share that the rule dynamic keeps of earlier batches' spread, below 1.
+        feedback: what directions compare, mean cosines or the paper's mean inner_product.
     """
 
     needs_neighbors: ClassVar[bool] = True
@@ -78,13 +78,16 @@ class CROSS(Alignment):
         n_prototypes: int = 256,
         n_prototypes_user_item: int | None = None,
         codes: Codes = "sinkhorn",
+        code_temperature: float = 0.0,
         leaky_bi: bool = True,
         directions: Directions | None = None,
         theta: float = 0.9,
         theta_of: ThetaOf = "source",
         spread: Spread = "variance",
+        spread_over: SpreadOver = "batch",
         compensate_both: bool = False,
         spread_decay: float = 0.0,
+        feedback: Feedback = "cosine",
     ) -> None:
         super().__init__(dim, modalities, feature_dims, missing)
         neighbors = required_neighbors(neighbors, "cross")
@@ -97,8 +100,10 @@ class CROSS(Alignment):
             theta=theta,
             theta_of=theta_of,
             spread=spread,
+            spread_over=spread_over,
             compensate_both=compensate_both,
             spread_decay=spread_decay,
+            feedback=feedback,
             learn_temperature=learn_temperatures,
         )
         self.cla = CLALoss(
@@ -108,6 +113,7 @@ class CROSS(Alignment):
             modalities,
             K_user_item=n_prototypes_user_item,
             codes=codes,
+            code_temperature=code_temperature,
             learn_temperature=learn_temperatures,
         )
         self.cna = CNALoss(neighbors, cna_temperature, cna_reduction, cna_reg_weight, modalities)

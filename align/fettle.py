@@ -11,10 +11,10 @@ from .base import ALIGNERS, Alignment, Table, Tables
 from .batch_rows import BatchRows
 from .cluster import CLALoss, refit_codes
 from .codes import Codes
+from .functional import full_precision
 from .item import ILALoss
 from .parts import cluster_terms, item_terms
-from .policies import DirectionPolicy, Directions, ThetaOf
-from .rows import full_precision
+from .policies import DirectionPolicy, Directions, Feedback, ThetaOf
 
 
 @ALIGNERS.register("fettle", paper="FETTLE, SIGIR 2024")
@@ -26,10 +26,7 @@ class FETTLE(Alignment):
     A weight of 0 switches a part off (the paper's Table 3).
 
     Args:
-        dim: width of the representations.
-        modalities: names of the content modalities.
-        feature_dims: widths of the features this alignment projects itself, by modality.
-        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         ila_weight: weight of item-level alignment; try 1e-4 to 1e-1.
         dt_weight: weight of direction tuning; None takes that of item-level alignment.
         cla_weight: weight of cluster-level alignment; try 1e-5 to 1e-1.
@@ -39,10 +36,12 @@ class FETTLE(Alignment):
         n_prototypes: rows of each of the two codebooks; the paper uses 10240 and more.
         n_prototypes_user_item: rows of the codebook of users and items, if not n_prototypes too.
         codes: cluster codes: sinkhorn balances the batch, kmeans clusters before each epoch.
+        code_temperature: of the softmax of kmeans codes; 0 takes the nearest centroid alone.
         leaky_bi: use CROSS's dynamic rule for directions instead of the one-way rule.
         directions: name of the rule for directions, instead of leaky_bi.
         theta: score above which the rule threshold opens the reverse direction too.
         theta_of: whose score that is: source, target or either.
+        feedback: what directions compare, mean cosines or the paper's mean inner_product.
     """
 
     def __init__(
@@ -61,10 +60,12 @@ class FETTLE(Alignment):
         n_prototypes: int = 256,
         n_prototypes_user_item: int | None = None,
         codes: Codes = "sinkhorn",
+        code_temperature: float = 0.0,
         leaky_bi: bool = False,
         directions: Directions | None = None,
         theta: float = 0.9,
         theta_of: ThetaOf = "source",
+        feedback: Feedback = "cosine",
     ) -> None:
         super().__init__(dim, modalities, feature_dims, missing)
         self.ila = ILALoss(
@@ -75,6 +76,7 @@ class FETTLE(Alignment):
             directions=directions,
             theta=theta,
             theta_of=theta_of,
+            feedback=feedback,
             learn_temperature=learn_temperatures,
         )
         self.cla = CLALoss(
@@ -84,6 +86,7 @@ class FETTLE(Alignment):
             modalities,
             K_user_item=n_prototypes_user_item,
             codes=codes,
+            code_temperature=code_temperature,
             learn_temperature=learn_temperatures,
         )
         self.ila_weight = ila_weight

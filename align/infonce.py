@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from .base import ALIGNERS, Alignment, Table, check_modalities
-from .functional import contrastive_sum
-from .rows import ItemViews, Missing, full_precision, missing_masks
+from .functional import contrastive_sum, full_precision
+from .ids import Repeated
+from .rows import ItemViews, Missing, missing_masks
 
 TEMPERATURES = (0.01, 1.0)
 """Bounds of a learnt temperature."""
@@ -37,12 +38,11 @@ def directed_infonce(
         Scalar, 0 when there are no anchors.
     """
     own = torch.arange(len(source), device=source.device)
-    if present is not None:
-        has_source, has_target = present
-        anchors, candidates = own[has_source & has_target], own[has_target]
-        own = (has_target.cumsum(0) - 1)[anchors]
-        source, target = source.index_select(0, anchors), target.index_select(0, candidates)
-    return contrastive_sum(source, target, own, temperature) / max(len(own), 1)
+    if present is None:
+        return contrastive_sum(source, target, own, temperature) / max(len(own), 1)
+    both = present.all(0).to(source.dtype)
+    found = contrastive_sum(source, target, own, temperature, both, allowed=present[1])
+    return found / both.sum().clamp_min(1)
 
 
 class InfoNCELoss(nn.Module):
@@ -115,7 +115,7 @@ class InfoNCELoss(nn.Module):
                 f"({', '.join(self.modalities)}) and called with {len(content)} tables"
             )
         masks = missing_masks(missing, self.modalities, len(content))
-        return self.on_rows(ItemViews.gather(item, content, items.unique(), masks))
+        return self.on_rows(ItemViews.gather(item, content, Repeated.of_batch(items).ids, masks))
 
     def on_rows(self, views: ItemViews) -> dict[str, Tensor]:
         """The loss on rows that are gathered and normalised already."""
@@ -153,10 +153,7 @@ class InfoNCE(Alignment):
     part.
 
     Args:
-        dim: width of the representations.
-        modalities: names of the content modalities.
-        feature_dims: widths of the features this alignment projects itself, by modality.
-        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         weight: weight of all terms; try 1e-3 to 1e-1.
         temperature: of the softmax, or its initial value; try 0.1 to 0.5.
         learn_temperature: learn the temperature, kept in [0.01, 1].
@@ -190,7 +187,7 @@ class InfoNCE(Alignment):
         items: Tensor,
     ) -> dict[str, Tensor]:
         """Weighted `<a>_<b>` for every two views a and b; arguments as in the base."""
-        ids = items.unique()
+        ids = Repeated.of_batch(items).ids
         views = ItemViews.gather(item, self.content(modalities), ids, self.missing_masks())
         return {name: self.weight * term for name, term in self.infonce.on_rows(views).items()}
 

@@ -10,18 +10,13 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from .base import check_modalities, xavier
-from .functional import contrastive_sum, unit_rows
-from .policies import DirectionPolicy, Directions, Spread, ThetaOf, direction_policy, variance
-from .rows import (
-    ItemViews,
-    Missing,
-    Pairs,
-    full_precision,
-    mean_users,
-    missing_masks,
-    read_rows,
-)
-from .scores import direction_name, feedback_scores
+from .dynamic import variance
+from .functional import contrastive_sum, full_precision, unit_rows
+from .ids import at_hand
+from .policies import Directions, Feedback, Spread, SpreadOver, ThetaOf
+from .rows import ItemViews, Missing, Pairs, mean_users, missing_masks, read_rows, row_lengths
+from .rules import direction_policy
+from .scores import direction_name, feedback_scores, user_variance
 
 
 class ItemTerms(NamedTuple):
@@ -31,10 +26,6 @@ class ItemTerms(NamedTuple):
     """Scalar, cross-entropy of finding each item in the target modality."""
     dt: Tensor
     """Scalar, minus the gain in feedback score that the maps bring."""
-    active: Tensor
-    """`(source, target, n)` bool, the directions of this batch."""
-    scores: Tensor
-    """`(n_modalities, n)` feedback scores, detached."""
 
 
 def item_level(
@@ -42,7 +33,8 @@ def item_level(
     views: ItemViews,
     maps: Mapping[tuple[int, int], nn.Module],
     temperature: Tensor,
-    policy: DirectionPolicy,
+    active: Tensor,
+    scores: Tensor,
 ) -> ItemTerms:
     """Item-level alignment of distinct items (FETTLE eq. 3-6).
 
@@ -55,55 +47,74 @@ def item_level(
         views: the `n` items in every modality.
         maps: `(source, target)` -> bias-free linear map of the direction.
         temperature: positive scalar.
-        policy: opens directions, given the items' scores.
+        active: `(source, target, n)` bool, the open directions.
+        scores: `(n_modalities, n)` feedback scores of `mean_user` and `views`, detached.
     """
     n_modalities, n_items = len(views.rows), len(mean_user)
-    scores = feedback_scores(mean_user, views)
-    active = policy(scores, views.present)
-    # Cells in order of target, then source: the cells of a target share their candidates.
-    target, source, row = active.transpose(0, 1).nonzero().unbind(1)
-    counts = active.sum(2).T
-    sizes = counts.tolist()
+    cells = _Cells.of(active)
 
-    moving = torch.cat(views.rows).index_select(0, source * n_items + row)
-    parts = iter(moving.split([size for line in sizes for size in line]))
+    moving = torch.cat(views.rows).index_select(0, cells.source * n_items + cells.row)
+    parts = iter(moving.split([size for line in cells.sizes for size in line]))
     mapped = [
         maps[s, t](next(parts)) if s != t else next(parts)
         for t in range(n_modalities)
         for s in range(n_modalities)
     ]
     moved = unit_rows(moving + torch.cat(mapped))
+    weights = cells.weight.to(moved.dtype)
 
+    per_target = [sum(line) for line in cells.sizes]
+    columns = (x.split(per_target) for x in (moved, cells.row, weights))
     found = [
-        _find_items(cells, rows, views.rows[t].detach(), _present(views, t), temperature)
-        for t, (cells, rows) in enumerate(_by_target(moved, row, sizes))
+        contrastive_sum(
+            rows, views.rows[t].detach(), row, temperature, weight, allowed=_present(views, t)
+        )
+        for t, (rows, row, weight) in enumerate(zip(*columns, strict=True))
     ]
     ila = torch.stack(found).sum() / max(n_items, 1)
 
-    gain = (mean_user.index_select(0, row) * moved).sum(1) - scores[source, row]
-    share = 1.0 / counts[target, source].to(gain.dtype)
+    gain = (mean_user.index_select(0, cells.row) * moved).sum(1) - scores[cells.source, cells.row]
+    share = weights / active.sum(2)[cells.source, cells.target].clamp_min(1)
     dt = -(gain * share).sum() / (n_modalities * (n_modalities - 1))
-    return ItemTerms(ila, dt, active, scores)
+    return ItemTerms(ila, dt)
 
 
-def _by_target(moved: Tensor, row: Tensor, sizes: list[list[int]]) -> zip:
-    """Cells and their item rows, split by target modality."""
-    per_target = [sum(line) for line in sizes]
-    return zip(moved.split(per_target), row.split(per_target), strict=True)
+class _Cells(NamedTuple):
+    """Directions of items, ordered by target, then source: those of a target share candidates."""
+
+    target: Tensor
+    """`(n_cells,)` int64"""
+    source: Tensor
+    """`(n_cells,)` int64"""
+    row: Tensor
+    """`(n_cells,)` int64, the item"""
+    weight: Tensor
+    """`(n_cells,)` bool, False for cells that are there and do not count"""
+    sizes: list[list[int]]
+    """number of cells by target and source"""
+
+    @classmethod
+    def of(cls, active: Tensor) -> _Cells:
+        """The open directions `(source, target, n)`: on a CPU they alone.
+
+        A GPU takes all and weighs the closed ones 0: the host would have to wait for the number of
+        the open ones.
+        """
+        m, n = len(active), active.shape[2]
+        if at_hand(active):
+            target, source, row = active.transpose(0, 1).nonzero().unbind(1)
+            sizes = active.sum(2).T.tolist()
+        else:
+            cell = torch.arange(m * (m - 1) * n, device=active.device)
+            row, target = cell % n, cell // (n * (m - 1))
+            source = cell // n % (m - 1)
+            source = source + (source >= target)
+            sizes = [[n * (s != t) for s in range(m)] for t in range(m)]
+        return cls(target, source, row, active[source, target, row], sizes)
 
 
 def _present(views: ItemViews, modality: int) -> Tensor | None:
     return None if views.present is None else views.present[modality]
-
-
-def _find_items(
-    cells: Tensor, rows: Tensor, candidates: Tensor, present: Tensor | None, temperature: Tensor
-) -> Tensor:
-    """Cross-entropy of finding items `rows` among the candidates that are present."""
-    if present is not None:
-        position = present.cumsum(0) - 1
-        candidates, rows = candidates[present], position[rows]
-    return contrastive_sum(cells, candidates, rows, temperature)
 
 
 class ILALoss(nn.Module):
@@ -126,8 +137,11 @@ class ILALoss(nn.Module):
         theta: score above which the rule `threshold` opens the reverse direction too.
         theta_of: whose score that is, the `source`, the `target`, or `either`.
         spread: uncertainty of the rule `dynamic`, `variance` or `std`.
+        spread_over: of the scores of the `batch`'s items, or of those of each item's `users`.
         compensate_both: let the rule `dynamic` compensate the source's score too.
         spread_decay: share that the rule `dynamic` keeps of earlier batches' spread.
+        feedback: what directions compare: mean `cosine`, or mean `inner_product` of users and item
+            as eq. 2 is printed, so that longer rows win. All else is of unit rows in any case.
         learn_temperature: False keeps the temperature constant, as the paper says.
 
     Attributes:
@@ -148,8 +162,10 @@ class ILALoss(nn.Module):
         theta: float = 0.9,
         theta_of: ThetaOf = "source",
         spread: Spread = "variance",
+        spread_over: SpreadOver = "batch",
         compensate_both: bool = False,
         spread_decay: float = 0.0,
+        feedback: Feedback = "cosine",
         learn_temperature: bool = True,
     ) -> None:
         super().__init__()
@@ -162,8 +178,10 @@ class ILALoss(nn.Module):
             theta=theta,
             theta_of=theta_of,
             spread=spread,
+            spread_over=spread_over,
             compensate_both=compensate_both,
             spread_decay=spread_decay,
+            feedback=feedback,
         )
         self._directions = {
             (s, t): direction_name(source, target)
@@ -209,23 +227,43 @@ class ILALoss(nn.Module):
         masks = missing_masks(missing, self.modalities, len(content))
         views = ItemViews.gather(item, content, pairs.items, masks)
         with torch.no_grad():
-            user_rows = unit_rows(read_rows(user, pairs.users))
-        return self.on_rows(user_rows, views, pairs)
+            user_rows = read_rows(user, pairs.users)
+            user_lengths = row_lengths(user_rows)
+        return self.on_rows(unit_rows(user_rows), user_lengths, views, pairs)
 
-    def on_rows(self, user_rows: Tensor, views: ItemViews, pairs: Pairs) -> dict[str, Tensor]:
+    def on_rows(
+        self, user_rows: Tensor, user_lengths: Tensor, views: ItemViews, pairs: Pairs
+    ) -> dict[str, Tensor]:
         """The loss on rows that are gathered and normalised already."""
         with torch.no_grad():
             self.temperature.clamp_(0.001, 0.5)
             mean_user = mean_users(user_rows, pairs)
+            scores = feedback_scores(mean_user, views)
+            active = self._open(scores, user_rows, user_lengths, views, pairs)
         maps = {pair: self.maps[name] for pair, name in self._directions.items()}
         # A copy, because the next call's clamp must not touch what this call's graph has saved.
         temperature = self.temperature.clone()
-        ila, dt, active, scores = item_level(mean_user, views, maps, temperature, self.policy)
+        ila, dt = item_level(mean_user, views, maps, temperature, active, scores)
         self._shares = active.sum(2) / max(active.shape[2], 1)
         weight = torch.ones_like(scores) if views.present is None else views.present
         mean = scores.sum(1) / weight.sum(1).clamp_min(1)  # the score of a missing row is 0
         self._scores = torch.stack((mean, variance(scores, views.present)[0]))
         return {"ila": ila, "dt": dt}
+
+    def _open(
+        self,
+        scores: Tensor,
+        user_rows: Tensor,
+        user_lengths: Tensor,
+        views: ItemViews,
+        pairs: Pairs,
+    ) -> Tensor:
+        """The directions that the policy opens, `(source, target, n)` bool."""
+        if self.policy.feedback == "inner_product":
+            user_rows, views = user_rows * user_lengths.unsqueeze(1), views.unscaled()
+            scores = feedback_scores(mean_users(user_rows, pairs), views)
+        spread = user_variance(user_rows, views, pairs) if self.policy.over_users else None
+        return self.policy(scores, views.present, user_variance=spread)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Directions and scores of the last batch's items, and the temperature, detached.

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .functional import contrastive_sum, unit_rows
-from .rows import ItemViews, Missing, full_precision, missing_masks
+from .functional import contrastive_sum, full_precision, unit_rows
+from .ids import Repeated, sorted_ids
+from .rows import ItemViews, Missing, missing_masks
 
 
 def fill_neighbors(neighbors: Tensor, usable: Tensor, own: Tensor) -> Tensor:
@@ -49,19 +50,19 @@ def neighbor_level(
         the neighbour means (sum over items and modalities).
     """
     contrast, norm = [], []
-    scale = attention.new_tensor(temperature)
+    scale = attention.new_full((), temperature)
+    each = torch.arange(len(anchors), device=anchors.device)
     for m, rows in enumerate(views.rows):
-        own, near = anchors, neighbors
+        near, there = neighbors, None
         if views.present is not None:
-            present = views.present[m]
-            kept = present[anchors].nonzero().squeeze(1)
-            own = anchors[kept]
-            near = fill_neighbors(neighbors[kept], present[neighbors[kept]], own)
+            there = views.present[m][anchors]
+            near = fill_neighbors(neighbors, views.present[m][neighbors], anchors)
+        weights = attention.new_ones(len(anchors)) if there is None else there.to(attention.dtype)
         mean = rank_mean(rows, near, attention)
-        each = torch.arange(len(own), device=own.device)
-        found = contrastive_sum(rows.index_select(0, own), unit_rows(mean), each, scale)
-        contrast.append(found / max(len(own), 1))
-        norm.append(mean.square().sum() / 2)
+        own = rows.index_select(0, anchors)
+        found = contrastive_sum(own, unit_rows(mean), each, scale, weights, allowed=there)
+        contrast.append(found / weights.sum().clamp_min(1))
+        norm.append((mean.square().sum(1) * weights).sum() / 2)
     return torch.stack(contrast).mean(), torch.stack(norm).sum()
 
 
@@ -137,14 +138,14 @@ class CNALoss(nn.Module):
             missing: `(n_items,)` bool masks of items that lack a modality, by name or in order.
         """
         *content, items = tables
-        distinct = items.unique()
+        distinct = Repeated.of_batch(items).ids
         ids = self.reach(distinct)
         masks = missing_masks(missing, self.modalities, len(content))
         return self.on_rows(ItemViews.gather(item, content, ids, masks), ids, distinct)
 
     def reach(self, items: Tensor) -> Tensor:
-        """Sorted ids of `items` and all their neighbours."""
-        return torch.cat((items, self.neighbors[items].flatten())).unique()
+        """Sorted ids of `items` and all their neighbours; see `sorted_ids` for repeats."""
+        return sorted_ids(items, self.neighbors[items].flatten())
 
     def on_rows(self, views: ItemViews, ids: Tensor, items: Tensor) -> dict[str, Tensor]:
         """The loss of distinct `items` on views of the sorted `ids` that `reach` gave."""

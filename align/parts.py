@@ -13,10 +13,10 @@ from .base import ALIGNERS, Alignment, Table, Tables
 from .batch_rows import BatchRows
 from .cluster import CLALoss, refit_codes
 from .codes import Codes
+from .functional import full_precision
 from .item import ILALoss
 from .neighbor import CNALoss
-from .policies import DirectionPolicy, Directions, Spread, ThetaOf
-from .rows import full_precision
+from .policies import DirectionPolicy, Directions, Feedback, Spread, SpreadOver, ThetaOf
 
 
 def item_terms(
@@ -26,7 +26,7 @@ def item_terms(
     weights = {"ila": ila_weight, "dt": dt_weight}
     if not any(weights.values()):
         return {}
-    terms = ila.on_rows(rows.user_rows, rows.views, rows.pairs)
+    terms = ila.on_rows(rows.user_rows, rows.user_lengths, rows.views, rows.pairs)
     return {name: weight * terms[name] for name, weight in weights.items() if weight}
 
 
@@ -53,10 +53,7 @@ class ItemAlignment(Alignment):
     See `ILALoss`, and `policies` for the rules.
 
     Args:
-        dim: width of the representations.
-        modalities: names of the content modalities.
-        feature_dims: widths of the features this alignment projects itself, by modality.
-        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         weight: weight of item-level alignment; try 1e-4 to 1e-1.
         dt_weight: weight of direction tuning; None takes that of item-level alignment.
         temperature: initial temperature, 0.05 to 0.25; learnt.
@@ -65,8 +62,10 @@ class ItemAlignment(Alignment):
         theta: score above which the rule threshold opens the reverse direction too.
         theta_of: whose score that is: source, target or either.
         spread: uncertainty of the rule dynamic: variance or std.
+        spread_over: of the scores of the batch's items, or of those of each item's users.
         compensate_both: let the rule dynamic compensate the source's score too.
         spread_decay: share that the rule dynamic keeps of earlier batches' spread, below 1.
+        feedback: what directions compare, mean cosines or the paper's mean inner_product.
     """
 
     def __init__(
@@ -84,8 +83,10 @@ class ItemAlignment(Alignment):
         theta: float = 0.9,
         theta_of: ThetaOf = "source",
         spread: Spread = "variance",
+        spread_over: SpreadOver = "batch",
         compensate_both: bool = False,
         spread_decay: float = 0.0,
+        feedback: Feedback = "cosine",
     ) -> None:
         super().__init__(dim, modalities, feature_dims, missing)
         self.ila = ILALoss(
@@ -96,8 +97,10 @@ class ItemAlignment(Alignment):
             theta=theta,
             theta_of=theta_of,
             spread=spread,
+            spread_over=spread_over,
             compensate_both=compensate_both,
             spread_decay=spread_decay,
+            feedback=feedback,
             learn_temperature=learn_temperature,
         )
         self.weight = weight
@@ -133,16 +136,14 @@ class ClusterAlignment(Alignment):
     See `CLALoss`.
 
     Args:
-        dim: width of the representations.
-        modalities: names of the content modalities.
-        feature_dims: widths of the features this alignment projects itself, by modality.
-        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         weight: weight of both parts; try 1e-5 to 1e-1.
         temperature: initial temperature, 0.1 to 0.5; learnt.
         learn_temperature: False keeps the temperature constant.
         n_prototypes: rows of each of the two codebooks; the paper uses 10240 and more.
         n_prototypes_user_item: rows of the codebook of users and items, if not n_prototypes too.
         codes: cluster codes: sinkhorn balances the batch, kmeans clusters before each epoch.
+        code_temperature: of the softmax of kmeans codes; 0 takes the nearest centroid alone.
     """
 
     def __init__(
@@ -158,6 +159,7 @@ class ClusterAlignment(Alignment):
         n_prototypes: int = 256,
         n_prototypes_user_item: int | None = None,
         codes: Codes = "sinkhorn",
+        code_temperature: float = 0.0,
     ) -> None:
         super().__init__(dim, modalities, feature_dims, missing)
         self.cla = CLALoss(
@@ -167,6 +169,7 @@ class ClusterAlignment(Alignment):
             modalities,
             K_user_item=n_prototypes_user_item,
             codes=codes,
+            code_temperature=code_temperature,
             learn_temperature=learn_temperature,
         )
         self.weight = weight
@@ -200,10 +203,7 @@ class NeighborAlignment(Alignment):
     See `CNALoss`.
 
     Args:
-        dim: width of the representations.
-        modalities: names of the content modalities.
-        feature_dims: widths of the features this alignment projects itself, by modality.
-        missing: `(n_items,)` masks of items that lack a modality, by modality.
+        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         neighbors: `(n_items, k)` ids of the items of most similar feedback, -1 where fewer.
         weight: weight of the contrast and its regulariser; try 1e-4 to 1e-1.
         reg_weight: weight of the squared norm of neighbour means, inside weight.

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..errors import ConfigError, unknown_name
 from .base import Table, rows_of
-from .functional import unit_rows
+from .functional import unit_rows, widened
+from .ids import Repeated, at_hand
 
-Method = TypeVar("Method", bound=Callable[..., Any])
 Missing = Mapping[str, Tensor] | Sequence[Tensor | None] | None
 
 
@@ -40,14 +38,17 @@ class Pairs:
 
     @classmethod
     def of(cls, users: Tensor, items: Tensor) -> Pairs:
-        """The pairs `(users[b], items[b])`; repeats are allowed."""
+        """The pairs `(users[b], items[b])`; repeats are allowed.
+
+        Ids on a device should be `HostIds`: else the host waits until it can count them.
+        """
         if users.shape != items.shape or users.dim() != 1:
             raise ConfigError(
                 f"users {tuple(users.shape)} and items {tuple(items.shape)} must be two vectors "
                 "of the same length: one positive pair a position"
             )
-        user_ids, user_of, user_counts = users.unique(return_inverse=True, return_counts=True)
-        item_ids, item_of, item_counts = items.unique(return_inverse=True, return_counts=True)
+        user_ids, user_of, user_counts = Repeated.of_batch(users)
+        item_ids, item_of, item_counts = Repeated.of_batch(items)
         return cls(user_ids, item_ids, user_of, item_of, user_counts, item_counts)
 
     def __len__(self) -> int:
@@ -61,10 +62,12 @@ class ItemViews:
     Attributes:
         rows: one `(n, dim)` tensor of unit rows per modality; a missing row is zero.
         present: `(n_modalities, n)` bool, or None when nothing is missing.
+        lengths: `(n_modalities, n)` what the rows' lengths were, detached.
     """
 
     rows: tuple[Tensor, ...]
     present: Tensor | None
+    lengths: Tensor
 
     @classmethod
     def gather(
@@ -72,29 +75,45 @@ class ItemViews:
     ) -> ItemViews:
         """Read and normalise the rows `ids` of every table, leaving missing ones unread."""
         absent = (None, *(None if mask is None else mask[ids].bool() for mask in missing))
-        rows = tuple(
-            unit_rows(read_rows(table, ids, gap))
-            for table, gap in zip((item, *content), absent, strict=True)
-        )
+        tables = zip((item, *content), absent, strict=True)
+        read = [read_rows(table, ids, gap) for table, gap in tables]
+        rows, lengths = tuple(map(unit_rows, read)), torch.stack(list(map(row_lengths, read)))
         if all(gap is None for gap in absent):
-            return cls(rows, None)
+            return cls(rows, None, lengths)
         complete = torch.zeros_like(ids, dtype=torch.bool)
-        return cls(rows, ~torch.stack([complete if gap is None else gap for gap in absent]))
+        gaps = torch.stack([complete if gap is None else gap for gap in absent])
+        return cls(rows, ~gaps, lengths)
 
     def select(self, positions: Tensor) -> ItemViews:
         """The views of some of the items, `(n,)` positions."""
         rows = tuple(rows.index_select(0, positions) for rows in self.rows)
-        return ItemViews(rows, None if self.present is None else self.present[:, positions])
+        present = None if self.present is None else self.present[:, positions]
+        return ItemViews(rows, present, self.lengths[:, positions])
+
+    def unscaled(self) -> ItemViews:
+        """The same with rows of the length that they were read with, detached."""
+        pairs = zip(self.rows, self.lengths, strict=True)
+        rows = tuple(row.detach() * length.unsqueeze(1) for row, length in pairs)
+        return ItemViews(rows, self.present, torch.ones_like(self.lengths))
+
+
+def row_lengths(rows: Tensor) -> Tensor:
+    """Length of each row, `(n,)`, detached."""
+    return torch.linalg.vector_norm(rows.detach(), dim=1)
 
 
 def read_rows(table: Table, ids: Tensor, absent: Tensor | None = None) -> Tensor:
     """`table[ids]`, `(len(ids), dim)`, at least float32; rows marked `absent` are zero, unread."""
-    if absent is not None and bool(absent.any()):
+    if absent is None:
+        return widened(rows_of(table, ids))
+    if at_hand(absent):
         kept = (~absent).nonzero().squeeze(1)
         read = read_rows(table, ids[kept])
         return read.new_zeros(len(ids), read.shape[1]).index_copy(0, kept, read)
-    rows = rows_of(table, ids)
-    return rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+    # To skip rows the host would have to wait for their number: read a row that is there instead.
+    present = ids.gather(0, absent.long().argmin(0, keepdim=True))
+    rows = read_rows(table, torch.where(absent, present, ids))
+    return rows.masked_fill(absent.unsqueeze(1), 0.0)
 
 
 def mean_users(user_rows: Tensor, pairs: Pairs) -> Tensor:
@@ -122,14 +141,3 @@ def missing_masks(missing: Missing, modalities: Sequence[str], n: int) -> list[T
             f"{len(missing)} missing-row masks for {n} content modalities: give one each"
         )
     return list(missing)
-
-
-def full_precision(method: Method) -> Method:
-    """Run a module's method outside autocast: exponentials and norms need float32."""
-
-    @functools.wraps(method)
-    def run(self: Any, table: Tensor, *args: Any, **options: Any) -> Any:
-        with torch.autocast(table.device.type, enabled=False):
-            return method(self, table, *args, **options)
-
-    return run  # type: ignore[return-value]

@@ -9,12 +9,14 @@ from itertools import islice
 import torch
 from plain.training import Sampler, train_step
 from timing import Seconds, seconds
-from torch import Tensor, nn
+from torch import nn
 
 from crossalign.align.base import Alignment
 from crossalign.datasets import Dataset
 from crossalign.models import Backbone
-from crossalign.training import NegativeSampler, epoch_batches
+from crossalign.training import TrainingOptions
+from crossalign.training.optimizer import make_optimizer
+from crossalign.training.steps import Trained, make_steps
 
 BATCH = 2048
 
@@ -64,23 +66,17 @@ def our_epoch(
     model: Backbone, data: Dataset, n: int, alignment: Alignment | None = None
 ) -> Seconds:
     """An epoch of ours, sampling and `begin_epoch` included, with an alignment if one is given."""
-    parts = [model] if alignment is None else [model, alignment]
-    optimizer = torch.optim.Adam([p for part in parts for p in part.parameters()], fused=True)
-    sampler = NegativeSampler(data.train, data.n_users, data.n_items)
+    options = TrainingOptions(batch_size=BATCH, device="cpu")
+    both = nn.ModuleList([model] if alignment is None else [model, alignment])
+    optimizer = make_optimizer(both.parameters(), options)
+    epoch = make_steps(Trained(model, alignment, {}), data, options, seed=0)
     rng = torch.Generator().manual_seed(0)
 
     def steps() -> Iterator[None]:
         while True:
-            for batch in islice(
-                epoch_batches(data.train, sampler, BATCH, rng), n_full_batches(data)
-            ):
+            for terms, _ in islice(epoch(1, rng), n_full_batches(data)):
                 optimizer.zero_grad()
-                representations = model()
-                terms: list[Tensor] = list(model.loss(batch, representations).values())
-                if alignment is not None:
-                    content = model.modalities()
-                    terms.append(alignment(*representations, content, batch.users, batch.items))
-                torch.stack(terms).sum().backward()
+                torch.stack(list(terms.values())).sum().backward()
                 optimizer.step()
                 yield
 

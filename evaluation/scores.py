@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from ..align.products import product, uses_onednn
 from ..errors import RunError
 
 if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class InnerProducts:
 
     def __call__(self, users: Tensor, out: Tensor) -> None:
         """Write `user[users] item^T` into `out`."""
-        torch.mm(self.user[users.to(self.device)], self.item.T, out=out)
+        rows = self.user[users.to(self.device)]
+        if uses_onednn(rows):
+            out.copy_(product(rows, self.item.T))
+        else:
+            torch.mm(rows, self.item.T, out=out)
 
 
 def block_scorer(scores: Representations | BlockScorer) -> BlockScorer:

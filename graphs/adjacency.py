@@ -163,19 +163,16 @@ class Adjacency(nn.Module):
         if dtype not in self._kernels:
             by_dst = CSR(self.indptr, self.indices, self.n_src)
             by_src = CSR(self.transposed_indptr, self.transposed_indices, self.n_dst)
-            scales = (
-                None if scale is None else scale.to(self.indptr.device, dtype)
-                for scale in self._scales()
-            )
+            scales = (None if scale is None else scale.to(dtype) for scale in self._scales())
             self._kernels[dtype] = Kernel(
                 neighbor_sum(by_dst, self.engine), neighbor_sum(by_src, self.engine), *scales
             )
         return self._kernels[dtype]
 
     def _scales(self) -> tuple[Tensor | None, Tensor | None]:
-        """Scalings `(n_dst, 1)` and `(n_src, 1)`, float64 on CPU; None is all ones."""
-        in_degree = self.indptr.diff().cpu().double().add(self.eps).unsqueeze(1)
-        out_degree = self.transposed_indptr.diff().cpu().double().add(self.eps).unsqueeze(1)
+        """Scalings `(n_dst, 1)` and `(n_src, 1)`, float64; None is all ones."""
+        in_degree = self.indptr.diff().double().add(self.eps).unsqueeze(1)
+        out_degree = self.transposed_indptr.diff().double().add(self.eps).unsqueeze(1)
         if self.norm == "both":
             return in_degree.rsqrt(), out_degree.rsqrt()
         if self.norm == "dst_both":
@@ -218,10 +215,13 @@ class _Product(torch.autograd.Function):
 
 
 def checked_rows(x: Tensor, n_rows: int) -> Tensor:
-    """`x`, if it is a matrix of `n_rows` rows: kernels must not read out of bounds."""
+    """`x`, if it is a matrix of `n_rows` rows: kernels must not read out of bounds.
+
+    Rows of 16 bits are widened to float32: they are too few for sums over many neighbours.
+    """
     if x.ndim != 2 or len(x) != n_rows:
         raise ValueError(f"expected a ({n_rows}, dim) tensor, got shape {tuple(x.shape)}")
-    return x
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _expand(indptr: Tensor) -> Tensor:

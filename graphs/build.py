@@ -21,7 +21,7 @@ from ..errors import ConfigError, unknown_name
 from ..options import STRICT, Options
 from .cache import cached_graph
 from .cooccurrence import cooccurrence_neighbors
-from .knn import Search, feature_knn
+from .knn import Search, feature_knn, unified_features
 
 if TYPE_CHECKING:
     from .dgl_import import DGLGraph
@@ -82,10 +82,11 @@ def build_graph(
     | `interacts` | `('user', 'interacts', 'item')` | |
     | `interacted_by` | `('item', 'interacted_by', 'user')` | |
     | `similar` | `('item', 'similar_<modality>', 'item')` for each modality | `weight`: cosine |
+    | `unified` | `('item', 'unified', 'item')`, by all features side by side | `weight`: cosine |
     | `cooccurs` | `('item', 'cooccurs', 'item')` | `weight`: number of common users |
     | `user_cooccurs` | `('user', 'cooccurs', 'user')` | `weight`: number of common items |
 
-    Messages of the last three flow from the neighbour to the node whose neighbour it is, so the
+    Messages of the last four flow from the neighbour to the node whose neighbour it is, so the
     in-degree of every node is the number of its neighbours. A modality's ready graph is preferred
     to its features; items without features get no edges. Both node types carry `degree`, int64,
     the number of training interactions.
@@ -163,6 +164,26 @@ def _similar(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
         yield Relation(("item", f"similar_{modality}", "item"), neighbor, item, weight)
 
 
+def _unified(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
+    """Neighbours by all modalities at once; only items without any stay out."""
+    if not dataset.features:
+        raise ConfigError(
+            f"data set '{dataset.name}' has no features: relation 'unified' needs "
+            "<modality>_feat.npy, or another backbone"
+        )
+    features = unified_features(dataset.features)
+    ids, cosine = feature_knn(
+        features,
+        options.knn_k,
+        include_self=options.knn_self,
+        missing=~features.any(dim=1),
+        search=options.knn_search,
+        memory_mib=options.memory_mib,
+    )
+    item, neighbor, weight = _list_edges(ids, cosine)
+    yield Relation(("item", "unified", "item"), neighbor, item, weight)
+
+
 def _ready_graph(
     dataset: Dataset, modality: str, options: GraphOptions
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -216,6 +237,7 @@ RELATIONS: dict[str, Callable[[Dataset, GraphOptions], Iterator[Relation]]] = {
     "interacts": _interacts,
     "interacted_by": _interacted_by,
     "similar": _similar,
+    "unified": _unified,
     "cooccurs": _cooccurs,
     "user_cooccurs": _user_cooccurs,
 }

@@ -40,17 +40,29 @@ def to_csr(src: Tensor, dst: Tensor, n_src: int, n_dst: int) -> CSR:
         n_dst: number of destination nodes.
 
     Raises:
-        ValueError: a node is out of range (the kernels would read foreign memory).
+        ValueError: a node is out of range (the kernels would read foreign memory). On a GPU, which
+            the host does not wait for, that is a device-side assertion.
     """
     for name, nodes, size in (("source", src, n_src), ("destination", dst, n_dst)):
-        if len(nodes) and not 0 <= int(nodes.min()) <= int(nodes.max()) < size:
+        if nodes.device.type != "cpu":
+            torch._assert_async(((nodes >= 0) & (nodes < size)).all())
+        elif len(nodes) and not 0 <= int(nodes.min()) <= int(nodes.max()) < size:
             raise ValueError(f"edges hold {name} nodes outside 0 .. {size - 1}")
     small = max(len(src), n_src, n_dst) < 2**31
     index_type = torch.int32 if small else torch.int64
     order = torch.argsort(dst.to(index_type), stable=True)
     indptr = torch.zeros(n_dst + 1, dtype=index_type, device=dst.device)
-    indptr[1:] = torch.bincount(dst, minlength=n_dst).cumsum(0)
+    indptr[1:] = _degrees(dst, n_dst).cumsum(0)
     return CSR(indptr, src[order].to(index_type), n_src)
+
+
+def _degrees(nodes: Tensor, n: int) -> Tensor:
+    """How often each of `n` nodes occurs, `(n,)` int64."""
+    if nodes.device.type == "cpu":
+        return torch.bincount(nodes, minlength=n)
+    # `bincount` has to know the largest entry, for which the host would wait.
+    ones = torch.ones_like(nodes, dtype=torch.int64)
+    return torch.zeros(n, dtype=torch.int64, device=nodes.device).index_add_(0, nodes, ones)
 
 
 def resolve_engine(engine: Engine, device: torch.device) -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from ..errors import ConfigError, unknown_name
 from .vector_index import SEARCHES, Search, VectorIndex
 
-__all__ = ["FeatureNeighbors", "Search", "feature_knn", "feature_neighbors"]
+__all__ = ["FeatureNeighbors", "Search", "feature_knn", "feature_neighbors", "unified_features"]
 
 BYTES_PER_CANDIDATE = 48
 """Working memory of one candidate of one query: value, id, their sorted copies."""
@@ -112,6 +113,14 @@ def feature_neighbors(
     ids[present, :width] = torch.from_numpy(np.where(found >= 0, present[found], -1))
     cosine[present, :width] = torch.from_numpy(np.where(found >= 0, value, 0).astype(np.float32))
     return FeatureNeighbors(ids, cosine, index.search_kind, recall)
+
+
+def unified_features(features: Mapping[str, Tensor]) -> Tensor:
+    """The only table as it is, or the unit rows of several side by side, `(n_items, sum d_m)`."""
+    tables = tuple(features.values())
+    if len(tables) == 1:
+        return tables[0]
+    return torch.cat([torch.nn.functional.normalize(table) for table in tables], dim=1)
 
 
 def _search(

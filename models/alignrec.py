@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ..align.base import Projected
 from ..align.functional import unit_rows
+from ..align.ids import Repeated
 from ..align.products import product, whole_tiles
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
-from ..graphs.knn import feature_knn
+from ..graphs.knn import unified_features
 from ..graphs.propagation import BipartitePropagation
-from ..graphs.weighted import SparsePattern, normalised_by_row_sums
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
-from .contrast import cosine_contrast
+from .contrast import in_batch_contrast
+from .item_graphs import CosineGraph
+from .linear import TableLinear
 from .objectives import Rows, batch_rows, bpr_loss, half_squared_norm
 
-GRAM_BLOCK = 512
+BLOCK = 512
 """Rows of a block of cosines."""
 
 
@@ -41,23 +44,23 @@ class AlignRec(Backbone):
 
     Stage 2 of AlignRec as released. With one content table X, `c = E_item * sigmoid(G W X)`,
     `M_item = S^n c` and `M_user = R M_item`; representations are `M + C`, with C LightGCN's layer
-    mean of the ids and R its normalised user x item block. S holds the cosines of each item's
-    nearest items, itself included, scaled by its row sums; it is built once, from the given
-    features. Beside BPR there are four terms, on the rows of the positive pairs, repeats
-    included: InfoNCE from M to C (CCA), `1 - cos(user, item)` (UIA), the root mean square of
-    `M_item M_item^T - cos(X)` (SIM), and half the squared norm of the batch rows.
+    mean of the ids and R its normalised user x item block. S holds the cosines of the given
+    features over the edges of `unified`, scaled by its row sums (`CosineGraph`). Beside BPR there
+    are four terms, on the rows of the positive pairs, repeats included: InfoNCE from M to C (CCA),
+    `1 - cos(user, item)` (UIA), the root mean square of `M_item M_item^T - cos(X)` (SIM), and half
+    the squared norm of the batch rows.
 
     X is the unified vector of stage 1 if that is the only modality; several are put side by side,
     rows scaled to length one. Items without any features are nobody's neighbour and have `M = 0`.
     The published learning rate falls to 0.96 of itself every 50 epochs.
 
     Args:
-        graph: heterograph with the relations `interacts` and `interacted_by`.
+        graph: heterograph with the relations `interacts`, `interacted_by` and `unified`, where each
+            item should be its own neighbour too; the published number is 10.
         features: modality name -> `(n_items, d_m)`.
         dim: embedding size.
         n_layers: layers on the user-item graph.
         n_item_layers: layers n on the item graph.
-        n_neighbors: entries in each row of the item graph, the item itself included.
         cl_weight: weight of CCA; published runs tried 1e-4 to 0.1.
         uia_weight: weight of UIA.
         sim_weight: weight of SIM; published runs tried 0.1 to 0.5.
@@ -73,6 +76,7 @@ class AlignRec(Backbone):
             differs only with `trainable_features`.
     """
 
+    relations: ClassVar[tuple[str, ...]] = ("interacts", "interacted_by", "unified")
     needs_features: ClassVar[bool] = True
     initial: Tensor | None
 
@@ -84,7 +88,6 @@ class AlignRec(Backbone):
         dim: PositiveInt = 64,
         n_layers: NonNegativeInt = 2,
         n_item_layers: NonNegativeInt = 1,
-        n_neighbors: PositiveInt = 10,
         cl_weight: NonNegativeFloat = 0.01,
         uia_weight: NonNegativeFloat = 0.1,
         sim_weight: NonNegativeFloat = 0.1,
@@ -102,9 +105,9 @@ class AlignRec(Backbone):
         self.reg_weight, self.reg_batch_size = reg_weight, reg_batch_size
         self.temperature, self.symmetric = temperature, symmetric
         self.names = tuple(features)
-        content = unified_content(features)
+        content = unified_features(features)
         self.propagation = BipartitePropagation.from_graph(graph, eps=NO_EPS)
-        self.item_graph = CosineGraph(content, n_neighbors)
+        self.item_graph = CosineGraph(graph, "unified", content)
         self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
         self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
         nn.init.xavier_uniform_(self.user_embedding)
@@ -112,8 +115,8 @@ class AlignRec(Backbone):
         self.features = FeatureTables({"content": content}, trainable=trainable_features)
         kept = content if trainable_features and sim_target == "frozen" else None
         self.register_buffer("initial", kept, persistent=False)
-        self.projector = nn.Linear(content.shape[1], dim)
-        self.gate = nn.Linear(dim, dim)
+        self.projector = TableLinear(len(content), content.shape[1], dim)
+        self.gate = TableLinear(len(content), dim, dim)
         self.views: Views | None = None
 
     def forward(self) -> Representations:
@@ -153,11 +156,13 @@ class AlignRec(Backbone):
         assert self.views is not None
         terms = {}
         for side, ids in (("user", batch.users), ("item", batch.items)):
-            own, content = (getattr(view, side).index_select(0, ids) for view in self.views)
-            each = torch.arange(len(ids), device=ids.device)
-            total = cosine_contrast(content, own, each, self.temperature)
+            batch_ids = Repeated.of_batch(ids)
+            own, content = (
+                unit_rows(getattr(view, side).index_select(0, batch_ids.ids)) for view in self.views
+            )
+            total = in_batch_contrast(content, batch_ids, own, batch_ids, self.temperature)
             if self.symmetric:
-                back = cosine_contrast(own, content, each, self.temperature)
+                back = in_batch_contrast(own, batch_ids, content, batch_ids, self.temperature)
                 total = (total + back) / 2
             terms[f"cca_{side}"] = self.cl_weight * total / len(ids)
         return terms
@@ -165,7 +170,7 @@ class AlignRec(Backbone):
     def _similarity_gap(self, items: Tensor) -> Tensor:
         """SIM of the items of the positive pairs; the target has no gradient."""
         assert self.views is not None
-        distinct, counts = items.unique(return_counts=True)
+        distinct, _, counts = Repeated.of_batch(items)
         target = self.features["content"] if self.initial is None else self.initial
         return similarity_gap(
             self.views.content.item.index_select(0, distinct),
@@ -178,40 +183,6 @@ class AlignRec(Backbone):
         if len(self.names) > 1:
             return {}
         return {self.names[0]: Projected(self.features["content"], self.projector)}
-
-
-class CosineGraph(nn.Module):
-    """Each item's nearest items by cosine: the cosines over the row sums of both ends.
-
-    `S_ij = w_ij / sqrt(sum_k w_ik sum_k w_jk)`, in the precision of the table. A zero row is left
-    out: it has no neighbours and is none.
-
-    Args:
-        table: `(n_items, d)`.
-        k: entries of each row, the item itself included.
-    """
-
-    values: Tensor
-
-    def __init__(self, table: Tensor, k: int) -> None:
-        super().__init__()
-        nearest, _ = feature_knn(table, k, missing=~table.any(1))
-        rows, place = (nearest >= 0).nonzero(as_tuple=True)
-        cols, n = nearest[rows, place], len(table)
-        self.pattern = SparsePattern(rows, cols, n, n)
-        unit = unit_rows(table)
-        values = normalised_by_row_sums(self.pattern.dot(unit, unit), rows, cols, n)
-        self.register_buffer("values", values, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The product with `x`, `(n_items, dim)`."""
-        return self.pattern(self.values, x)
-
-
-def unified_content(features: Mapping[str, Tensor]) -> Tensor:
-    """The only table as it is, or the unit rows of several side by side, `(n_items, sum d_m)`."""
-    tables = tuple(features.values())
-    return tables[0] if len(tables) == 1 else torch.cat([unit_rows(x) for x in tables], dim=1)
 
 
 def user_item_distance(rows: Rows) -> Tensor:
@@ -231,18 +202,33 @@ def similarity_gap(content: Tensor, target: Tensor, counts: Tensor) -> Tensor:
         counts: `(n,)` int64.
     """
     share = (counts.to(content) / counts.sum()).sqrt().unsqueeze(1)
-    content, target = content * share, target * share
-    return torch.linalg.matrix_norm(torch.addmm(gram(target), content, content.T, beta=-1))
+    return _GapNorm.apply(content * share, target * share)
 
 
-@torch.no_grad()
-def gram(rows: Tensor) -> Tensor:
-    """`rows rows^T` of constants, `(n, n)`; one triangle of blocks is computed and mirrored."""
-    n, rows = len(rows), whole_tiles(rows)
-    products = rows.new_empty(len(rows), len(rows))
-    for start in range(0, len(rows), GRAM_BLOCK):
-        block = slice(start, start + GRAM_BLOCK)
-        part = product(rows[block], rows[start:].T)
-        products[block, start:] = part
-        products[start:, block] = part.T
-    return products[:n, :n]
+class _GapNorm(torch.autograd.Function):
+    """Frobenius norm of `x x^T - y y^T` of a constant y; the gradient is formed in the same pass.
+
+    The matrix is symmetric: of a block of rows, only the columns from the diagonal on exist.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        n, x, y = len(x), whole_tiles(x), whole_tiles(y)
+        squares, weighted = x.new_zeros(()), torch.zeros_like(x)
+        for start in range(0, len(x), BLOCK):
+            block, after = slice(start, start + BLOCK), slice(start + BLOCK, None)
+            gap = product(x[block], x[start:].T) - product(y[block], y[start:].T)
+            mirrored = gap[:, BLOCK:].T.contiguous()
+            squares += gap.square().sum() + mirrored.square().sum()
+            weighted[block] += product(gap, x[start:])
+            weighted[after] += product(mirrored, x[block])
+        norm = squares.sqrt()
+        tiny = torch.finfo(norm.dtype).tiny  # equal tables have no gradient
+        ctx.save_for_backward(weighted[:n] * (2 / norm.clamp_min(tiny)))
+        return norm
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad * gradient, None

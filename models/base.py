@@ -75,6 +75,13 @@ class Backbone(nn.Module):
         """Weighted, named terms of the backbone's own loss; their sum is minimised."""
         raise NotImplementedError
 
+    def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """`loss(batch, self())`; a backbone may compute the rows of the batch alone.
+
+        Training calls this where no alignment reads the representations.
+        """
+        return self.loss(batch, self())
+
     def begin_epoch(self, rng: torch.Generator) -> None:
         """Redraw or rebuild what changes between epochs; all randomness comes from `rng`."""
 

@@ -131,10 +131,7 @@ class BM3(Backbone):
 
     def modalities(self) -> Mapping[str, Projected]:
         """Content through this backbone's own projectors, not predicted."""
-        return {
-            name: Projected(self.features[name], projector)
-            for name, projector in self.projectors.items()
-        }
+        return self.features.through(self.projectors)
 
 
 def _norms(tables: Representations) -> Tensor:

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from ..align.base import rows_of
-from ..align.functional import contrastive_sum, log_partition, unit_rows
+from ..align.functional import contrastive_sum, full_precision, log_partition, unit_rows
+from ..align.ids import Repeated
 
 
-class Repeated(NamedTuple):
-    """Ids of a batch by their distinct values: what repeats is computed once and counted."""
-
-    ids: Tensor
-    """`(n,)` int64, sorted, distinct"""
-    of: Tensor
-    """`(batch,)` int64, the position in `ids` of every entry"""
-    counts: Tensor
-    """`(n,)` int64, how often each occurs"""
-
-    @classmethod
-    def of_batch(cls, ids: Tensor) -> Repeated:
-        """Of the ids `(batch,)` int64."""
-        return cls(*ids.unique(return_inverse=True, return_counts=True))
-
-
+@full_precision
 def cosine_contrast(
     anchors: Tensor, candidates: Tensor, positives: Tensor, temperature: float
 ) -> Tensor:
@@ -45,6 +29,7 @@ def cosine_contrast(
     return contrastive_sum(unit_rows(anchors), unit_rows(candidates), positives, scale)
 
 
+@full_precision
 def cosine_contrast_of(
     table: Tensor, candidates: Tensor, batch: Repeated, temperature: float
 ) -> Tensor:
@@ -66,6 +51,7 @@ def cosine_contrast_of(
     return log_partition(anchors, candidates, scale, weights) - weights @ agreement / scale
 
 
+@full_precision
 def in_batch_contrast(
     anchors: Tensor,
     anchor_of: Repeated,
@@ -99,6 +85,7 @@ def in_batch_contrast(
     return normaliser - pairs.sum() / temperature
 
 
+@full_precision
 def padded_contrast(anchors: Tensor, candidates: Tensor, temperature: float, eps: float) -> Tensor:
     """InfoNCE between equal rows with a constant in the published places, summed.
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ..align.base import Projected
 from ..align.functional import unit_rows
+from ..align.ids import Repeated
+from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS, Adjacency
 from ..graphs.dgl_import import DGLGraph
 from .base import BACKBONES, Backbone, Batch, Representations
@@ -20,6 +22,9 @@ from .item_graphs import ItemGraphs, RefinedItemGraph
 from .objectives import batch_rows, bpr_loss
 from .pruning import PrunedPropagation
 from .rca import RCA, RecursiveAttention, Scale
+
+ItemInput = Literal["content", "behaviour"]
+"""What is propagated over the item graph."""
 
 
 @BACKBONES.register("crane", paper="CRANE, TOMM 2026 (arXiv 2601.11151)")
@@ -52,10 +57,18 @@ class CRANE(Backbone):
             number with a learned factor (`n`).
         attention_dropout: share of the attended features set to zero while training.
         user_profile: `mean` of the training items, `symmetric` weights `1 / sqrt(d_u d_i)`, or
-            `off`, which leaves users their ids alone.
+            `none`, which leaves users their ids alone.
+        profile_edges: while training, the profile is that of `all` training items, or of those that
+            `dropout` has `kept`. With all of them a user's content holds each item that they are
+            ranked for, which what is learned of content may rely on.
         user_attention: correlations of the users' rounds: those of the items (`item`), or of the
             users' own table (`own`). Only `rca="global"` has any to share.
         item_graph: `refined`, or `raw` to keep the kNN graphs of the features for good.
+        item_input: what S propagates, and with it what `h` is: F_i (`content`, as in the released
+            code), or `i_g` (`behaviour`, as the paper's figure is drawn; F_i then makes the graph
+            alone, so attention learns from the users' side, and `user_profile` must not be `none`).
+        unit_content: scale the rows of `h` and `F_u` to length one before they are added. Free
+            ones may outgrow the ids: on TikTok eightfold, most of it one direction for all items.
         warm_epochs: first epochs that use the raw graphs. The count of epochs is then kept in the
             frozen parameter `item_graph.epochs_begun`, for resumed runs and evaluations.
         n_neighbors: neighbours in the refined graph; `graph.knn_k` is that of the raw ones.
@@ -68,6 +81,9 @@ class CRANE(Backbone):
         reg_weight: weight of the squared norm of the un-propagated rows of the batch, per pair.
         trainable_features: train copies of the feature tables; else they stay frozen and only the
             projectors learn.
+
+    Raises:
+        ConfigError: `item_input` is `behaviour` and `user_profile` is `none`.
     """
 
     relations: ClassVar[tuple[str, ...]] = ("interacts", "interacted_by", "similar")
@@ -87,9 +103,12 @@ class CRANE(Backbone):
         rca: RCA = "global",
         scale: Scale = "sqrt_n",
         attention_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        user_profile: Literal["mean", "symmetric", "off"] = "mean",
+        user_profile: Literal["mean", "symmetric", "none"] = "mean",
+        profile_edges: Literal["all", "kept"] = "all",
         user_attention: Literal["item", "own"] = "item",
         item_graph: Literal["refined", "raw"] = "refined",
+        item_input: ItemInput = "content",
+        unit_content: bool = False,
         warm_epochs: NonNegativeInt = 1,
         n_neighbors: PositiveInt = 10,
         include_self: bool = True,
@@ -101,10 +120,17 @@ class CRANE(Backbone):
         trainable_features: bool = False,
     ) -> None:
         super().__init__()
+        if item_input == "behaviour" and user_profile == "none":
+            raise ConfigError(
+                "item_input 'behaviour' with user_profile 'none' leaves content out of every "
+                "representation: set user_profile to mean or symmetric, or item_input to content"
+            )
         self.representation_dim = dim
         self.n_layers = n_layers
         self.n_item_layers = n_item_layers
         self.attention_dropout = attention_dropout
+        self.item_input = item_input
+        self.unit_content = unit_content
         self.shares_correlations = rca == "global" and user_attention == "item"
         self.cl_weight = cl_weight
         self.temperature = temperature
@@ -128,7 +154,9 @@ class CRANE(Backbone):
             n_rows=n_items,
         )
         self.propagation = PrunedPropagation(graph, dropout)
-        self.profile = _profile(graph, user_profile)
+        self.user_profile, self.profile_edges = user_profile, profile_edges
+        self.profile = self._profile()
+        self.epoch_profile = self.profile
         self.item_graph = RefinedItemGraph(
             ItemGraphs(graph, modality_weights),
             ~present.any(dim=0),
@@ -142,6 +170,8 @@ class CRANE(Backbone):
     def begin_epoch(self, rng: torch.Generator) -> None:
         """Draw the user-item edges, and build the item graph, of this epoch."""
         self.propagation.redraw(rng)
+        if self.profile_edges == "kept":
+            self.epoch_profile = self._profile()
         self.item_graph.begin_epoch(self.attention(self.contents()).content)
 
     def contents(self) -> list[Tensor]:
@@ -155,9 +185,20 @@ class CRANE(Backbone):
 
     def profiles(self, contents: list[Tensor]) -> list[Tensor] | None:
         """Content of the users in each modality, `(n_users, dim)`; None without profiles."""
-        if self.profile is None:
+        profile = self.epoch_profile if self.training else self.profile
+        if profile is None:
             return None
-        return list(self.profile(torch.cat(contents, dim=1)).split(self.representation_dim, dim=1))
+        return list(profile(torch.cat(contents, dim=1)).split(self.representation_dim, dim=1))
+
+    def _profile(self) -> Adjacency | None:
+        """From items to the users who have them, by the edges that are kept now."""
+        if self.user_profile == "none":
+            return None
+        users, items = self.propagation.kept
+        n_users, n_items = self.propagation.n_nodes
+        norm: Literal["row", "both"] = "row" if self.user_profile == "mean" else "both"
+        profile = Adjacency.from_edges(items, users, n_items, n_users, norm=norm, eps=NO_EPS)
+        return profile.to(self.user_embedding.device)
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`, on the pruned graph while training."""
@@ -165,12 +206,14 @@ class CRANE(Backbone):
         p = self.attention_dropout if self.training else 0.0
         contents = self.contents()
         attended = self.attention(contents, dropout=p)
-        semantic = self.item_graph(attended.content, self.n_item_layers)
+        given = attended.content if self.item_input == "content" else item
+        semantic = self.item_graph(attended.content, given, self.n_item_layers)
+        scaled = unit_rows if self.unit_content else nn.Identity()
         profiles = self.profiles(contents)
         if profiles is not None:
             shared = attended.correlations if self.shares_correlations else None
-            user = user + self.attention(profiles, correlations=shared, dropout=p).content
-        return Representations(user, item + semantic)
+            user = user + scaled(self.attention(profiles, correlations=shared, dropout=p).content)
+        return Representations(user, item + scaled(semantic))
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr`, and unless their weights are 0 `cl_item`, `cl_user` and `reg`."""
@@ -193,7 +236,7 @@ class CRANE(Backbone):
             views["cl_user"] = (batch.users, representations.user, graph_user)
         terms = {}
         for name, (ids, total, behaviour) in views.items():
-            ids = ids.unique()
+            ids = Repeated.of_batch(ids).ids
             behaviour = behaviour.index_select(0, ids)
             # The content is what a representation holds beyond its propagated id.
             content = total.index_select(0, ids) - behaviour
@@ -209,11 +252,3 @@ class CRANE(Backbone):
             name: Projected(self.features[name], projector)
             for name, projector in self.projectors.items()
         }
-
-
-def _profile(graph: DGLGraph, kind: Literal["mean", "symmetric", "off"]) -> Adjacency | None:
-    """From items to the users who have them in training."""
-    if kind == "off":
-        return None
-    norm: Literal["row", "both"] = "row" if kind == "mean" else "both"
-    return Adjacency.from_graph(graph, "interacted_by", norm=norm, eps=NO_EPS)

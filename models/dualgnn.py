@@ -11,7 +11,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from ..align.base import Projected
-from ..align.functional import unit_rows
+from ..align.functional import unit_rows, widened
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
@@ -135,7 +135,7 @@ class DualGNN(Backbone):
             # `w_1 sum_m rep_m + w_2 rep_2 + ...`, ordered by modality.
             first = weights[:, :1]
             weights = torch.cat([first, weights[:, 1:] + first], dim=1)
-        mixed = torch.bmm(weights.transpose(1, 2), user).squeeze(1)
+        mixed = widened(torch.bmm(weights.transpose(1, 2), user)).squeeze(1)
         heard = self.user_pattern(self.neighbor_weights.to(mixed), mixed)
         return Representations(mixed + heard, (self.n_layers + 1) * item.sum(1))
 

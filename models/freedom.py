@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from ..align.base import Projected
+from ..align.ids import Repeated, joined
 from ..graphs.dgl_import import DGLGraph
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
@@ -91,10 +92,10 @@ class FREEDOM(Backbone):
         terms = {"bpr": bpr_loss(rows, eps=0)}
         if self.reg_weight > 0:
             # Each row is projected once, however often the batch has it on either side.
-            distinct, place = torch.cat([batch.items, batch.negatives]).unique(return_inverse=True)
-            positive, negative = place.split(len(batch.items))
+            both = Repeated.of_batch(joined(batch.items, batch.negatives))
+            positive, negative = both.of.split(len(batch.items))
             for name, table in self.modalities().items():
-                projected = table[distinct]
+                projected = table[both.ids]
                 content = Rows(
                     rows.user,
                     projected.index_select(0, positive),
@@ -105,7 +106,4 @@ class FREEDOM(Backbone):
 
     def modalities(self) -> Mapping[str, Projected]:
         """Content through this backbone's own projectors."""
-        return {
-            name: Projected(self.features[name], projector)
-            for name, projector in self.projectors.items()
-        }
+        return self.features.through(self.projectors)

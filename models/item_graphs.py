@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS, Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.knn import feature_knn
+from ..graphs.weighted import SparsePattern, normalised_by_row_sums
 
 PREFIX = "similar_"
 
@@ -41,8 +43,48 @@ class ItemGraphs(nn.ModuleDict):
 
     def forward(self, item: Tensor) -> Tensor:
         """The product with `item`, `(n_items, dim)`."""
-        parts = [self.weights[name] * graph(item) for name, graph in self.items()]
-        return torch.stack(parts).sum(dim=0)
+        (name, graph), *others = self.items()
+        total = self.weights[name] * graph(item)
+        for name, graph in others:
+            total = torch.add(total, graph(item), alpha=self.weights[name])
+        return total
+
+
+class CosineGraph(nn.Module):
+    """The cosines of a table over the edges of a kNN graph, over the row sums of both ends.
+
+    `S_ij = w_ij / sqrt(sum_k w_ik sum_k w_jk)`, w the cosine of i and its neighbour j, in the
+    precision of the table.
+
+    Args:
+        graph: heterograph.
+        etype: relation from neighbours to the items whose neighbours they are.
+        table: `(n_items, d)`.
+
+    Attributes:
+        present: ids of the items that have neighbours.
+
+    Raises:
+        ConfigError: the graph does not have the relation.
+    """
+
+    values: Tensor
+    present: Tensor
+
+    def __init__(self, graph: DGLGraph, etype: str, table: Tensor) -> None:
+        super().__init__()
+        if etype not in graph.etypes:
+            raise ConfigError(f"the graph has no relation '{etype}', which this backbone needs")
+        cols, rows = graph.edges(etype=etype, order="eid")
+        n, unit = len(table), normalize(table.detach())
+        self.pattern = SparsePattern(rows, cols, n, n)
+        values = normalised_by_row_sums(self.pattern.dot(unit, unit), rows, cols, n)
+        self.register_buffer("values", values, persistent=False)
+        self.register_buffer("present", rows.unique(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The product with `x`, `(n_items, dim)`."""
+        return self.pattern(self.values, x)
 
 
 class RefinedItemGraph(nn.Module):
@@ -91,14 +133,14 @@ class RefinedItemGraph(nn.Module):
             self.epochs_begun.add_(1)
         self.of_epoch = self.build(content)
 
-    def forward(self, content: Tensor, n_layers: int) -> Tensor:
-        """`S^n content`, `(n_items, dim)`, with the graph of the epoch or of `content`."""
+    def forward(self, content: Tensor, item: Tensor, n_layers: int) -> Tensor:
+        """`S^n item`, `(n_items, dim)`, with the graph of the epoch or of `content`."""
         graph = self.of_epoch if self.training else None
         if graph is None:
             graph = self.build(content)
         for _ in range(n_layers):
-            content = graph(content)
-        return content
+            item = graph(item)
+        return item
 
     def build(self, content: Tensor) -> nn.Module:
         """The graph that stands for `content` `(n_items, dim)`, the raw ones while they are due."""

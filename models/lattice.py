@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..align.base import Projected
-from ..errors import ConfigError
+from ..align.functional import full_precision, widened
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.weighted import SparsePattern, nearest_rows, normalised_by_row_sums
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
+from .item_graphs import PREFIX, CosineGraph
 from .linear import TableLinear
 from .objectives import batch_rows, bpr_loss, half_squared_norm
 
@@ -77,7 +78,7 @@ class LATTICE(Backbone):
         self.reg_batch_size = reg_batch_size
         self.propagation = _with_self_loops(graph)
         self.originals = nn.ModuleDict(
-            {name: _OriginalGraph(graph, name, table) for name, table in features.items()}
+            {name: CosineGraph(graph, f"{PREFIX}{name}", x) for name, x in features.items()}
         )
         self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
         self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
@@ -127,11 +128,12 @@ class LATTICE(Backbone):
         n_items, weights = len(self.item_embedding), self.modal_weight.softmax(0)
         fixed, learned = [], []
         for weight, (name, original) in zip(weights, self.originals.items(), strict=True):
-            assert isinstance(original, _OriginalGraph)
+            assert isinstance(original, CosineGraph)
             fixed_values = self.original_share * weight * original.values
-            fixed.append((original.rows, original.cols, fixed_values))
-            content = normalize(self.projectors[name](self.features[name]))
-            rows, cols = nearest_rows(content, self.n_neighbors, original.present)
+            fixed.append((original.pattern.rows, original.pattern.cols, fixed_values))
+            content = normalize(widened(self.projectors[name](self.features[name])))
+            nearest = full_precision(nearest_rows)
+            rows, cols = nearest(content, self.n_neighbors, original.present)
             cosines = SparsePattern(rows, cols, n_items, n_items).dot(content, content)
             learned.append((rows, cols, weight * cosines))
         rows, cols, values = _joined(learned)
@@ -154,28 +156,6 @@ class LATTICE(Backbone):
             name: Projected(self.features[name], projector)
             for name, projector in self.projectors.items()
         }
-
-
-class _OriginalGraph(nn.Module):
-    """`N(S_m)`: raw cosines, in the precision of the features, over the edges of `similar_m`."""
-
-    rows: Tensor
-    cols: Tensor
-    values: Tensor
-    present: Tensor
-
-    def __init__(self, graph: DGLGraph, name: str, table: Tensor) -> None:
-        super().__init__()
-        etype = f"similar_{name}"
-        if etype not in graph.etypes:
-            raise ConfigError(f"lattice needs relation '{etype}', which the graph does not have")
-        cols, rows = graph.edges(etype=etype, order="eid")
-        n_items, unit = len(table), normalize(table.detach())
-        cosines = SparsePattern(rows, cols, n_items, n_items).dot(unit, unit)
-        values = normalised_by_row_sums(cosines, rows, cols, n_items)
-        for key, value in {"rows": rows, "cols": cols, "values": values}.items():
-            self.register_buffer(key, value, persistent=False)
-        self.register_buffer("present", rows.unique(), persistent=False)
 
 
 def _joined(parts: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

@@ -1,14 +1,18 @@
-"""A linear layer for whole tables, in the faster of torch's two float32 kernels."""
+"""Linear layers of tables and of some of their rows, in the faster of torch's float32 kernels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ..align.products import product, uses_onednn
+from ..align.products import TILE, product, uses_onednn, whole_tiles
+
+BLOCK_BYTES = 4 << 20
+"""Size of a block of gathered rows: it stays in the cache between gather and product."""
 
 
 class TableLinear(nn.Linear):
@@ -53,3 +57,51 @@ class _Product(torch.autograd.Function):
         to_x = product(grad.contiguous(), weight) if ctx.needs_input_grad[0] else None
         # A transposed copy is cheaper than what oneDNN does with a transposed view.
         return to_x, product(grad.T.contiguous(), x) if ctx.needs_input_grad[1] else None
+
+
+def linear_rows(table: Tensor, ids: Tensor, layer: nn.Linear) -> Tensor:
+    """`layer(table[ids])`, `(n, out_features)`, without a copy of all these rows where possible.
+
+    Where oneDNN is used and the table has no gradient, rows that would not stay in the cache are
+    gathered and multiplied in blocks, and gathered again for the gradient of the weight.
+    Differentiable once.
+
+    Args:
+        table: `(n_rows, in_features)`
+        ids: `(n,)` int64
+        layer: the linear map.
+    """
+    small = len(ids) * table.shape[1] * table.itemsize <= BLOCK_BYTES
+    if small or table.requires_grad or not uses_onednn(table):
+        return layer(table.index_select(0, ids))
+    out = _RowsProduct.apply(table, ids, layer.weight)
+    return out if layer.bias is None else out + layer.bias
+
+
+class _RowsProduct(torch.autograd.Function):
+    """`x[ids] W^T` of a constant x."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, ids: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(table, ids)
+        out = [product(rows, weight.T) for rows in _blocks(table, ids)]
+        return torch.cat(out)[: len(ids)]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, Tensor]:
+        table, ids = ctx.saved_tensors
+        grad = whole_tiles(grad)
+        total, first = grad.new_zeros(grad.shape[1], table.shape[1]), 0
+        for rows in _blocks(table, ids):
+            part = grad[first : first + len(rows)]
+            total += product(part.T.contiguous(), rows)
+            first += len(rows)
+        return None, None, total
+
+
+def _blocks(table: Tensor, ids: Tensor) -> Iterator[Tensor]:
+    """Rows `ids`, and any others up to whole tiles, a block at a time."""
+    tiles = max(BLOCK_BYTES // (TILE * table.shape[1] * table.itemsize), 1)
+    for block in whole_tiles(ids).split(tiles * TILE):
+        yield table.index_select(0, block)

@@ -9,11 +9,12 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor, nn
 
 from ..align.functional import unit_rows
+from ..align.ids import Repeated
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.faiss_import import import_faiss
 from ..graphs.propagation import BipartitePropagation
 from .base import BACKBONES, Backbone, Batch, Representations
-from .contrast import Repeated, cosine_contrast, cosine_contrast_of
+from .contrast import cosine_contrast, cosine_contrast_of
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 
 

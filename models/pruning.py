@@ -24,6 +24,7 @@ class PrunedPropagation(nn.Module):
     Attributes:
         full: propagation over all edges.
         pruned: propagation over the edges of this epoch.
+        kept: users and items of the edges of this epoch, `(n_kept,)` each.
     """
 
     def __init__(self, graph: DGLGraph, dropout: float) -> None:
@@ -31,6 +32,7 @@ class PrunedPropagation(nn.Module):
         self.dropout = dropout
         self.n_nodes = (graph.num_nodes("user"), graph.num_nodes("item"))
         self.edges = graph.edges(etype="interacts", order="eid")
+        self.kept = self.edges
         self.full = BipartitePropagation.from_graph(graph)
         self.pruned = self.full
 
@@ -43,7 +45,8 @@ class PrunedPropagation(nn.Module):
     def keep(self, kept: Tensor) -> None:
         """Train on the edges at positions `kept` `(n_kept,)` of the `interacts` relation."""
         users, items = self.edges
-        self.pruned = BipartitePropagation.from_edges(users[kept], items[kept], *self.n_nodes)
+        users, items = self.kept = users[kept], items[kept]
+        self.pruned = BipartitePropagation.from_edges(users, items, *self.n_nodes)
         self.pruned.to(self.full.to_user.indptr.device)
 
     def forward(self, user: Tensor, item: Tensor, n_layers: int) -> tuple[Tensor, Tensor]:

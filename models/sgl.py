@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from ..align.ids import Repeated, joined
 from ..errors import ConfigError
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
@@ -152,7 +153,8 @@ class SGL(Backbone):
         """Users and items whose two views are contrasted."""
         if self.views == "epoch":
             return batch.users, batch.items
-        return batch.users.unique(), torch.cat([batch.items, batch.negatives]).unique()
+        items = joined(batch.items, batch.negatives)
+        return Repeated.of_batch(batch.users).ids, Repeated.of_batch(items).ids
 
     def _contrast(self, ids: Tensor, first: Tensor, second: Tensor) -> Tensor:
         """InfoNCE of rows `ids` between the tables of two views, summed."""

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from ..align.base import Projected, rows_of, xavier
 from ..align.functional import unit_rows
+from ..align.ids import Repeated
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
-from .contrast import Repeated, in_batch_contrast
+from .contrast import in_batch_contrast
 from .linear import TableLinear
 
 Product = Callable[[Tensor], Tensor]

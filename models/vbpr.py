@@ -9,9 +9,11 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
+from ..align.ids import Repeated, joined
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Propagation
 from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, Representations, RowTables
+from .linear import TableLinear, linear_rows
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 
 
@@ -47,7 +49,7 @@ class VBPR(Backbone):
         self.register_buffer("content", torch.cat(list(features.values()), 1), persistent=False)
         self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), 2 * dim))
         self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        self.projector = nn.Linear(self.content.shape[1], dim)
+        self.projector = TableLinear(len(self.content), self.content.shape[1], dim)
         nn.init.xavier_uniform_(self.user_embedding)
         nn.init.xavier_uniform_(self.item_embedding)
         nn.init.xavier_normal_(self.projector.weight)
@@ -57,6 +59,15 @@ class VBPR(Backbone):
         """`(n_users, 2 dim)` users and `(n_items, 2 dim)` items `[id ; content]`."""
         item = torch.cat([self.item_embedding, self.projector(self.content)], dim=1)
         return Representations(self.user_embedding, item)
+
+    def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """`loss`, where only the items of the batch are projected, each once."""
+        distinct = Repeated.of_batch(joined(batch.items, batch.negatives))
+        content = linear_rows(self.content, distinct.ids, self.projector)
+        item = torch.cat([self.item_embedding.index_select(0, distinct.ids), content], dim=1)
+        positive, negative = distinct.of.split(len(batch.items))
+        here = Batch(batch.users, positive, negative)
+        return self.loss(here, Representations(self.user_embedding, item))
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr` and `reg`."""

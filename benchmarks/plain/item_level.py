@@ -40,7 +40,7 @@ def item_level(
         return rows.new_zeros(len(distinct)).scatter_add(0, position, found)
 
     scores = {m: mean_score(table[distinct]).detach() for m, table in unit.items()}
-    labels = torch.arange(len(distinct))
+    labels = torch.arange(len(distinct), device=distinct.device)
     loss = torch.zeros(())
     for name, weight in maps.items():
         source, target = name.split("_to_")

@@ -27,6 +27,11 @@ CASES = {
     **{name: (name, {}) for name in ALIGNERS.names()},
     **{f"ila, {rule}": ("ila", {"directions": rule}) for rule in get_args(Directions)},
     "ila, averaged spread": ("ila", {"directions": "dynamic", "spread_decay": 0.5}),
+    "ila, other readings": (
+        "ila",
+        {"directions": "dynamic", "spread_over": "users", "feedback": "inner_product"},
+    ),
+    "cla, soft kmeans": ("cla", {"codes": "kmeans", "code_temperature": 0.1}),
     "ila without dt": ("ila", {"dt_weight": 0.0}),
     "dt without ila": ("ila", {"weight": 0.0, "dt_weight": 0.01}),
     "fettle, kmeans": ("fettle", {"codes": "kmeans", "learn_temperatures": False}),

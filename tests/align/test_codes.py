@@ -1,5 +1,6 @@
 """K-means codes against loops, and what an epoch may and may not change."""
 
+import math
 import sys
 
 import pytest
@@ -15,14 +16,18 @@ pytest.importorskip("faiss")
 
 
 def loop_cla(p, cla):
-    """Both terms pair by pair: a one-hot code at the nearest centroid of the other view."""
+    """Both terms pair by pair: the code of the other view, at one centroid or over all."""
     unit = torch.nn.functional.normalize
 
     def cell(target, predictor, centroids, prototypes):
         """Cross-entropy of predicting the cluster of one row from another one."""
-        cluster = max(range(len(centroids)), key=lambda k: float(centroids[k] @ target.detach()))
+        cosines = [float(c @ target.detach()) for c in centroids]
+        masses = [float(s == max(cosines)) for s in cosines]
+        if cla.code_temperature:
+            masses = [math.exp(s / cla.code_temperature) for s in cosines]
         logits = torch.stack([c @ predictor for c in prototypes]) / cla.temperature
-        return logits.logsumexp(0) - logits[cluster]
+        shares = zip(masses, logits, strict=True)
+        return logits.logsumexp(0) - sum(q * logit for q, logit in shares) / sum(masses)
 
     def mean(found):
         return sum(found) / len(found) if found else 0.0
@@ -53,17 +58,34 @@ def fitted(p, k=5, seed=0, **options):
     return cla
 
 
+@pytest.mark.parametrize("code_temperature", [0.0, 0.4])
 @pytest.mark.parametrize("missing", [False, True])
 @pytest.mark.parametrize("n_content", [1, 3])
-def test_equals_a_loop(problem, same, n_content, missing):
+def test_equals_a_loop(problem, same, n_content, missing, code_temperature):
     p = problem(n_content, missing=missing, seed=n_content)
-    cla = fitted(p, K_user_item=3)
+    cla = fitted(p, K_user_item=3, code_temperature=code_temperature)
     args = (p.user, p.item, *p.content, p.users, p.items)
     terms = cla.terms(*args, missing=p.missing)
     user_item, modalities = loop_cla(p, cla)
     tensors = [p.user, p.item, *p.content, *cla.parameters()]
     same(terms["user_item"], user_item, tensors)
     same(terms["modalities"], modalities, tensors)
+
+
+def test_soft_codes_reach_the_nearest_centroid_in_the_limit(problem):
+    p = problem(2)
+    args = (p.user, p.item, *p.content, p.users, p.items)
+    hard, sharp, flat = (fitted(p, code_temperature=t)(*args) for t in (0.0, 1e-6, 1e6))
+    torch.testing.assert_close(sharp, hard)
+    assert not torch.isclose(flat, hard)
+
+
+def test_soft_codes_of_many_blocks_equal_those_of_one(problem, monkeypatch):
+    p = problem(2, n_pairs=30)
+    args = (p.user, p.item, *p.content, p.users, p.items)
+    whole = fitted(p, code_temperature=0.3)(*args)
+    monkeypatch.setattr("crossalign.align.functional._CELLS", {"cpu": 8})
+    torch.testing.assert_close(fitted(p, code_temperature=0.3)(*args), whole)
 
 
 def test_centroids_are_a_fixed_point_of_lloyds_steps():
@@ -179,6 +201,9 @@ def test_wrong_use_says_what_is_wrong(problem, monkeypatch):
         fitted(p, k=19)
     with pytest.raises(ConfigError, match="did you mean 'kmeans'"):
         CLALoss(5, 4, codes="kmean")
+    for wrong in ({"code_temperature": 0.1}, {"code_temperature": -1.0, "codes": "kmeans"}):
+        with pytest.raises(ConfigError, match="choose a positive number with codes 'kmeans'"):
+            CLALoss(5, 4, **wrong)
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(ConfigError, match="install faiss-cpu"):
         fitted(p)

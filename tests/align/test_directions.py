@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from crossalign.align import alignment_directions, catalogue_scores
-from crossalign.align.policies import Dynamic, OneWay, RandomWay
+from crossalign.align import ILALoss, alignment_directions, catalogue_scores
+from crossalign.align.dynamic import Dynamic
+from crossalign.align.policies import OneWay, RandomWay
 
 
 @pytest.mark.parametrize("chunk", [2, 65536])
@@ -36,6 +37,24 @@ def test_directions_follow_the_rule_on_all_items(problem, policy):
                 active = directions[f"{source}_to_{target}"]
                 torch.testing.assert_close(active[bought], expected[s, t])
                 assert active.sum() == active[bought].sum(), "nothing without feedback"
+
+
+@pytest.mark.parametrize("chunk", [3, 65536])
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("spread_over", ["batch", "users"])
+@pytest.mark.parametrize("feedback", ["cosine", "inner_product"])
+def test_directions_are_those_of_a_batch_of_all_pairs(
+    problem, feedback, spread_over, missing, chunk
+):
+    p = problem(2, n_pairs=40, missing=missing)
+    ila = ILALoss(4, 0.1, True, p.names, feedback=feedback, spread_over=spread_over).double()
+    ila(p.user, p.item, *p.content, p.users, p.items, missing=p.missing)
+    tables = dict(zip(p.names, p.content, strict=True))
+    args = (p.user, p.item, tables, p.users, p.items, ila.policy)
+    found = alignment_directions(*args, missing=p.missing, chunk=chunk)
+    shares = ila.diagnostics()
+    for name, active in found.items():
+        assert active.sum() / len(p.items.unique()) == shares[f"direction/{name}"], name
 
 
 def test_missing_rows_have_no_score_and_no_direction(problem):

@@ -12,8 +12,9 @@ def unit(x):
     return x / x.norm()
 
 
-def loop_ila_dt(p, ila, leaky_bi):
+def loop_ila_dt(p, ila, leaky_bi, feedback="cosine", spread_over="batch"):
     """ILA and DT item by item, direction by direction, straight from the equations."""
+    scaled = unit if feedback == "cosine" else torch.Tensor.clone
     names = ("id", *p.names)
     table = dict(zip(names, (p.item, *p.content), strict=True))
     has = {
@@ -30,19 +31,29 @@ def loop_ila_dt(p, ila, leaky_bi):
             for i in items if has[m][i]}
         for m in names
     }  # fmt: skip
+    seen = {  # one score a user, of what directions compare
+        m: {i: [scaled(p.user[u]).detach() @ scaled(table[m][i]).detach()
+                for u, j in zip(p.users, p.items, strict=True) if j == i]
+            for i in items if has[m][i]}
+        for m in names
+    }  # fmt: skip
+    compared = {m: {i: sum(s) / len(s) for i, s in seen[m].items()} for m in names}
     n_directions = len(names) * (len(names) - 1)
     ila_sum = dt_sum = sum(t.sum() for t in table.values()) * 0
     for a in names:
         for b in names:
             if a == b:
                 continue
-            values = list(score[b].values())
-            v = torch.stack(values).var() if leaky_bi and len(values) > 1 else 0.0
+            values = list(compared[b].values())
+            of_batch = torch.stack(values).var() if leaky_bi and len(values) > 1 else 0.0
             gains = []
             for i in items:
                 if not (has[a][i] and has[b][i]):
                     continue
-                if score[b][i] + v * (torch.exp(1 - score[b][i]) - 1) <= score[a][i]:
+                v, s = of_batch, compared[b][i]
+                if leaky_bi and spread_over == "users":
+                    v = torch.stack(seen[b][i]).var() if len(seen[b][i]) > 1 else 0.0
+                if s + v * (torch.exp(1 - s) - 1) <= compared[a][i]:
                     continue
                 x = unit(table[a][i])
                 y = unit(x + ila.maps[f"{a}_to_{b}"].weight @ x)
@@ -72,6 +83,29 @@ def test_equals_loop(problem, same, n_content, leaky_bi, missing):
     same(terms["dt"], dt_loop, tensors)
     total = ila(p.user, p.item, *p.content, p.users, p.items, missing=p.missing)
     torch.testing.assert_close(total, ila_loop + dt_loop)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("spread_over", ["batch", "users"])
+@pytest.mark.parametrize("feedback", ["cosine", "inner_product"])
+def test_other_readings_of_the_scores_equal_loops(problem, same, feedback, spread_over, missing):
+    p = problem(2, n_pairs=30, missing=missing)
+    readings = {"feedback": feedback, "spread_over": spread_over}
+    ila = ILALoss(4, 0.1, True, p.names, **readings).double()
+    args = (p.user, p.item, *p.content, p.users, p.items)
+    terms = ila.terms(*args, missing=p.missing)
+    tensors = [p.user, p.item, *p.content, *ila.parameters()]
+    for mine, loop in zip(terms.values(), loop_ila_dt(p, ila, True, **readings), strict=True):
+        same(mine, loop, tensors)
+    if readings != {"feedback": "cosine", "spread_over": "batch"}:
+        usual = ILALoss(4, 0.1, True, p.names).double()
+        usual.load_state_dict(ila.state_dict())
+        usual(*args, missing=p.missing)
+        shares = [
+            {k: v for k, v in x.diagnostics().items() if k.startswith("direction")}
+            for x in (ila, usual)
+        ]
+        assert shares[0] != shares[1], "another reading opens other directions"
 
 
 @pytest.mark.parametrize("leaky_bi", [False, True])

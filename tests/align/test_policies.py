@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from crossalign.align import ILALoss, direction_policy
-from crossalign.align.policies import Directions, Dynamic, OneWay, Threshold, compensated, variance
+from crossalign.align.dynamic import Dynamic, compensated, variance
+from crossalign.align.policies import Directions, OneWay, Threshold
 from crossalign.errors import ConfigError
 
 NAMES = get_args(Directions)
@@ -85,6 +86,21 @@ def test_other_readings_of_the_dynamic_rule(spread, both):
     assert opened(policy(scores, present)) == expected
 
 
+def test_a_rule_over_users_needs_their_variance_and_no_average():
+    scores, present = scores_and_presence()
+    policy = direction_policy("dynamic", 4, spread_over="users")
+    with pytest.raises(ValueError, match="user_variance"):
+        policy(scores, present)
+    none = torch.zeros_like(scores)
+    assert torch.equal(policy(scores, present, user_variance=none), OneWay()(scores, present)), (
+        "users who agree leave the one-way rule"
+    )
+    with pytest.raises(ConfigError, match="set spread_decay to 0"):
+        direction_policy("dynamic", 4, spread_over="users", spread_decay=0.5)
+    with pytest.raises(ConfigError, match="did you mean 'cosine'"):
+        direction_policy("one_way", 4, feedback="cosin")
+
+
 @pytest.mark.parametrize("theta_of", ["source", "target", "either"])
 def test_limits_of_the_threshold(theta_of):
     scores, present = scores_and_presence()
@@ -148,7 +164,7 @@ def test_no_variance_gives_the_one_way_rule():
     for scores in ([[0.1, 0.1], [0.2, 0.2], [0.15, 0.15]], [[0.1], [0.2], [0.3]]):
         table = torch.tensor(scores)
         found, _ = variance(table)
-        torch.testing.assert_close(compensated(table, found), table)
+        torch.testing.assert_close(compensated(table, found.unsqueeze(1)), table)
         assert torch.equal(Dynamic(3)(table), OneWay()(table))
 
 
@@ -160,7 +176,7 @@ def test_averaged_spread_is_what_a_loop_over_batches_gives():
         active = policy(scores, present)
         now, _ = variance(scores, present)
         average = now if average is None else 0.75 * average + 0.25 * now
-        raised = compensated(scores, average.float().double())
+        raised = compensated(scores, average.float().double().unsqueeze(1))
         expected = (raised.unsqueeze(0) > scores.unsqueeze(1)) & present & present.unsqueeze(1)
         assert torch.equal(active & ~torch.eye(4, dtype=torch.bool)[..., None], active)
         assert torch.equal(active, expected & ~torch.eye(4, dtype=torch.bool)[..., None])

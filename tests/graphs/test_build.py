@@ -20,7 +20,7 @@ from crossalign.graphs import (
     feature_knn,
 )
 
-ALL = ("interacts", "interacted_by", "similar", "cooccurs", "user_cooccurs")
+ALL = ("interacts", "interacted_by", "similar", "unified", "cooccurs", "user_cooccurs")
 OPTIONS = GraphOptions(knn_k=3, cooccur_k=4)
 
 
@@ -68,6 +68,28 @@ def test_items_without_features_have_no_similar_edges(small_dataset):
     assert graph.in_degrees(4, etype="similar_image") == 3
 
 
+def test_unified_edges_follow_the_mean_cosine_of_all_modalities(small_dataset):
+    """Unit rows side by side; item 3 lacks its image and counts with its text alone."""
+    graph = build_graph(small_dataset, OPTIONS, relations=("unified",))
+    edges = edge_set(graph, "unified")
+    unit = [[row / max(row.norm(), 1e-12) for row in x] for x in small_dataset.features.values()]
+    n_views = [2 - int(i == 3) for i in range(20)]
+    for i in range(20):
+        cosine = {
+            j: sum(float(rows[i] @ rows[j]) for rows in unit) / (n_views[i] * n_views[j]) ** 0.5
+            for j in range(20)
+        }
+        best = sorted(cosine, key=lambda j: -cosine[j])[:3]
+        assert {j for j, item in edges if item == i} == set(best)
+
+
+def test_one_modality_is_unified_by_itself(small_dataset):
+    image = {"image": small_dataset.features["image"]}
+    alone = dataclasses.replace(small_dataset, features=image)
+    graph = build_graph(alone, OPTIONS, relations=("similar", "unified"))
+    assert edge_set(graph, "unified") == edge_set(graph, "similar_image")
+
+
 def test_cooccurrence_edges_carry_counts(small_dataset):
     graph = build_graph(small_dataset, OPTIONS, relations=("cooccurs", "user_cooccurs"))
     found = cooccurrence_neighbors(small_dataset.train, 30, 20, 4)
@@ -109,6 +131,7 @@ def test_what_cannot_be_built_is_said_in_one_line(small_dataset):
     bare = dataclasses.replace(small_dataset, features={}, missing={})
     for dataset, relations, message in (
         (bare, ("similar",), "neither features nor ready item graphs"),
+        (bare, ("unified",), "relation 'unified' needs"),
         (bare, ("cooccurs",), "cooccur_k of at least 1"),
         (bare, ("interact",), "did you mean 'interacts'"),
         (bare, (), "at least one relation"),

@@ -135,6 +135,20 @@ def test_a_batch_is_the_mean_of_its_pairs(name: str, checkerboard, registered) -
 
 
 @every_backbone
+def test_the_loss_of_a_batch_needs_no_whole_tables(name: str, checkerboard, registered) -> None:
+    """Without an alignment, a backbone may compute the rows of the batch alone."""
+    batch, results = batch_of(checkerboard), []
+    for alone in (False, True):
+        backbone = begin(registered(name, checkerboard).double())
+        torch.manual_seed(0)
+        terms = backbone.batch_loss(batch) if alone else backbone.loss(batch, backbone())
+        torch.stack(list(terms.values())).sum().backward()
+        gradients = {n: p.grad for n, p in backbone.named_parameters() if p.requires_grad}
+        results.append({**terms, **gradients})
+    torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-12)
+
+
+@every_backbone
 def test_seen_items_are_not_recommended(name: str, checkerboard, registered) -> None:
     """All others are, the held-out ones among them."""
     users, train = torch.arange(checkerboard.n_users), checkerboard.train

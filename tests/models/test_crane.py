@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from crossalign.datasets import Dataset
+from crossalign.errors import ConfigError
 from crossalign.graphs import GraphOptions
 from crossalign.models import Batch
 from crossalign.models.crane import CRANE
@@ -72,7 +73,7 @@ def test_gradients_reach_the_projectors_through_users(n_recursions: int, make) -
     backbone().user.square().sum().backward()
     for projector in backbone.projectors.values():
         assert projector.weight.grad.abs().sum() > 0
-    ids_only = make(user_profile="off")
+    ids_only = make(user_profile="none")
     ids_only().user.square().sum().backward()
     assert all(p.grad is None for p in ids_only.projectors.parameters())
 
@@ -183,3 +184,8 @@ def test_the_options_of_the_loss_leave_out_its_terms(make) -> None:
         backbone = make(cl_weight=cl, reg_weight=reg)
         names = {"bpr"} | ({"cl_item", "cl_user"} if cl else set()) | ({"reg"} if reg else set())
         assert set(backbone.loss(BATCH, backbone())) == names
+
+
+def test_content_that_would_reach_nothing_is_refused(make) -> None:
+    with pytest.raises(ConfigError, match="set user_profile to mean"):
+        make(item_input="behaviour", user_profile="none")

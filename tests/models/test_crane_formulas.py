@@ -63,8 +63,11 @@ class Reference:
         self.tied = options.get("tied_rounds", True)
         self.rca, self.scale = options.get("rca", "global"), options.get("scale", "sqrt_n")
         self.profile_kind = options.get("user_profile", "mean")
+        self.profile_edges = options.get("profile_edges", "all")
         self.own = options.get("user_attention", "item") == "own"
         self.n_item_layers = options.get("n_item_layers", 1)
+        self.item_input = options.get("item_input", "content")
+        self.unit_content = options.get("unit_content", False)
         self.include_self = options.get("include_self", True)
 
     def contents(self) -> list[Tensor]:
@@ -81,6 +84,7 @@ class Reference:
 
     def profiles(self, tables: list[Tensor]) -> list[Tensor]:
         pairs = [tuple(pair) for pair in self.data.train.T.tolist()]
+        pairs = self.edges if self.profile_edges == "kept" else pairs
         degree = {item: sum(i == item for _, i in pairs) for item in range(N_ITEMS)}
         result = []
         for table in tables:
@@ -168,16 +172,24 @@ class Reference:
     def __call__(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
         """`u_g`, `i_g`, `F_u` and `h`."""
         tables = self.contents()
+        behaviour_user, behaviour_item = self.lightgcn()
         semantic, correlations = self.attend(tables)
         lists = self.neighbors(semantic.detach())
+        semantic = semantic if self.item_input == "content" else behaviour_item
         for _ in range(self.n_item_layers):
             rows = [torch.zeros(DIM, dtype=torch.float64) + semantic[j].sum(0) / K for j in lists]
             semantic = torch.stack(rows)
         content = None
-        if self.profile_kind != "off":
+        if self.profile_kind != "none":
             shared = None if self.own or self.rca == "token" else correlations
             content, _ = self.attend(self.profiles(tables), shared)
-        return (*self.lightgcn(), content, semantic)
+            content = self.scaled(content)
+        return behaviour_user, behaviour_item, content, self.scaled(semantic)
+
+    def scaled(self, table: Tensor) -> Tensor:
+        if not self.unit_content:
+            return table
+        return torch.stack([row / row.dot(row).sqrt() if row.any() else row for row in table])
 
     def losses(self, tau: float, cl: float, reg: float) -> dict[str, Tensor]:
         behaviour_user, behaviour_item, content, semantic = self()
@@ -211,7 +223,12 @@ VARIANTS = [
     {"rca": "token", "n_recursions": 3, "tied_rounds": False, "user_attention": "own"},
     {"user_attention": "own", "scale": "n", "include_self": False},
     {"user_profile": "symmetric", "n_item_layers": 0},
-    {"user_profile": "off"},
+    {"user_profile": "none"},
+    {"profile_edges": "kept"},
+    {"profile_edges": "kept", "user_profile": "symmetric"},
+    {"item_input": "behaviour"},
+    {"item_input": "behaviour", "unit_content": True, "n_item_layers": 2},
+    {"unit_content": True, "user_profile": "symmetric"},
 ]
 
 
@@ -224,9 +241,9 @@ def test_representations_losses_and_gradients_equal_the_formulas(options, names,
     weights = {"cl_weight": 0.3, "reg_weight": 0.2, "temperature": 0.15}
     backbone = make(data, dropout=0.5, **weights, **options)
     backbone.begin_epoch(torch.Generator())
-    kept = torch.arange(0, data.train.shape[1], 2)
-    backbone.propagation.keep(kept)
-    reference = Reference(backbone, data, data.train[:, kept], **options)
+    kept = torch.stack(backbone.propagation.kept)
+    assert kept.shape[1] == data.train.shape[1] // 2
+    reference = Reference(backbone, data, kept, **options)
     ours, theirs = backbone.loss(BATCH, backbone()), reference.losses(0.15, cl=0.3, reg=0.2)
     assert set(ours) == set(theirs)
     results = []

@@ -1,4 +1,4 @@
-"""The layer for whole tables computes what `nn.Linear` computes, value and gradients."""
+"""Layers of tables and of their rows compute what `nn.Linear` computes, value and gradients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from crossalign.models.linear import TableLinear
+from crossalign.models import linear
+from crossalign.models.linear import TableLinear, linear_rows
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -34,3 +35,32 @@ def test_takes_gradients_of_any_layout() -> None:
     ours(x).sum().backward()
     torch.testing.assert_close(x.grad, ours.weight.sum(0).expand(5, 6))
     torch.testing.assert_close(ours.weight.grad, x.detach().sum(0).expand(3, 6))
+
+
+@pytest.mark.parametrize("n", [0, 1, 300])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_of_a_table_equal_a_linear_layer(
+    n: int, bias: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In blocks of one tile, of which the last is not full; rows repeat."""
+    monkeypatch.setattr(linear, "BLOCK_BYTES", 0)
+    torch.manual_seed(0)
+    layer, table = nn.Linear(12, 7, bias).to(dtype), torch.randn(50, 12, dtype=dtype)
+    ids, weights = torch.randint(50, (n,)), torch.randn(n, 7, dtype=dtype)
+    ours, plain = linear_rows(table, ids, layer), layer(table[ids])
+    torch.testing.assert_close(ours, plain)
+    found, expected = (
+        torch.autograd.grad((out * weights).sum(), list(layer.parameters()))
+        for out in (ours, plain)
+    )
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_rows_of_a_trained_table_move_it() -> None:
+    torch.manual_seed(0)
+    layer, table = nn.Linear(6, 3), torch.randn(5, 6, requires_grad=True)
+    linear_rows(table, torch.tensor([1, 3, 1]), layer).sum().backward()
+    expected = layer.weight.detach().sum(0) * torch.tensor([0.0, 2, 0, 1, 0]).unsqueeze(1)
+    torch.testing.assert_close(table.grad, expected)

@@ -19,7 +19,6 @@ import numpy as np
 from .config import COMPONENTS, SECTIONS, RunConfig, parse_config, to_plain
 from .errors import ConfigError, RunError
 from .fileio import require_writable, write_text
-from .report import format_markdown, study_table
 from .run_folder import METRICS_FILE
 from .study_tasks import Task, describe_failures, refuse_unusable, run_tasks, unfinished
 
@@ -238,16 +237,6 @@ def method_label(config: RunConfig) -> str:
     """`backbone` or `backbone+alignment`."""
     alignment = f"+{config.alignment.name}" if config.alignment else ""
     return config.backbone.name + alignment
-
-
-def format_table(
-    results: Sequence[MethodResult], metrics: Sequence[str], split: str = "test"
-) -> list[str]:
-    """Lines of a Markdown table, mean ± standard deviation over seeds.
-
-    Methods with a base also show the relative change of the mean against it.
-    """
-    return format_markdown(study_table(results, metrics, split)).splitlines()
 
 
 def _plain(result: MethodResult) -> dict[str, Any]:

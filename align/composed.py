@@ -107,8 +107,8 @@ class Composed(Alignment):
         tables = self._projected(modalities)
         if at_hand(items):  # a GPU reads rows again before it can tell which it has
             reach = self.reach(items.unique())
-            masks = zip(tables.items(), self.missing_masks(), strict=True)
-            tables = {name: ReadAhead(table, reach, mask) for (name, table), mask in masks}
+            masked = zip(tables.items(), self.missing_masks(), strict=True)
+            tables = {name: ReadAhead(table, reach, mask) for (name, table), mask in masked}
         return {
             f"{label}/{name}": weight * value
             for part, label, weight in self._active()

@@ -39,8 +39,8 @@ def catalogue_scores(
         feedback: mean `cosine` or `inner_product`.
 
     Returns:
-        `id` and every modality -> `(n_items,)` mean cosine with the item's users; NaN for items
-        without pairs and for missing rows.
+        `id` and every modality -> `(n_items,)` mean with the item's users; NaN for items without
+        pairs and for missing rows.
     """
     mean_user, counts = _mean_users(user, users, items, len(item), chunk, feedback)
     masks = missing_masks(missing, tuple(modalities), len(modalities))

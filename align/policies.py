@@ -23,7 +23,6 @@ ThetaOf = Literal["source", "target", "either"]
 Spread = Literal["variance", "std"]
 """How the dynamic policy measures the uncertainty of a modality."""
 
-
 SpreadOver = Literal["batch", "users"]
 """Of what it is the spread: of the batch's items, or for each item of its own users."""
 

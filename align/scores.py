@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -53,9 +51,3 @@ def user_variance(user_rows: Tensor, views: ItemViews, pairs: Pairs) -> Tensor:
 def direction_name(source: str, target: str) -> str:
     """Key of a direction: `source_to_target`."""
     return f"{source}_to_{target}"
-
-
-def direction_names(modalities: Sequence[str]) -> list[str]:
-    """Names of all directions between `modalities` and `id`."""
-    views = ("id", *modalities)
-    return [direction_name(a, b) for a in views for b in views if a != b]

@@ -106,6 +106,15 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def folder(text: str) -> str:
+    """A folder that can be written, or made."""
+    try:
+        require_writable(text)
+    except CrossalignError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def option_values(flag: str, entries: Sequence[str]) -> dict[str, list[Any]]:
     """Options and their values from `key=value,value`.
 
@@ -153,15 +162,6 @@ def _each_once(text: str, values: list[Any]) -> list[Any]:
     if len(set(values)) < len(values):
         raise argparse.ArgumentTypeError(f"'{text}' has something twice: give each once")
     return values
-
-
-def folder(text: str) -> str:
-    """A folder that can be written, or made."""
-    try:
-        require_writable(text)
-    except CrossalignError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
 
 
 def _file(text: str) -> str:

@@ -79,20 +79,23 @@ class DirectionReport:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """A table of at most 80 columns."""
-        head = ["", "rule", f"test {self.metric}", "vs one_way", "as planted", "decided"]
-        rows = [
-            [
-                f"{found.data} {found.method}".strip() if found.directions == ONE_WAY else "",
-                found.rule,
-                found.metric.text(),
-                percent(found.change),
-                "–" if found.agreement is None else f"{found.agreement.mean:.0%}",
-                "–" if found.decided is None else f"{found.decided.mean:.0%}",
+        """A table of at most 80 columns for each method, below its name."""
+        head = ["rule", f"test {self.metric}", "vs one_way", "as planted", "decided"]
+        lines = []
+        for data, method in dict.fromkeys((found.data, found.method) for found in self.results):
+            rows = [
+                [
+                    found.rule,
+                    found.metric.text(),
+                    percent(found.change),
+                    "–" if found.agreement is None else f"{found.agreement.mean:.0%}",
+                    "–" if found.decided is None else f"{found.decided.mean:.0%}",
+                ]
+                for found in self.results
+                if (found.data, found.method) == (data, method)
             ]
-            for found in self.results
-        ]
-        return text_table(head, rows)
+            lines += [f"{data} {method}".strip(), *text_table(head, rows), ""]
+        return lines[:-1]
 
     def sections(self) -> list[Html]:
         """Threshold curves, and shares and scores by epoch of every rule without a threshold."""

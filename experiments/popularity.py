@@ -247,6 +247,7 @@ def _averaged(method: FinishedMethod, runs: Sequence[_Evaluated]) -> MethodByPop
 
 
 def _name(method: FinishedMethod) -> str:
+    """The label if it names the method, else what was run, as `Row.method` of a study's table."""
     config = load_config(method.folders[0] / CONFIG_FILE)
     named = method.label.startswith(config.backbone.name)
     return method.label if named else method_label(config)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..align.functional import widened
 from ..errors import unknown_name
 from .engines import CSR, Engine, NeighborSum, neighbor_sum, resolve_engine, to_csr
 
@@ -221,7 +222,7 @@ def checked_rows(x: Tensor, n_rows: int) -> Tensor:
     """
     if x.ndim != 2 or len(x) != n_rows:
         raise ValueError(f"expected a ({n_rows}, dim) tensor, got shape {tuple(x.shape)}")
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return widened(x)
 
 
 def _expand(indptr: Tensor) -> Tensor:

@@ -248,7 +248,4 @@ class CRANE(Backbone):
 
     def modalities(self) -> Mapping[str, Projected]:
         """Content through this backbone's own projectors, before it is scaled and refined."""
-        return {
-            name: Projected(self.features[name], projector)
-            for name, projector in self.projectors.items()
-        }
+        return self.features.through(self.projectors)

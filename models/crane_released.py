@@ -115,7 +115,4 @@ class CRANEReleased(Backbone):
 
     def modalities(self) -> Mapping[str, Projected]:
         """Content through this backbone's first linear maps."""
-        return {
-            name: Projected(self.features[name], projector)
-            for name, projector in self.projectors.items()
-        }
+        return self.features.through(self.projectors)

@@ -152,10 +152,7 @@ class LATTICE(Backbone):
 
     def modalities(self) -> Mapping[str, Projected]:
         """Content through this backbone's own projectors."""
-        return {
-            name: Projected(self.features[name], projector)
-            for name, projector in self.projectors.items()
-        }
+        return self.features.through(self.projectors)
 
 
 def _joined(parts: Iterable[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ..align.products import TILE, product, uses_onednn, whole_tiles
+from ..align.products import TILE, product, uses_onednn
 
 BLOCK_BYTES = 4 << 20
 """Size of a block of gathered rows: it stays in the cache between gather and product."""
@@ -84,14 +84,12 @@ class _RowsProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, ids: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(table, ids)
-        out = [product(rows, weight.T) for rows in _blocks(table, ids)]
-        return torch.cat(out)[: len(ids)]
+        return torch.cat([product(rows, weight.T) for rows in _blocks(table, ids)])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[None, None, Tensor]:
         table, ids = ctx.saved_tensors
-        grad = whole_tiles(grad)
         total, first = grad.new_zeros(grad.shape[1], table.shape[1]), 0
         for rows in _blocks(table, ids):
             part = grad[first : first + len(rows)]
@@ -101,7 +99,7 @@ class _RowsProduct(torch.autograd.Function):
 
 
 def _blocks(table: Tensor, ids: Tensor) -> Iterator[Tensor]:
-    """Rows `ids`, and any others up to whole tiles, a block at a time."""
+    """The rows `ids`, a block at a time; all but the last are whole tiles."""
     tiles = max(BLOCK_BYTES // (TILE * table.shape[1] * table.itemsize), 1)
-    for block in whole_tiles(ids).split(tiles * TILE):
+    for block in ids.split(tiles * TILE):
         yield table.index_select(0, block)

@@ -126,10 +126,7 @@ class SLMRec(Backbone):
 
     def modalities(self) -> Mapping[str, Projected]:
         """Content through this backbone's own projectors, before propagation."""
-        return {
-            name: Projected(self.features[name], projector)
-            for name, projector in self.projectors.items()
-        }
+        return self.features.through(self.projectors)
 
 
 def one_sided_means(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from .run_files import RunRecord
 from .study_table import MARKS, Block, StudyTable
 
 _SPLIT_READING = {
@@ -16,7 +17,7 @@ def table_notes(table: StudyTable) -> list[str]:
     """Sentences below the table, each a paragraph."""
     reading = "Mean ± standard deviation over seeds; the best mean of a column is bold."
     if any(math.isfinite(cell.gain) for *_, cell in table.cells()):
-        reading += " Percentages are relative to the base, the backbone alone."
+        reading += f" Percentages are relative to the base, {_bases(table)}."
     if any(block.average_gains() for block in table.blocks):
         reading += " Average rows are the means of these percentages over the backbones."
     return [reading, _SPLIT_READING[table.split], *short_notes(table)]
@@ -34,6 +35,19 @@ def short_notes(table: StudyTable) -> list[str]:
         )
     notes += filter(None, map(_below_references, table.blocks))
     return notes
+
+
+def _bases(table: StudyTable) -> str:
+    """What the rows that have a base are compared with."""
+    runs: dict[str, RunRecord] = {}
+    for block in table.blocks:
+        first = {row.label: row.runs[0] for row in block.rows}
+        runs |= {row.base: first[row.base] for row in block.rows if row.base is not None}
+    if all(label == run.backbone for label, run in runs.items()):
+        return "the backbone alone"
+    if all(run.alignment is None and label.startswith(run.backbone) for label, run in runs.items()):
+        return "the backbone alone on the same data"
+    return " or ".join(runs)
 
 
 def _significance(table: StudyTable) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from crossalign.align import ALIGNERS
 from crossalign.align.ids import HostIds
+from crossalign.align.policies import Directions
 from crossalign.config import RunConfig, load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.models import BACKBONES, Batch
@@ -40,7 +41,8 @@ OPTIONS = {
     "fettle": ["alignment.n_prototypes=6"],
     "cla": ["alignment.n_prototypes=6"],
 }
-RULES = ("one_way", "dynamic", "threshold", "bidirectional", "topmost", "random")
+READINGS = [f"directions={rule}" for rule in get_args(Directions)]
+READINGS += ["feedback=inner_product", "spread_over=users"]
 
 
 class NoWaiting(TorchDispatchMode):
@@ -173,15 +175,16 @@ def test_no_alignment_waits(alignment: str, missing: bool, prepare) -> None:
         assert all(p.grad is not None for p in prepared.modules.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_no_rule_for_directions_waits(rule: str, prepare) -> None:
-    prepared = prepare("lightgcn", "cross", f"alignment.directions={rule}")
+@pytest.mark.parametrize("reading", READINGS)
+def test_no_rule_for_directions_waits(reading: str, prepare) -> None:
+    prepared = prepare("lightgcn", "cross", f"alignment.{reading}")
     assert prepared.step_on_device().device == META
 
 
-def test_the_codes_of_kmeans_do_not_wait(prepare) -> None:
-    prepared = prepare("lightgcn", "fettle", "alignment.codes=kmeans")
-    assert prepared.step_on_device().device == META
+@pytest.mark.parametrize("temperature", [0, 0.1], ids=["nearest", "soft"])
+def test_the_codes_of_kmeans_do_not_wait(temperature: float, prepare) -> None:
+    codes = ["alignment.codes=kmeans", f"alignment.code_temperature={temperature}"]
+    assert prepare("lightgcn", "fettle", *codes).step_on_device().device == META
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import pytest
 import crossalign.study_tasks as study_tasks
 from crossalign.config import RunConfig, load_config
 from crossalign.errors import ConfigError, RunError
+from crossalign.report import format_markdown, study_table
 from crossalign.study import (
     Method,
     StudyError,
     compared_methods,
-    format_table,
     grid_methods,
     method_label,
     run_study,
@@ -45,7 +45,7 @@ def test_a_study_reuses_finished_runs_and_reports_every_seed(tmp_path: Path) -> 
     assert first == second
     assert stamps(tmp_path) == before
     assert len(first[0].test["recall@20"]) == 2
-    assert format_table(first, ["recall@20"])[2].startswith("| bpr")
+    assert [result.label for result in first] == ["bpr", "lightgcn"]
 
 
 def test_a_study_in_processes_equals_one_in_sequence(tmp_path: Path) -> None:
@@ -147,7 +147,8 @@ def test_aligned_methods_are_compared_with_their_backbone_alone(tmp_path: Path) 
     configs = [small("bpr"), small("bpr", "fettle"), small("lightgcn", "fettle")]
     methods = compared_methods(configs)
     assert [method.base for method in methods] == [None, "bpr", None]
-    lines = format_table(run_study(methods, [0], tmp_path, progress=False), ["recall@20"])
+    table = study_table(run_study(methods, [0], tmp_path, progress=False), ["recall@20"])
+    lines = format_markdown(table).splitlines()
     assert ["%" in line for line in lines[2:]] == [False, True, False]
 
 

@@ -23,6 +23,7 @@ nothing, since nearly all of them belong to embedding tables, complete when the 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -51,6 +52,7 @@ def started_team(device: torch.device) -> Iterator[Team]:
     Raises:
         ConfigError: there are fewer GPUs than processes, or several machines.
         RunError: another process was lost.
+        KeyboardInterrupt: torchrun ends this process, because of another one or on request.
     """
     size = n_processes()
     if size == 1:
@@ -67,11 +69,16 @@ def started_team(device: torch.device) -> Iterator[Team]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     with in_touch():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # torchrun ends the processes that are left by SIGTERM. They leave as by Ctrl-C: with a word.
+    usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield Team(dist.get_rank(), size, device)
     except BaseException:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is leaving already
         speaks()  # before the others see this process leave
         raise
+    else:
+        signal.signal(signal.SIGTERM, usual)
     finally:
         dist.destroy_process_group()
 

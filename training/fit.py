@@ -98,11 +98,7 @@ def fit(
     """
     options = options or TrainingOptions()
     device = options.torch_device()
-    if options.batch_size < team.size:
-        raise ConfigError(
-            f"{team.size} processes share batches of {options.batch_size} pairs: raise "
-            "training.batch_size, or start fewer processes"
-        )
+    _require_a_pair_each(team, options)
     seed_everything(seed)
     rngs = {purpose: generator(seed, purpose) for purpose in ("batches", "backbone")}
 
@@ -145,12 +141,7 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = row["learning_rate"]
                 modules.train()
-                team.begin_epoch(seed, epoch)
-                backbone.begin_epoch(rngs["backbone"])
-                if alignment is not None:
-                    # Its generator belongs to the epoch, so that there is no state to keep.
-                    rng = generator(seed, f"alignment {epoch}")
-                    alignment.begin_epoch(epoch, rng, trained.detached_tables)
+                _begin_epoch(trained, epoch, seed, rngs["backbone"])
                 losses = steps(epoch, rngs["batches"])
                 columns = _train_epoch(losses, optimizer, scaler, modules, team)
                 team.require_equal(modules, epoch)
@@ -178,6 +169,24 @@ def fit(
         modules.eval()
 
     return _result(state, options)
+
+
+def _require_a_pair_each(team: Team, options: TrainingOptions) -> None:
+    if options.batch_size < team.size:
+        raise ConfigError(
+            f"{team.size} processes share batches of {options.batch_size} pairs: raise "
+            "training.batch_size, or start fewer processes"
+        )
+
+
+def _begin_epoch(trained: Trained, epoch: int, seed: int, rng: torch.Generator) -> None:
+    """Redraw and rebuild what changes between epochs; the backbone draws from `rng`."""
+    trained.team.begin_epoch(seed, epoch)
+    trained.backbone.begin_epoch(rng)
+    if trained.alignment is not None:
+        # Its generator belongs to the epoch, so that there is no state to keep.
+        own = generator(seed, f"alignment {epoch}")
+        trained.alignment.begin_epoch(epoch, own, trained.detached_tables)
 
 
 def _train_epoch(

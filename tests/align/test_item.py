@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from crossalign.align import ILALoss
-from crossalign.align.rows import ItemViews
 from crossalign.errors import ConfigError
 
 
@@ -298,19 +297,3 @@ def test_wrong_calls_say_what_is_wrong(problem):
         ila(p.user, p.item, *p.content, p.users, p.items[:-1])
     with pytest.raises(ConfigError, match="did you mean 'text'"):
         ila(p.user, p.item, *p.content, p.users, p.items, missing={"texts": None})
-
-
-def test_missing_masks_in_order_or_by_name(problem):
-    p = problem(2, missing=True)
-    ila = build(p, True)
-    args = (p.user, p.item, *p.content, p.users, p.items)
-    by_name = ila(*args, missing={"text": p.missing["text"]})
-    in_order = ila(*args, missing=[None, p.missing["text"]])
-    torch.testing.assert_close(by_name, in_order)
-
-
-def test_views_are_unit_rows_and_absent_rows_are_zero(problem):
-    p = problem(2, missing=True)
-    views = ItemViews.gather(p.item, p.content, torch.arange(11), list(p.missing.values()))
-    for m, rows in enumerate(views.rows):
-        torch.testing.assert_close(rows.norm(dim=1), views.present[m].double())

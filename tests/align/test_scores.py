@@ -1,9 +1,9 @@
-"""Feedback scores, and what directions are called."""
+"""Feedback scores: how well each view of an item explains its users."""
 
 import torch
 
 from crossalign.align.rows import ItemViews, Pairs, mean_users
-from crossalign.align.scores import direction_names, feedback_scores
+from crossalign.align.scores import feedback_scores
 
 
 def test_scores_are_mean_cosines_with_the_items_users(problem, published):
@@ -16,8 +16,3 @@ def test_scores_are_mean_cosines_with_the_items_users(problem, published):
         expected = published.item_scores(p.user, table, p.users, p.items)
         torch.testing.assert_close(row, expected.detach())
     assert not scores.requires_grad
-
-
-def test_every_ordered_pair_is_a_direction():
-    assert direction_names(["text"]) == ["id_to_text", "text_to_id"]
-    assert len(set(direction_names(["a", "b", "c"]))) == 12

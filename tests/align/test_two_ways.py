@@ -22,7 +22,9 @@ OPTIONS = {
     if "n_prototypes" in ALIGNERS[name].options()
 } | {"composed": {"terms": ({"name": "ila"}, {"name": "cna"}, {"name": "infonce"})}}
 CASES = [(name, OPTIONS.get(name, {})) for name in ALIGNERS.names()]
-CASES += [("cross", {"n_prototypes": 6, "directions": rule}) for rule in get_args(Directions)]
+READINGS = [{"directions": rule} for rule in get_args(Directions)]
+READINGS += [{"feedback": "inner_product"}, {"spread_over": "users"}]
+CASES += [("cross", {"n_prototypes": 6, **reading}) for reading in READINGS]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 from crossalign.evaluation.per_user import UserMetrics, save_user_metrics
 from crossalign.report import format_markdown, format_terminal, study_table, write_tables
+from crossalign.report.study_notes import table_notes
 
 METRICS = ["recall@10", "recall@20", "ndcg@10", "ndcg@20"]
 N_USERS = 40
@@ -96,6 +97,23 @@ def test_average_rows_are_means_over_the_backbones(table):
     expected = (cell(table, "one", "bpr+cross").gain + cell(table, "one", "ncl+cross").gain) / 2
     assert gains["cross"]["recall@20"] == pytest.approx(expected)
     assert set(gains) == {"cross"}
+
+
+@pytest.mark.parametrize(
+    ("base", "alignment", "said"),
+    [
+        ("lightgcn", "none", "the base, the backbone alone."),
+        ("lightgcn-noisy-0.1", "none", "the base, the backbone alone on the same data."),
+        ("lightgcn+fettle-one_way", "fettle", "the base, lightgcn+fettle-one_way."),
+        ("mask_ratio=0.0", "none", "the base, mask_ratio=0.0."),
+    ],
+)
+def test_the_note_says_what_percentages_are_relative_to(make_run, base, alignment, said):
+    methods = [
+        Method(base, (make_run("base", alignment=alignment),)),
+        Method("other", (make_run("other"),), base),
+    ]
+    assert f"Percentages are relative to {said}" in table_notes(study_table(methods, METRICS))[0]
 
 
 def test_older_runs_have_no_significance_and_the_note_says_so(make_method):

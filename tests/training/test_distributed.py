@@ -159,7 +159,7 @@ def both(folder):
     command = [sys.executable, __file__, folder, str(port)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     started = [subprocess.Popen([*command, str(rank)], env=environment) for rank in range(2)]
-    assert [process.wait(timeout=300) for process in started] == [0, 0]
+    assert [process.wait(timeout=600) for process in started] == [0, 0]
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 

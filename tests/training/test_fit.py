@@ -8,7 +8,7 @@ from torch import nn
 
 from crossalign.errors import ConfigError, DataError
 from crossalign.evaluation import Metrics, evaluate
-from crossalign.models.base import Representations
+from crossalign.models import Backbone, Representations
 from crossalign.training import (
     NegativeSampler,
     TrainingOptions,
@@ -75,7 +75,7 @@ def test_threads_do_not_change_the_run(tiny_mf, tiny_dataset):
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-class Scripted(nn.Module):
+class Scripted(Backbone):
     """A backbone whose validation recall follows a script: users prefer a given item."""
 
     def __init__(self, dataset, script):
@@ -87,9 +87,6 @@ class Scripted(nn.Module):
     def begin_epoch(self, rng):
         self.epoch += 1
         self.mark.fill_(self.epoch)
-
-    def modalities(self):
-        return {}
 
     def forward(self):
         """The first `script[epoch]` users rank their validation item first, the others last."""

@@ -4,11 +4,10 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from crossalign.align.base import Alignment
 from crossalign.errors import RunError
-from crossalign.models.base import Representations
+from crossalign.models import Backbone, Representations
 from crossalign.training import (
     TrainingOptions,
     fit,
@@ -62,7 +61,7 @@ def test_weights_that_break_in_the_last_step_of_an_epoch(tiny_mf, tiny_dataset):
         fit(Breaking(tiny_mf(40, 24)), tiny_dataset, options, progress=False)
 
 
-class Breaking(nn.Module):
+class Breaking(Backbone):
     """Representations are NaN in the evaluation of epoch 2."""
 
     def __init__(self, inner):

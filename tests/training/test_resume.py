@@ -58,7 +58,7 @@ def test_killed_at_random_moments(tmp_path):
     script = Path(__file__).with_name("conftest.py")
     out = subprocess.run(
         [sys.executable, script, tmp_path, str(seed)],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert out.returncode == 0, f"seed {seed}: {out.stderr}"

@@ -59,12 +59,17 @@ def fire(given: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file that holds no times; of the others, the rest."""
+    """Every file that holds no times; of the others, the rest.
+
+    A killed writer leaves its hidden temporary file, which nobody reads.
+    """
     found = {}
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
         is_run = (file.parent / "metrics.json").is_file()
-        if not file.is_file() or file.name in WITH_TIMES or (is_run and file.name == "report.html"):
+        if not file.is_file() or file.match(".*.tmp.*"):
+            continue
+        if file.name in WITH_TIMES or (is_run and file.name == "report.html"):
             continue
         found[name] = file.read_bytes()
         if file.name == "metrics.json":

@@ -6,7 +6,7 @@ import os
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from ..probes.geometry import Gap
 from ..report import markup
@@ -15,9 +15,7 @@ from ..report.markup import Html, breakable, escape
 from ..report.numbers import number
 from ..report.plots import scatter_plot
 from .maps import LABELS, Picture
-
-if TYPE_CHECKING:
-    from .visualize import Scene, Visuals
+from .scenes import Scene, Visuals
 
 USERS = series_style(7)
 """Style of users on every map; item views have the others, in the order of the data set."""

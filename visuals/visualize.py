@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -16,74 +14,14 @@ from ..datasets.titles import find_titles, read_titles
 from ..errors import ConfigError, RunError
 from ..fileio import require_writable, write_text
 from ..study import method_label
-from .maps import MapOptions, Picture, items_picture, pairs_picture
-from .nearest import Near, chosen_items, nearest_items, original_ids
+from .maps import MapOptions, items_picture, pairs_picture
+from .nearest import chosen_items, nearest_items, original_ids
 from .page import render
-from .stages import Stage, run_stages
+from .scenes import Scene, Visuals
+from .stages import run_stages
 
 PAGE_FILE = "visuals.html"
 JSON_FILE = "visuals.json"
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One stage with its two maps and the neighbours of the chosen items.
-
-    Attributes:
-        stage: what is seen.
-        items: map of items (Figure 5).
-        pairs: map of users and the content of their items (Figure 6).
-        near: item -> view -> nearest items.
-    """
-
-    stage: Stage
-    items: Picture
-    pairs: Picture
-    near: Mapping[int, Mapping[str, Sequence[Near]]]
-
-
-@dataclass(frozen=True)
-class Visuals:
-    """What `visualize` shows.
-
-    Attributes:
-        dataset: name of the data set.
-        modalities: its content modalities, which fix the colours.
-        options: how the maps were drawn.
-        scenes: before and after.
-        names: item -> its original id, with its title where there is one.
-    """
-
-    dataset: str
-    modalities: tuple[str, ...]
-    options: MapOptions
-    scenes: tuple[Scene, ...]
-    names: Mapping[int, str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All numbers and coordinates, as plain values for JSON."""
-        return {
-            "dataset": self.dataset,
-            "options": asdict(self.options),
-            "stages": [
-                {
-                    "label": scene.stage.label,
-                    "run": str(scene.stage.folder),
-                    "geometry": scene.stage.geometry.to_dict(),
-                    "items": scene.items.to_dict(),
-                    "pairs": scene.pairs.to_dict(),
-                    "pair_gaps": [asdict(gap) for gap in scene.pairs.gaps],
-                    "nearest": {
-                        item: {
-                            view: [near._asdict() for near in found] for view, found in v.items()
-                        }
-                        for item, v in scene.near.items()
-                    },
-                }
-                for scene in self.scenes
-            ],
-            "names": dict(self.names),
-        }
 
 
 def visualize(

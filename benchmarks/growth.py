@@ -15,15 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
+from fresh import in_fresh_process
 from matplotlib.figure import Figure
 from memory import RESET_PEAK, resident_kib
 from sampled import NEIGHBORS, generated, trained, update
@@ -136,8 +135,7 @@ def main() -> None:
         for label in WORK:
             if (label, edges) in known:
                 continue
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-                points.append(pool.submit(measure, label, edges, options).result())
+            points.append(in_fresh_process(measure, label, edges, options))
             print(points[-1].line(), flush=True)
             write_text(file, json.dumps([asdict(point) for point in points], indent=2) + "\n")
     draw(points, options.out / "growth.svg")

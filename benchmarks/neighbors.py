@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import resource
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from fresh import in_fresh_process
 from scipy import sparse
 
 from crossalign.datasets.powerlaw import powerlaw
@@ -188,9 +187,7 @@ def main() -> None:
     options = parser.parse_args()
     results = []
     for work in options.work:
-        fresh = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=fresh) as pool:
-            result = pool.submit(measure, work, options).result()
+        result = in_fresh_process(measure, work, options)
         print(result.line(), flush=True)
         results.append(asdict(result))
     about = {**vars(options), "out": str(options.out), "torch": torch.__version__}

@@ -14,16 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from fresh import in_fresh_process
 from limits import ADAM_TOUCHES, FLOAT, Cost, Machine
 from memory import RESET_PEAK, resident_kib
 from timing import seconds
@@ -166,9 +165,7 @@ def main() -> None:
     options = parser.parse_args()
     results = []
     for work in options.work:
-        fresh = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=fresh) as pool:
-            result = pool.submit(measure, work, options).result()
+        result = in_fresh_process(measure, work, options)
         print(result.line(), flush=True)
         results.append(asdict(result))
     about = {**vars(options), "out": str(options.out), "torch": torch.__version__}

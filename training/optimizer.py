@@ -44,8 +44,8 @@ class LazyAdam(torch.optim.Adam):
             state["exp_avg_sq"] = torch.zeros_like(table)
         state["step"] += 1
         ids, gradient = sparse._indices()[0], sparse._values()
-        n = len(ids) if table.is_cuda else ROWS_IN_CACHE
-        for block in zip(ids.split(max(n, 1)), gradient.split(max(n, 1)), strict=True):
+        n = max(len(ids), 1) if table.is_cuda else ROWS_IN_CACHE
+        for block in zip(ids.split(n), gradient.split(n), strict=True):
             self._update_block(table, *block, group)
 
     def _update_block(

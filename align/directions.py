@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +15,6 @@ from .rows import ItemViews, missing_masks
 from .scores import direction_name, feedback_scores
 
 
-@torch.no_grad()
 def catalogue_scores(
     user: Tensor,
     item: Tensor,
@@ -42,15 +42,9 @@ def catalogue_scores(
         `id` and every modality -> `(n_items,)` mean with the item's users; NaN for items without
         pairs and for missing rows.
     """
-    mean_user, counts = _mean_users(user, users, items, len(item), chunk, feedback)
     masks = missing_masks(missing, tuple(modalities), len(modalities))
-    scores = item.new_full((1 + len(modalities), len(item)), torch.nan)
-    for ids in counts.nonzero().squeeze(1).split(chunk):
-        views = _as_given(ItemViews.gather(item, list(modalities.values()), ids, masks), feedback)
-        part = feedback_scores(mean_user[ids], views).to(scores.dtype)
-        if views.present is not None:
-            part.masked_fill_(~views.present, torch.nan)
-        scores[:, ids] = part
+    tables = list(modalities.values())
+    scores = _Catalogue(user, item, tables, users, items, masks, chunk, feedback).scores()
     return dict(zip(("id", *modalities), scores, strict=True))
 
 
@@ -76,62 +70,74 @@ def alignment_directions(
         `{source}_to_{target}` -> `(n_items,)` bool; False for items without pairs.
     """
     policy = policy or OneWay()
-    args = (user, item, modalities, users, items)
-    scores = catalogue_scores(*args, missing=missing, chunk=chunk, feedback=policy.feedback)
-    table = torch.stack(list(scores.values()))
+    masks = missing_masks(missing, tuple(modalities), len(modalities))
+    tables = list(modalities.values())
+    catalogue = _Catalogue(user, item, tables, users, items, masks, chunk, policy.feedback)
+    table = catalogue.scores()
     known, table = ~table.isnan(), table.nan_to_num(0.0)
-    spread = None
-    if policy.over_users:
-        masks = missing_masks(missing, tuple(modalities), len(modalities))
-        spread = _catalogue_variance(*args, table, masks, chunk, policy.feedback)
+    spread = catalogue.variance(table) if policy.over_users else None
     active = policy(table, known, generator, spread)
+    names = ("id", *modalities)
     return {
         direction_name(source, target): active[s, t]
-        for s, source in enumerate(scores)
-        for t, target in enumerate(scores)
+        for s, source in enumerate(names)
+        for t, target in enumerate(names)
         if s != t
     }
 
 
-def _as_given(views: ItemViews, feedback: Feedback) -> ItemViews:
-    """Unit rows for cosines, rows of their own length for inner products."""
-    return views if feedback == "cosine" else views.unscaled()
+class _Catalogue(NamedTuple):
+    """All items in every view, and the pairs whose users judge them; arguments as above."""
 
+    user: Tensor
+    item: Tensor
+    tables: Sequence[Table]
+    users: Tensor
+    items: Tensor
+    masks: Sequence[Tensor | None]
+    chunk: int
+    feedback: Feedback
 
-def _user_rows(user: Tensor, users: Tensor, feedback: Feedback) -> Tensor:
-    """Likewise for users, `(len(users), dim)`."""
-    rows = user.index_select(0, users)
-    return unit_rows(rows) if feedback == "cosine" else rows
+    @torch.no_grad()
+    def scores(self) -> Tensor:
+        """Mean scores `(n_modalities, n_items)`; NaN where there is no pair or no row."""
+        mean_user, counts = self._mean_users()
+        scores = self.item.new_full((1 + len(self.tables), len(self.item)), torch.nan)
+        for ids in counts.nonzero().squeeze(1).split(self.chunk):
+            views = self._views(ids)
+            part = feedback_scores(mean_user[ids], views).to(scores.dtype)
+            if views.present is not None:
+                part.masked_fill_(~views.present, torch.nan)
+            scores[:, ids] = part
+        return scores
 
+    @torch.no_grad()
+    def variance(self, scores: Tensor) -> Tensor:
+        """`scores.user_variance` of all pairs around mean `scores`, `(n_modalities, n_items)`."""
+        total = torch.zeros_like(scores)
+        for users, items in self._pairs():
+            found = feedback_scores(self._user_rows(users), self._views(items))
+            total.index_add_(1, items, (found - scores[:, items]).square())
+        freedom = (self.items.bincount(minlength=len(self.item)) - 1).clamp_min(1)
+        return total / freedom
 
-@torch.no_grad()
-def _catalogue_variance(
-    user: Tensor,
-    item: Tensor,
-    modalities: Mapping[str, Table],
-    users: Tensor,
-    items: Tensor,
-    scores: Tensor,
-    masks: Sequence[Tensor | None],
-    chunk: int,
-    feedback: Feedback,
-) -> Tensor:
-    """`scores.user_variance` over all pairs, `(n_modalities, n_items)`, around mean `scores`."""
-    total = torch.zeros_like(scores)
-    for some_users, some_items in zip(users.split(chunk), items.split(chunk), strict=True):
-        views = ItemViews.gather(item, list(modalities.values()), some_items, masks)
-        found = feedback_scores(_user_rows(user, some_users, feedback), _as_given(views, feedback))
-        total.index_add_(1, some_items, (found - scores[:, some_items]).square())
-    freedom = (items.bincount(minlength=len(item)) - 1).clamp_min(1)
-    return total / freedom
+    def _mean_users(self) -> tuple[Tensor, Tensor]:
+        """Mean row of each item's users, `(n_items, dim)`, and the pairs of each item."""
+        total = self.user.new_zeros(len(self.item), self.user.shape[1])
+        for users, items in self._pairs():
+            total.index_add_(0, items, self._user_rows(users))
+        counts = self.items.bincount(minlength=len(self.item))
+        return total / counts.clamp_min(1).unsqueeze(1), counts
 
+    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(self.users.split(self.chunk), self.items.split(self.chunk), strict=True)
 
-def _mean_users(
-    user: Tensor, users: Tensor, items: Tensor, n_items: int, chunk: int, feedback: Feedback
-) -> tuple[Tensor, Tensor]:
-    """Mean row of each item's users, `(n_items, dim)`, and the pairs of each item."""
-    total = user.new_zeros(n_items, user.shape[1])
-    for some_users, some_items in zip(users.split(chunk), items.split(chunk), strict=True):
-        total.index_add_(0, some_items, _user_rows(user, some_users, feedback))
-    counts = items.bincount(minlength=n_items)
-    return total / counts.clamp_min(1).unsqueeze(1), counts
+    def _views(self, ids: Tensor) -> ItemViews:
+        """Unit rows for cosines, rows of their own length for inner products."""
+        views = ItemViews.gather(self.item, self.tables, ids, self.masks)
+        return views if self.feedback == "cosine" else views.unscaled()
+
+    def _user_rows(self, users: Tensor) -> Tensor:
+        """Likewise for users, `(len(users), dim)`."""
+        rows = self.user.index_select(0, users)
+        return unit_rows(rows) if self.feedback == "cosine" else rows

@@ -128,6 +128,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default="runs/growth")
     options = parser.parse_args()
+    if len(set(options.edges)) < 2:
+        parser.error("--edges needs two sizes at least: one point shows no growth")
     file = options.out / "growth.json"
     points = [Point(**row) for row in json.loads(file.read_text())] if file.is_file() else []
     known = {(point.work, point.edges) for point in points}

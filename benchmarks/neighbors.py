@@ -12,21 +12,19 @@ same process, and the ratio of processor seconds per row: a busy machine distort
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from fresh import in_fresh_process
+from fresh import measure_each
 from scipy import sparse
 
 from crossalign.datasets.powerlaw import powerlaw
-from crossalign.fileio import write_text
 from crossalign.graphs import approximate_neighbors, cooccurrence_neighbors, recall_at_k
 from crossalign.graphs.knn import feature_neighbors
 from crossalign.graphs.neighbors import Neighbors
@@ -184,14 +182,7 @@ def main() -> None:
     parser.add_argument("--memory-mib", type=int, default=512)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default="runs/neighbors.json")
-    options = parser.parse_args()
-    results = []
-    for work in options.work:
-        result = in_fresh_process(measure, work, options)
-        print(result.line(), flush=True)
-        results.append(asdict(result))
-    about = {**vars(options), "out": str(options.out), "torch": torch.__version__}
-    write_text(options.out, json.dumps({**about, "rows": results}, indent=2) + "\n")
+    measure_each(measure, parser.parse_args())
 
 
 if __name__ == "__main__":

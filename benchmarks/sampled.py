@@ -13,16 +13,15 @@ step is the plain formulation: the same model, batch and losses, propagated over
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from fresh import in_fresh_process
+from fresh import measure_each
 from limits import ADAM_TOUCHES, FLOAT, Cost, Machine
 from memory import RESET_PEAK, resident_kib
 from timing import seconds
@@ -30,7 +29,6 @@ from timing import seconds
 from crossalign.align import CROSS
 from crossalign.datasets import Dataset
 from crossalign.datasets.powerlaw import powerlaw
-from crossalign.fileio import write_text
 from crossalign.graphs import build_graph, cooccurrence_neighbors
 from crossalign.models import Batch, LightGCN
 from crossalign.training import MappedTable, TrainingOptions
@@ -162,14 +160,7 @@ def main() -> None:
     parser.add_argument("--whole-steps", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default="runs/sampled.json")
-    options = parser.parse_args()
-    results = []
-    for work in options.work:
-        result = in_fresh_process(measure, work, options)
-        print(result.line(), flush=True)
-        results.append(asdict(result))
-    about = {**vars(options), "out": str(options.out), "torch": torch.__version__}
-    write_text(options.out, json.dumps({**about, "rows": results}, indent=2) + "\n")
+    measure_each(measure, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class ItemGroup:
     """Items of similar popularity.
 
     Attributes:
-        name: `tail 1` for the least popular ones, `tail 2` and so on, and `cold`.
+        name: of five groups `1 of 5` for the least popular items up to `5 of 5`, and `cold`.
         items: how many.
         interactions: their training interactions.
         held_out: their rows in the evaluated split.
@@ -114,9 +114,10 @@ def popularity_groups(dataset: Dataset, n_groups: int = 5, by: GroupBy = "items"
 def group_sizes(groups: Groups, dataset: Dataset, split: str) -> list[ItemGroup]:
     """Name and sizes of every group."""
     users, items = dataset.split(split)
+    n_groups = max(groups.ids) + 1
     return [
         ItemGroup(
-            name="cold" if group == COLD else f"tail {group + 1}",
+            name="cold" if group == COLD else f"{group + 1} of {n_groups}",
             items=int((groups.group_of == group).sum()),
             interactions=int(groups.popularity[groups.group_of == group].sum()),
             held_out=int((groups.group_of[items] == group).sum()),

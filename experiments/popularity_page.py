@@ -65,7 +65,7 @@ def _figures(found: PopularityReport, block: DataByPopularity) -> Iterator[Html]
             f"{title} by popularity group",
             series,
             ticks,
-            xlabel="popularity group, tail 1 the least popular",
+            xlabel="popularity group, 1 the least popular",
             ylabel="share" if title == shares else title,
             percent=title == shares,
             styles=method_styles({m.label: m.method for m in block.methods}),

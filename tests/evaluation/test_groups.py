@@ -31,8 +31,8 @@ def test_items_are_cut_into_equal_parts_and_cold_ones_apart(data) -> None:
     assert groups.ids == (0, 1, 2, 3, 4, COLD)
     sizes = group_sizes(popularity_groups(data, 2), data, "test")
     assert [(g.name, g.items, g.interactions) for g in sizes] == [
-        ("tail 1", 3, 4),
-        ("tail 2", 2, 8),
+        ("1 of 2", 3, 4),
+        ("2 of 2", 2, 8),
         ("cold", 1, 0),
     ]
     assert [(g.held_out, g.users) for g in sizes] == [(4, 3), (2, 2), (2, 2)]

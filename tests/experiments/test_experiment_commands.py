@@ -101,7 +101,7 @@ def test_popularity_reloads_a_study_wherever_it_lies(
     assert code == 0
     assert max(map(len, printed.splitlines()[:-2])) <= 80
     (block,) = json.loads((tmp_path / "out" / "popularity.json").read_text())["data"]
-    assert [group["name"] for group in block["groups"]] == ["tail 1", "tail 2"]
+    assert [group["name"] for group in block["groups"]] == ["1 of 2", "2 of 2"]
     for method in block["methods"]:
         metrics = json.loads((moved / method["label"] / "seed0" / "metrics.json").read_text())
         assert method["overall"]["recall@20"]["mean"] == pytest.approx(metrics["test"]["recall@20"])

@@ -62,17 +62,15 @@ class _Product(torch.autograd.Function):
 def linear_rows(table: Tensor, ids: Tensor, layer: nn.Linear) -> Tensor:
     """`layer(table[ids])`, `(n, out_features)`, without a copy of all these rows where possible.
 
-    Where oneDNN is used and the table has no gradient, rows that would not stay in the cache are
-    gathered and multiplied in blocks, and gathered again for the gradient of the weight.
-    Differentiable once.
+    Where oneDNN is used and the table has no gradient, rows are gathered and multiplied in blocks
+    that stay in the cache, and gathered again for the gradient of the weight. Differentiable once.
 
     Args:
         table: `(n_rows, in_features)`
         ids: `(n,)` int64
         layer: the linear map.
     """
-    small = len(ids) * table.shape[1] * table.itemsize <= BLOCK_BYTES
-    if small or table.requires_grad or not uses_onednn(table):
+    if table.requires_grad or not uses_onednn(table):
         return layer(table.index_select(0, ids))
     out = _RowsProduct.apply(table, ids, layer.weight)
     return out if layer.bias is None else out + layer.bias
@@ -84,7 +82,8 @@ class _RowsProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, ids: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(table, ids)
-        return torch.cat([product(rows, weight.T) for rows in _blocks(table, ids)])
+        blocks = [product(rows, weight.T) for rows in _blocks(table, ids)]
+        return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[: len(ids)]
 
     @staticmethod
     @once_differentiable
@@ -93,13 +92,19 @@ class _RowsProduct(torch.autograd.Function):
         total, first = grad.new_zeros(grad.shape[1], table.shape[1]), 0
         for rows in _blocks(table, ids):
             part = grad[first : first + len(rows)]
-            total += product(part.T.contiguous(), rows)
+            transposed = grad.new_zeros(grad.shape[1], len(rows))
+            transposed[:, : len(part)] = part.T
+            total += product(transposed, rows)
             first += len(rows)
         return None, None, total
 
 
 def _blocks(table: Tensor, ids: Tensor) -> Iterator[Tensor]:
-    """The rows `ids`, a block at a time; all but the last are whole tiles."""
+    """The rows `ids`, a block at a time, the last one filled up with any row to whole tiles.
+
+    Batches differ in their number of rows; so few shapes occur, and few kernels are compiled.
+    """
     tiles = max(BLOCK_BYTES // (TILE * table.shape[1] * table.itemsize), 1)
     for block in ids.split(tiles * TILE):
-        yield table.index_select(0, block)
+        filling = block[-1:].expand(-len(block) % TILE)
+        yield table.index_select(0, torch.cat((block, filling)))

@@ -31,8 +31,8 @@ build/types:
 docs: $(READY) build/types  ## the documentation, into build/site; any warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-bench: $(READY)
-	$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(READY)  ## on a machine without other work, where a thread that waits should not sleep
+	env -u OMP_WAIT_POLICY $(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -9,7 +9,8 @@ times these are the last column, with the ratio of ours to them.
 
 Both sides of a row run in turn in this process, so a ratio counts more than a number of seconds.
 With `--threads 1` seconds are those of the processor, which a busy neighbour on the machine hardly
-distorts. Set `OMP_WAIT_POLICY=PASSIVE`.
+distorts. With more, measure on a machine without other work and leave `OMP_WAIT_POLICY` alone:
+threads that sleep while they wait cost half the speed.
 """
 
 from __future__ import annotations

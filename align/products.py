@@ -36,11 +36,11 @@ def uses_onednn(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32 and onednn_works()
 
 
-def product(left: Tensor, right: Tensor) -> Tensor:
-    """`left @ right` of two matrices, without autograd."""
+def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`left @ right` of two matrices, plus a bias for every row, without autograd."""
     if uses_onednn(left) and left.numel() and right.numel():
-        return _onednn_product(left, right)
-    return left @ right
+        return _onednn_product(left, right, bias)
+    return left @ right if bias is None else torch.addmm(bias, left, right)
 
 
 def whole_tiles(rows: Tensor) -> Tensor:
@@ -58,5 +58,5 @@ def tiled_length(n: int, like: Tensor) -> int:
     return n + -n % TILE if uses_onednn(like) else n
 
 
-def _onednn_product(left: Tensor, right: Tensor) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(left, right.T, None, "none", [], "")
+def _onednn_product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(left, right.T, bias, "none", [], "")

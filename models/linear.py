@@ -38,25 +38,25 @@ class TableLinear(nn.Linear):
         table = input.ndim == 2 and len(input) == self.n_rows > 0
         if not (table and uses_onednn(input)):
             return super().forward(input)
-        out = _Product.apply(input, self.weight)
-        return out if self.bias is None else out + self.bias
+        return _Product.apply(input, self.weight, self.bias)
 
 
 class _Product(torch.autograd.Function):
-    """`x W^T`."""
+    """`x W^T + b`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return product(x, weight.T)
+        return product(x, weight.T, bias)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         to_x = product(grad.contiguous(), weight) if ctx.needs_input_grad[0] else None
         # A transposed copy is cheaper than what oneDNN does with a transposed view.
-        return to_x, product(grad.T.contiguous(), x) if ctx.needs_input_grad[1] else None
+        to_weight = product(grad.T.contiguous(), x) if ctx.needs_input_grad[1] else None
+        return to_x, to_weight, grad.sum(0) if ctx.needs_input_grad[2] else None
 
 
 def linear_rows(table: Tensor, ids: Tensor, layer: nn.Linear) -> Tensor:
@@ -72,22 +72,23 @@ def linear_rows(table: Tensor, ids: Tensor, layer: nn.Linear) -> Tensor:
     """
     if table.requires_grad or not uses_onednn(table):
         return layer(table.index_select(0, ids))
-    out = _RowsProduct.apply(table, ids, layer.weight)
-    return out if layer.bias is None else out + layer.bias
+    return _RowsProduct.apply(table, ids, layer.weight, layer.bias)
 
 
 class _RowsProduct(torch.autograd.Function):
-    """`x[ids] W^T` of a constant x."""
+    """`x[ids] W^T + b` of a constant x."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, ids: Tensor, weight: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, table: Tensor, ids: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
         ctx.save_for_backward(table, ids)
-        blocks = [product(rows, weight.T) for rows in _blocks(table, ids)]
+        blocks = [product(rows, weight.T, bias) for rows in _blocks(table, ids)]
         return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[: len(ids)]
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None, Tensor, Tensor | None]:
         table, ids = ctx.saved_tensors
         total, first = grad.new_zeros(grad.shape[1], table.shape[1]), 0
         for rows in _blocks(table, ids):
@@ -96,7 +97,7 @@ class _RowsProduct(torch.autograd.Function):
             transposed[:, : len(part)] = part.T
             total += product(transposed, rows)
             first += len(rows)
-        return None, None, total
+        return None, None, total, grad.sum(0) if ctx.needs_input_grad[3] else None
 
 
 def _blocks(table: Tensor, ids: Tensor) -> Iterator[Tensor]:

@@ -145,13 +145,13 @@ def one_sided_means(
     Returns:
         The mean on this side, `(n, dim)`, and on the other; that is `(1, dim)` without layers.
     """
-    layer = start / (n_layers + 1)
-    sides = [layer, torch.zeros_like(layer[:1])]
-    for number in range(n_layers):
-        layer = back(layer) if number % 2 else out(layer)
-        side = 1 - number % 2
-        sides[side] = sides[side] + layer
-    return sides[0], sides[1]
+    start = start / (n_layers + 1)
+    near, far = start, torch.zeros_like(start[:1])
+    # Horner form: near is the sum of (back out)^l start, far that of out (back out)^l start
+    for _ in range(n_layers // 2):
+        far = out(near)
+        near = start + back(far)
+    return near, out(near) if n_layers % 2 else far
 
 
 class Chain(nn.Module):

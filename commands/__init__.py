@@ -7,10 +7,34 @@ dependency is broken.
 
 from __future__ import annotations
 
-from . import about, controls, data, encode, experiments, probe, studies, train, tune, visualize
+from . import (
+    about,
+    controls,
+    data,
+    encode,
+    experiments,
+    probe,
+    serve,
+    studies,
+    train,
+    tune,
+    visualize,
+)
 from .parser import Commands, Parser
 
-MODULES = (train, data, encode, studies, experiments, probe, controls, visualize, tune, about)
+MODULES = (
+    train,
+    serve,
+    data,
+    encode,
+    studies,
+    experiments,
+    probe,
+    controls,
+    visualize,
+    tune,
+    about,
+)
 
 
 def make_parser() -> Parser:

@@ -105,8 +105,7 @@ def read_features(
         values = _table(path, load_array(path))
         rows = _integer_rows(path, item_ids, len(values), exact=all_items)
     else:
-        ids, keyed = _keyed_npz(path) if path.suffix == ".npz" else _keyed_parquet(path)
-        values = _table(path, keyed)
+        ids, values = read_keyed(path)
         rows = _keyed_rows(path, item_ids, ids)
     if values.dtype == np.float16:
         content.notes.append(f"{modality}: stored as float16, widened to float32")
@@ -116,6 +115,16 @@ def read_features(
     content.features[modality] = torch.from_numpy(table)
     if absent.any():
         content.missing[modality] = torch.from_numpy(absent)
+
+
+def read_keyed(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Item ids `(n,)` and features `(n, d)` of an `.npz` or Parquet file keyed by id.
+
+    Raises:
+        DataError: the file is broken.
+    """
+    ids, values = _keyed_npz(path) if path.suffix == ".npz" else _keyed_parquet(path)
+    return ids, _table(path, values)
 
 
 def _table(path: Path, values: np.ndarray) -> np.ndarray:

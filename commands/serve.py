@@ -1,0 +1,167 @@
+"""`crossalign export` and `crossalign recommend`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from .arguments import add_out, add_quiet, folder, name_list, positive
+from .parser import Commands
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..serving import Recommender
+
+USERS_AT_ONCE = 4096
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    command = commands.add(
+        "export",
+        export,
+        "vectors, ids and a FAISS index of a run, to serve from",
+        example="runs/first --out shop",
+    )
+    command.add_argument("run_folder", metavar="RUN", help="run folder")
+    add_out(command, "folder of the export", required=True)
+    command.add_argument(
+        "--unbought",
+        choices=["auto", "content", "trained"],
+        default="auto",
+        help="vectors of items without training interactions: the backbone's, or made from "
+        "content; auto makes them where the backbone reads no content",
+    )
+
+    command = commands.add(
+        "recommend",
+        recommend,
+        "lists from an export: for users, for a history, with items nobody has bought yet",
+        example="shop --users u7,u9 -k 10",
+    )
+    command.add_argument("export_folder", metavar="EXPORT", help="folder that export wrote")
+    whom = command.add_mutually_exclusive_group()
+    whom.add_argument("--users", type=name_list, metavar="ID,ID", help="for these (default: all)")
+    whom.add_argument(
+        "--history", type=name_list, metavar="ID,ID", help="for someone new who has these items"
+    )
+    command.add_argument("-k", type=positive, default=10, help="length of lists (default 10)")
+    command.add_argument(
+        "--new",
+        action="append",
+        default=[],
+        metavar="MODALITY=FILE",
+        help="content of new items, .npz or .parquet keyed by item id",
+    )
+    command.add_argument("--only-new", action="store_true", help="of the new items alone")
+    command.add_argument(
+        "-o", "--out", type=_csv, metavar="FILE", help=".csv; without it lists are printed"
+    )
+    add_quiet(command)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the export and say what is in it."""
+    from ..serving import export_run
+
+    about = export_run(options.run_folder, options.out, unbought=options.unbought)
+    print(f"{about['users']} users, {about['items']} items, {about['dim']} numbers each")
+    index = about["index"]
+    print(f"index: {index['kind']}, recall@20 {index['recall@20']:.3f} against exact search")
+    print("\n".join(_quality(about)))
+    print(f"written to {options.out}")
+
+
+def recommend(options: argparse.Namespace) -> None:
+    """Print lists, or write them to a file."""
+    from ..serving import Recommender
+
+    shop = Recommender.load(options.export_folder)
+    among = None
+    if options.new:
+        from ..serving.new_items import read_new_items
+
+        new = read_new_items(_files(options.new))
+        shop, among = shop.with_items(*new), new.ids if options.only_new else None
+    elif options.only_new:
+        raise ConfigError("--only-new has nothing to choose from: give the items with --new")
+    if options.history is not None:
+        lists = iter([shop.recommend_for(options.history, options.k, among=among)])
+    else:
+        users = list(shop.users) if options.users is None else options.users
+        if options.users is None and options.out is None:
+            raise ConfigError(f"lists for all {len(users)} users need a file: give -o, or --users")
+        lists = _blocks(shop, users, options.k, among, quiet=options.quiet)
+    if options.out is None:
+        for part in lists:
+            print(part.to_string(index=False, float_format="%.4f"))
+        return
+    _write(options.out, lists)
+    print(f"written to {options.out}")
+
+
+def _blocks(
+    shop: Recommender, users: Sequence[str], k: int, among: Sequence[str] | None, *, quiet: bool
+) -> Iterator[pd.DataFrame]:
+    from tqdm.auto import tqdm
+
+    with tqdm(total=len(users), unit="user", disable=quiet or len(users) <= USERS_AT_ONCE) as bar:
+        for first in range(0, len(users), USERS_AT_ONCE):
+            block = users[first : first + USERS_AT_ONCE]
+            yield shop.recommend(block, k, among=among)
+            bar.update(len(block))
+
+
+def _write(file: str, lists: Iterator[pd.DataFrame]) -> None:
+    from ..fileio import atomic_path
+
+    with atomic_path(file) as path, path.open("w", encoding="utf-8", newline="") as out:
+        for number, part in enumerate(lists):
+            part.to_csv(out, index=False, header=number == 0, float_format="%.6g")
+
+
+def _files(given: Sequence[str]) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for entry in given:
+        modality, equals, file = entry.partition("=")
+        if not (modality and equals and file):
+            raise ConfigError(f"--new {entry}: write it as modality=file")
+        if modality in files:
+            raise ConfigError(f"--new {modality} stands twice: give one file for each modality")
+        files[modality] = file
+    return files
+
+
+def _quality(about: dict[str, Any]) -> Iterator[str]:
+    """What is known of items by their content."""
+    quality, unbought = about["content_map_quality"], about["unbought"]
+    if unbought["items"]:
+        source = "from content" if unbought["vectors"] == "content" else "as trained"
+        yield f"{unbought['items']} items without training interactions: vectors {source}"
+    if unbought["auc"] is not None:
+        yield (
+            f"such an item of a test row before another: {unbought['auc']:.1%} of "
+            f"{unbought['test_rows']} rows (chance 50%)"
+        )
+    if quality is None:
+        yield "no content: new items cannot be recommended"
+        return
+    yield (
+        f"vectors from content, tried on {quality['items']} items: cosine with trained ones "
+        f"{quality['cosine']:.3f} (of other items {quality['cosine_of_others']:.3f})"
+    )
+    yield (
+        f"a user's own item before another: {quality['auc']:.1%} (trained vectors "
+        f"{quality['auc_trained']:.1%}, chance 50%)"
+    )
+
+
+def _csv(text: str) -> str:
+    if Path(text).suffix != ".csv":
+        raise argparse.ArgumentTypeError(f"'{text}' does not end in .csv")
+    folder(str(Path(text).parent))
+    return text

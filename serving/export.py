@@ -1,0 +1,178 @@
+"""A trained run as a folder that other programs can serve from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from ..config import RunConfig
+from ..datasets import SPLITS, Dataset
+from ..errors import RunError
+from ..fileio import atomic_path, write_text
+from ..graphs import dataset_hash
+from ..graphs.faiss_import import import_faiss
+from ..models import BACKBONES
+from ..pipeline import load_run
+from ..run_folder import METRICS_FILE, versions
+from .content_map import ContentMap, fit_content_map, judge_content_map, judge_unbought
+
+FORMAT = "crossalign-export-1"
+ABOUT, VECTORS, INDEX, SEEN = "about.json", "vectors.safetensors", "items.faiss", "seen.npz"
+USERS, ITEMS = "users.csv", "items.csv"
+EXACT_UP_TO = 200_000
+"""Items up to which the index compares a query with every one: a millisecond or two."""
+SAMPLED_USERS = 1000
+
+Unbought = Literal["auto", "content", "trained"]
+"""Where vectors of items without training interactions come from."""
+
+
+def export_run(
+    run: str | os.PathLike[str], out: str | os.PathLike[str], *, unbought: Unbought = "auto"
+) -> dict[str, Any]:
+    """Write vectors, ids, the FAISS index, what every user has, and the map for new items.
+
+    Args:
+        run: a finished run.
+        out: folder; files of an earlier export are replaced one by one, `about.json` last.
+        unbought: vectors of items without training interactions: `trained` takes the backbone's,
+            `content` makes them from content, `auto` does so where the backbone reads none.
+
+    Returns:
+        What `about.json` says.
+
+    Raises:
+        CrossalignError: the run is not finished, or has no content where content is asked for.
+    """
+    run, out = Path(run), Path(out)
+    if not (run / METRICS_FILE).is_file():
+        raise RunError(f"{run} holds no finished run: export one that has a {METRICS_FILE}")
+    config, dataset, backbone = load_run(run)
+    backbone.eval()
+    with torch.no_grad():
+        user, item = (table.float().cpu().clone() for table in backbone())
+    bought = dataset.train[1].bincount(minlength=dataset.n_items)
+    made = torch.zeros(dataset.n_items, dtype=torch.bool)
+    content_map = quality = None
+    if dataset.features:
+        content = (dataset.features, dataset.missing)
+        content_map = fit_content_map(item, *content, bought.nonzero().squeeze(1))
+        quality = judge_content_map(user, item, *content, dataset.train)
+        if unbought == "content" or (unbought == "auto" and not knows_content(config)):
+            made = bought == 0
+            item[made] = content_map(*content)[made]
+    elif unbought == "content":
+        raise RunError(f"'{dataset.name}' has no content, from which vectors could be made")
+
+    about = {
+        "format": FORMAT,
+        "run": str(run),
+        "backbone": config.backbone.name,
+        "alignment": config.alignment.name if config.alignment else "none",
+        "dataset": dataset.name,
+        "data_hash": dataset_hash(dataset),
+        "users": dataset.n_users,
+        "items": dataset.n_items,
+        "dim": item.shape[1],
+        "unbought": {
+            "items": int((bought == 0).sum()),
+            "vectors": "content" if made.any() else "trained",
+            "test_rows": int((bought[dataset.test[1]] == 0).sum()),
+            "auc": judge_unbought(user, item, dataset.test, bought > 0),
+        },
+        "test": json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))["test"],
+        "content_map": None if content_map is None else _about_map(content_map),
+        "content_map_quality": None if quality is None else asdict(quality),
+        "versions": versions(),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    _write_vectors(out / VECTORS, user, item, content_map)
+    _write_ids(out, dataset, bought, made)
+    _write_seen(out / SEEN, dataset)
+    about["index"] = _write_index(out / INDEX, user, item)
+    write_text(out / ABOUT, json.dumps(about, indent=2) + "\n")
+    return about
+
+
+def knows_content(config: RunConfig) -> bool:
+    """Whether the backbone itself gives items without feedback a place by their content."""
+    backbone = BACKBONES[config.backbone.name].cls
+    return backbone.needs_features or "similar" in backbone.relations
+
+
+def _about_map(content_map: ContentMap) -> dict[str, Any]:
+    return {"modalities": dict(content_map.widths), "penalty": content_map.penalty}
+
+
+def _write_vectors(file: Path, user: Tensor, item: Tensor, content_map: ContentMap | None) -> None:
+    tensors = {"user": user, "item": item}
+    if content_map is not None:
+        parts = ("centre", "weight", "bias")
+        tensors |= {f"content_map.{name}": getattr(content_map, name) for name in parts}
+    with atomic_path(file) as path:
+        path.write_bytes(save({name: table.contiguous() for name, table in tensors.items()}))
+
+
+def _write_ids(out: Path, dataset: Dataset, bought: Tensor, made: Tensor) -> None:
+    counts = dataset.train[0].bincount(minlength=dataset.n_users)
+    source = np.where(made.numpy(), "content", "trained")
+    tables: Mapping[str, dict[str, Any]] = {
+        USERS: {"id": _originals(dataset.user_ids, dataset.n_users), "interactions": counts},
+        ITEMS: {
+            "id": _originals(dataset.item_ids, dataset.n_items),
+            "interactions": bought,
+            "vector": source,
+        },
+    }
+    for name, columns in tables.items():
+        with atomic_path(out / name) as path:
+            pd.DataFrame(columns).to_csv(path, index=False)
+
+
+def _originals(ids: np.ndarray | None, n: int) -> np.ndarray:
+    return np.arange(n) if ids is None else ids
+
+
+def _write_seen(file: Path, dataset: Dataset) -> None:
+    """Items of every user in any split, as rows of a CSR matrix: none is recommended again."""
+    users, items = torch.cat([dataset.split(split) for split in SPLITS], dim=1)
+    order = (users * dataset.n_items + items).unique()
+    users, items = order // dataset.n_items, order % dataset.n_items
+    indptr = torch.zeros(dataset.n_users + 1, dtype=torch.int64)
+    indptr[1:] = users.bincount(minlength=dataset.n_users).cumsum(0)
+    with atomic_path(file) as path:
+        np.savez(path, indptr=indptr.numpy(), indices=items.numpy())
+
+
+def _write_index(file: Path, user: Tensor, item: Tensor) -> dict[str, Any]:
+    """A FAISS index of largest inner products; an approximate one is tried on some users."""
+    faiss = import_faiss()
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    rows, dim = item.numpy(), item.shape[1]
+    exact = len(rows) <= EXACT_UP_TO
+    index = faiss.IndexFlatIP(dim)
+    recall = 1.0
+    if not exact:
+        index = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efSearch = 256
+    index.add(rows)
+    if not exact:
+        rng = torch.Generator().manual_seed(0)
+        queries = user[torch.randperm(len(user), generator=rng)[:SAMPLED_USERS]].numpy()
+        _, wanted = faiss.knn(queries, rows, 20, metric=faiss.METRIC_INNER_PRODUCT)
+        _, found = index.search(queries, 20)
+        pairs = zip(found, wanted, strict=True)
+        recall = float(np.mean([len(np.intersect1d(*pair)) / 20 for pair in pairs]))
+    with atomic_path(file) as path:
+        faiss.write_index(index, str(path))
+    return {"kind": "flat" if exact else "hnsw", "metric": "inner product", "recall@20": recall}

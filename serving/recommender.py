@@ -1,0 +1,192 @@
+"""Recommendations from an export: for users, for histories, and of items that are new."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..errors import ConfigError, DataError
+from ..evaluation.recommend import recommend
+from ..models.base import Representations
+from .content_map import ContentMap
+from .export import ABOUT, FORMAT, ITEMS, SEEN, USERS, VECTORS
+
+COLUMNS = ("user", "rank", "item", "score")
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Vectors, ids and what users have: all that recommending takes.
+
+    Ids are those of the data files, as text. Scores are inner products over the whole catalogue;
+    what a user has in any split of the data is left out, and equal scores go by the lower row.
+
+    Attributes:
+        user: `(n_users, dim)`.
+        item: `(n_items, dim)`.
+        users: row of every user id.
+        items: row of every item id.
+        seen_from: `(n_users + 1,)` int64; what user u has is `seen[seen_from[u]:seen_from[u + 1]]`.
+        seen: `(n,)` int64 rows of items.
+        content_map: from content to vectors; None where the data had no content.
+    """
+
+    user: Tensor
+    item: Tensor
+    users: pd.Index
+    items: pd.Index
+    seen_from: Tensor
+    seen: Tensor
+    content_map: ContentMap | None
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Recommender:
+        """Read what `export_run` wrote.
+
+        Raises:
+            DataError: the folder is no export, or is damaged.
+        """
+        folder = Path(folder)
+        if not (folder / ABOUT).is_file():
+            raise DataError(f"{folder} is no export (no {ABOUT}): make one with crossalign export")
+        try:
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            if about["format"] != FORMAT:
+                raise DataError(f"{folder}: format {about['format']} is not {FORMAT}: export again")
+            tensors = load_file(folder / VECTORS)
+            users, items = (_ids(folder / name) for name in (USERS, ITEMS))
+            with np.load(folder / SEEN, allow_pickle=False) as seen:
+                seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
+            content_map = _content_map(about["content_map"], tensors)
+            user, item = tensors["user"], tensors["item"]
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise DataError(f"{folder} is damaged ({error}): export the run again") from error
+        return cls(user, item, users, items, seen_from, has, content_map)
+
+    def recommend(
+        self, users: Sequence[str], k: int, *, among: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """The best items of each user, a row each: user, rank from 1, item, score.
+
+        Args:
+            users: ids.
+            k: items at most.
+            among: ids of the items to choose from; all if None.
+
+        Raises:
+            ConfigError: an id is unknown, or `k` is not positive.
+        """
+        rows = rows_of(self.users, users, "user")
+        first, last = self.seen_from[rows], self.seen_from[rows + 1]
+        of = torch.arange(len(rows)).repeat_interleave(last - first)
+        start = (first - (last - first).cumsum(0) + (last - first))[of]
+        has = self.seen[start + torch.arange(len(of))]
+        return self._lists(list(users), self.user[rows], torch.stack([of, has]), k, among)
+
+    def recommend_for(
+        self, history: Sequence[str], k: int, *, among: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """The best items for someone unknown who has the items `history`; they are left out.
+
+        Their vector is the mean of those of the items, so scores are mean inner products.
+
+        Raises:
+            ConfigError: an id is unknown, there are none, or `k` is not positive.
+        """
+        if not len(history):
+            raise ConfigError("a history needs one item at least")
+        has = rows_of(self.items, history, "item")
+        seen = torch.stack([torch.zeros_like(has), has])
+        return self._lists([""], self.item[has].mean(0, keepdim=True), seen, k, among)
+
+    def with_items(
+        self,
+        ids: Sequence[str],
+        features: Mapping[str, Tensor],
+        missing: Mapping[str, Tensor] | None = None,
+    ) -> Recommender:
+        """A recommender that knows new items too, by vectors made from their content.
+
+        Args:
+            ids: of the new items.
+            features: modality -> `(len(ids), d_m)` from the encoder of the training data.
+            missing: modality -> `(len(ids),)` bool, True where an item lacks it.
+
+        Raises:
+            DataError: an id is in the catalogue or stands twice, features do not fit, or there
+                was no content to learn from.
+        """
+        if self.content_map is None:
+            raise DataError("the run had no content, so nothing is known of items by their content")
+        known = [one for one in ids if one in self.items]
+        if known:
+            raise DataError(f"item '{known[0]}' is in the catalogue already: give new ones alone")
+        if len(set(ids)) < len(ids):
+            raise DataError("a new item stands twice: give each once")
+        made = self.content_map(features, missing)
+        return replace(
+            self, item=torch.cat([self.item, made]), items=self.items.append(pd.Index(list(ids)))
+        )
+
+    def _lists(
+        self,
+        labels: Sequence[str],
+        user: Tensor,
+        seen: Tensor,
+        k: int,
+        among: Sequence[str] | None,
+    ) -> pd.DataFrame:
+        """Lists for the rows of `user`, which have the pairs `seen` of row and item."""
+        item, names = self.item, self.items
+        if among is not None:
+            chosen = rows_of(self.items, among, "item").unique()
+            item, names = item[chosen], names[chosen.numpy()]
+            place = torch.full((len(self.item),), -1)
+            place[chosen] = torch.arange(len(chosen))
+            seen = torch.stack([seen[0], place[seen[1]]])
+            seen = seen[:, seen[1] >= 0]
+        found, score = recommend(Representations(user, item), torch.arange(len(user)), k, seen)
+        row, rank = (found >= 0).nonzero(as_tuple=True)
+        columns = (
+            np.asarray(labels, dtype=object)[row.numpy()],
+            rank.numpy() + 1,
+            names.to_numpy()[found[row, rank].numpy()],
+            score[row, rank].numpy(),
+        )
+        return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+
+
+def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:
+    """Rows `(n,)` int64 of ids; raises `ConfigError` for one that is unknown."""
+    rows = index.get_indexer(pd.Index(list(ids)))
+    unknown = np.flatnonzero(rows < 0)
+    if len(unknown):
+        raise ConfigError(
+            f"{kind} '{list(ids)[unknown[0]]}' is unknown: the export has {len(index)}, "
+            f"such as '{index[0]}'"
+        )
+    return torch.from_numpy(rows.astype(np.int64))
+
+
+def _content_map(
+    about: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]
+) -> ContentMap | None:
+    if about is None:
+        return None
+    centre, weight, bias = (tensors[f"content_map.{name}"] for name in ("centre", "weight", "bias"))
+    return ContentMap(about["modalities"], centre, weight, bias, about["penalty"])
+
+
+def _ids(file: Path) -> pd.Index:
+    return pd.Index(pd.read_csv(file, dtype={"id": str}, keep_default_na=False)["id"])

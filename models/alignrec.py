@@ -78,6 +78,7 @@ class AlignRec(Backbone):
 
     relations: ClassVar[tuple[str, ...]] = ("interacts", "interacted_by", "unified")
     needs_features: ClassVar[bool] = True
+    represents_content: ClassVar[bool] = True
     initial: Tensor | None
 
     def __init__(

@@ -52,6 +52,10 @@ class Backbone(nn.Module):
     needs_features: ClassVar[bool] = False
     """Whether the backbone cannot work without content features."""
 
+    represents_content: ClassVar[bool] = False
+    """Whether the representation of an item follows its content, and so places an item that has
+    no interactions."""
+
     row_tables: ClassVar[RowTables] = {}
     """A backbone that names its tables can be trained on sampled blocks: they are replaced by the
     rows that a batch reads, ids by positions in them, and `forward` gets a `Propagation` over the

@@ -88,6 +88,7 @@ class CRANE(Backbone):
 
     relations: ClassVar[tuple[str, ...]] = ("interacts", "interacted_by", "similar")
     needs_features: ClassVar[bool] = True
+    represents_content: ClassVar[bool] = True
     present: Tensor
 
     def __init__(

@@ -51,6 +51,7 @@ class CRANEReleased(Backbone):
 
     relations: ClassVar[tuple[str, ...]] = ("interacts", "interacted_by", "similar")
     needs_features: ClassVar[bool] = True
+    represents_content: ClassVar[bool] = True
 
     def __init__(
         self,

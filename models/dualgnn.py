@@ -51,6 +51,7 @@ class DualGNN(Backbone):
 
     relations: ClassVar[tuple[str, ...]] = ("interacts", "user_cooccurs")
     needs_features: ClassVar[bool] = True
+    represents_content: ClassVar[bool] = True
     neighbors: Tensor
     counts: Tensor
     neighbor_weights: Tensor

@@ -42,6 +42,7 @@ class FREEDOM(Backbone):
     """
 
     relations: ClassVar[tuple[str, ...]] = ("interacts", "interacted_by", "similar")
+    represents_content: ClassVar[bool] = True
 
     def __init__(
         self,

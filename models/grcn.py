@@ -61,6 +61,7 @@ class GRCN(Backbone):
     """
 
     needs_features: ClassVar[bool] = True
+    represents_content: ClassVar[bool] = True
     relations: ClassVar[tuple[str, ...]] = ("interacts",)
 
     def __init__(

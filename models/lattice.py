@@ -52,6 +52,7 @@ class LATTICE(Backbone):
 
     relations: ClassVar[tuple[str, ...]] = ("interacts", "similar")
     needs_features: ClassVar[bool] = True
+    represents_content: ClassVar[bool] = True
     item_values: Tensor
 
     def __init__(

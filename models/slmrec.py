@@ -52,6 +52,7 @@ class SLMRec(Backbone):
     """
 
     needs_features: ClassVar[bool] = True
+    represents_content: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class VBPR(Backbone):
     """
 
     needs_features: ClassVar[bool] = True
+    represents_content: ClassVar[bool] = True
     row_tables: ClassVar[RowTables] = {**EMBEDDINGS, "content": "item"}
     content: Tensor
 

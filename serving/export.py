@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ..config import RunConfig
 from ..datasets import SPLITS, Dataset
 from ..errors import RunError
 from ..fileio import atomic_path, write_text
@@ -24,7 +23,13 @@ from ..graphs.faiss_import import import_faiss
 from ..models import BACKBONES
 from ..pipeline import load_run
 from ..run_folder import METRICS_FILE, versions
-from .content_map import ContentMap, fit_content_map, judge_content_map, judge_unbought
+from .content_map import (
+    ContentMap,
+    MapQuality,
+    fit_content_map,
+    judge_content_map,
+    judge_unbought,
+)
 
 FORMAT = "crossalign-export-1"
 ABOUT, VECTORS, INDEX, SEEN = "about.json", "vectors.safetensors", "items.faiss", "seen.npz"
@@ -44,7 +49,7 @@ def export_run(
 
     Args:
         run: a finished run.
-        out: folder; files of an earlier export are replaced one by one, `about.json` last.
+        out: folder; an earlier export there is replaced. `about.json` goes first and comes last.
         unbought: vectors of items without training interactions: `trained` takes the backbone's,
             `content` makes them from content, `auto` does so where the backbone reads none.
 
@@ -58,22 +63,23 @@ def export_run(
     if not (run / METRICS_FILE).is_file():
         raise RunError(f"{run} holds no finished run: export one that has a {METRICS_FILE}")
     config, dataset, backbone = load_run(run)
-    backbone.eval()
-    with torch.no_grad():
-        user, item = (table.float().cpu().clone() for table in backbone())
-    bought = dataset.train[1].bincount(minlength=dataset.n_items)
-    made = torch.zeros(dataset.n_items, dtype=torch.bool)
-    content_map = quality = None
-    if dataset.features:
-        content = (dataset.features, dataset.missing)
-        content_map = fit_content_map(item, *content, bought.nonzero().squeeze(1))
-        quality = judge_content_map(user, item, *content, dataset.train)
-        if unbought == "content" or (unbought == "auto" and not knows_content(config)):
-            made = bought == 0
-            item[made] = content_map(*content)[made]
-    elif unbought == "content":
+    if unbought == "content" and not dataset.features:
         raise RunError(f"'{dataset.name}' has no content, from which vectors could be made")
+    with torch.no_grad():
+        user, item = (table.float().cpu().clone() for table in backbone.eval()())
+    counts = dataset.train[1].bincount(minlength=dataset.n_items)
+    content_map, quality = _content(user, item, dataset)
+    made = torch.zeros(dataset.n_items, dtype=torch.bool)
+    if content_map is not None and unbought != "trained":
+        placed = BACKBONES[config.backbone.name].cls.represents_content
+        made = (counts == 0) & (unbought == "content" or not placed)
+        item[made] = content_map(dataset.features, dataset.missing)[made]
 
+    out.mkdir(parents=True, exist_ok=True)
+    (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced
+    _write_vectors(out / VECTORS, user, item, content_map)
+    _write_ids(out, dataset, counts, made)
+    _write_seen(out / SEEN, dataset)
     about = {
         "format": FORMAT,
         "run": str(run),
@@ -84,30 +90,31 @@ def export_run(
         "users": dataset.n_users,
         "items": dataset.n_items,
         "dim": item.shape[1],
-        "unbought": {
-            "items": int((bought == 0).sum()),
-            "vectors": "content" if made.any() else "trained",
-            "test_rows": int((bought[dataset.test[1]] == 0).sum()),
-            "auc": judge_unbought(user, item, dataset.test, bought > 0),
-        },
         "test": json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))["test"],
-        "content_map": None if content_map is None else _about_map(content_map),
-        "content_map_quality": None if quality is None else asdict(quality),
+        "index": _write_index(out / INDEX, user, item),
+        "unbought": {
+            "items": int((counts == 0).sum()),
+            "vectors": "content" if made.any() else "trained",
+            "test_rows": int((counts[dataset.test[1]] == 0).sum()),
+            "auc": judge_unbought(user, item, dataset.test, counts > 0),
+        },
+        "content_map": content_map and _about_map(content_map),
+        "content_map_quality": quality and asdict(quality),
         "versions": versions(),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    _write_vectors(out / VECTORS, user, item, content_map)
-    _write_ids(out, dataset, bought, made)
-    _write_seen(out / SEEN, dataset)
-    about["index"] = _write_index(out / INDEX, user, item)
     write_text(out / ABOUT, json.dumps(about, indent=2) + "\n")
     return about
 
 
-def knows_content(config: RunConfig) -> bool:
-    """Whether the backbone itself gives items without feedback a place by their content."""
-    backbone = BACKBONES[config.backbone.name].cls
-    return backbone.needs_features or "similar" in backbone.relations
+def _content(
+    user: Tensor, item: Tensor, dataset: Dataset
+) -> tuple[ContentMap | None, MapQuality | None]:
+    """The map from content to vectors and how good it is; nothing where there is no content."""
+    if not dataset.features:
+        return None, None
+    content = (dataset.features, dataset.missing)
+    content_map = fit_content_map(item, *content, dataset.train[1].unique())
+    return content_map, judge_content_map(user, item, *content, dataset.train)
 
 
 def _about_map(content_map: ContentMap) -> dict[str, Any]:
@@ -174,5 +181,5 @@ def _write_index(file: Path, user: Tensor, item: Tensor) -> dict[str, Any]:
         pairs = zip(found, wanted, strict=True)
         recall = float(np.mean([len(np.intersect1d(*pair)) / 20 for pair in pairs]))
     with atomic_path(file) as path:
-        faiss.write_index(index, str(path))
+        path.write_bytes(faiss.serialize_index(index).tobytes())
     return {"kind": "flat" if exact else "hnsw", "metric": "inner product", "recall@20": recall}

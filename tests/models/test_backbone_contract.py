@@ -77,6 +77,15 @@ def test_representations_have_the_announced_shape(name: str, checkerboard, regis
 
 
 @every_backbone
+def test_it_says_whether_content_places_an_item(name: str, checkerboard, registered) -> None:
+    """The same backbone, but for the content of item 0, and so its neighbours."""
+    swapped = {m: table[[5, *range(1, len(table))]] for m, table in checkerboard.features.items()}
+    data = replace(checkerboard, features=swapped)
+    before, after = (registered(name, some).eval()().item[0] for some in (checkerboard, data))
+    assert torch.equal(before, after) != BACKBONES[name].cls.represents_content
+
+
+@every_backbone
 def test_every_parameter_gets_a_gradient_or_is_frozen(name: str, checkerboard, registered) -> None:
     backbone = begin(registered(name, checkerboard))
     step(backbone, batch_of(checkerboard))

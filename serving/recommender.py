@@ -97,9 +97,10 @@ class Recommender:
     def recommend_for(
         self, history: Sequence[str], k: int, *, among: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The best items for someone unknown who has the items `history`; they are left out.
+        """The best items for someone unknown who has the items `history`: rank, item, score.
 
-        Their vector is the mean of those of the items, so scores are mean inner products.
+        These items are left out. The user's vector is the mean of theirs, so scores are mean inner
+        products.
 
         Raises:
             ConfigError: an id is unknown, there are none, or `k` is not positive.
@@ -108,7 +109,8 @@ class Recommender:
             raise ConfigError("a history needs one item at least")
         has = rows_of(self.items, history, "item")
         seen = torch.stack([torch.zeros_like(has), has])
-        return self._lists([""], self.item[has].mean(0, keepdim=True), seen, k, among)
+        lists = self._lists([""], self.item[has].mean(0, keepdim=True), seen, k, among)
+        return lists.drop(columns="user")
 
     def with_items(
         self,

@@ -34,7 +34,10 @@ ALL = {
     "visualize": "visualize run",
     "neighbors": "neighbors planted",
     "encode": "encode planted",
+    "export": "export run",
+    "recommend": "recommend empty",
 }
+FILES = {"neighbors": "/x.npz", "encode": "/x.npz", "recommend": "/x.csv"}
 NOWHERE = {
     "a file": ("file", "is a file; choose another folder"),
     "in a file": ("file/new", "is a file; choose another folder"),
@@ -146,6 +149,8 @@ OF_ONE = {
     "tuning seed": ("tune cross.yaml --trials 1 --seed -1", "not an integer of at least 0"),
     "no space": ("tune cross.yaml --trials 1 --space none.yaml", "none.yaml does not exist"),
     "encoder option": ("encode planted --encoder dims=4", "did you mean 'dim'"),
+    "export of nothing": ("export empty", "holds no finished run"),
+    "lists in no table": ("recommend empty", "does not end in .csv"),
     "encoder value": ("encode planted --encoder dim=[", "not plain YAML"),
 }  # fmt: skip
 
@@ -173,8 +178,8 @@ def table() -> list[object]:
     rows = {}
     for name, command in ALL.items():
         for what, (out, said) in NOWHERE.items():
-            file = "/x.npz" if name in ("neighbors", "encode") else ""
-            rows[f"{name}: out is {what}"] = (f"{command} --out {out}{file}", said)
+            line = f"{command} --out {out}{FILES.get(name, '')}"
+            rows[f"{name}: out is {what}"] = (line, said)
     for name, command in STUDIES.items():
         for what, (seeds, said) in SEEDS.items():
             rows[f"{name}: seeds {what}"] = (f"{command} --out new --seeds {seeds}", said)
@@ -202,7 +207,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(
     monkeypatch.setattr("crossalign.encoders.pretrain", train)
     monkeypatch.chdir(room)
     before = sorted(room.rglob("*"))
-    quiet = [] if line.startswith("train") else ["--quiet"]
+    quiet = [] if line.startswith(("train", "export")) else ["--quiet"]
     assert main([*shlex.split(line), *quiet]) == 2
     error = capsys.readouterr().err
     assert error.startswith("crossalign: ")

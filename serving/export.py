@@ -73,7 +73,11 @@ def export_run(
     if content_map is not None and unbought != "trained":
         placed = BACKBONES[config.backbone.name].cls.represents_content
         made = (counts == 0) & (unbought == "content" or not placed)
-        item[made] = content_map(dataset.features, dataset.missing)[made]
+        rows, absent = (
+            {name: table[made] for name, table in tables.items()}
+            for tables in (dataset.features, dataset.missing)
+        )
+        item[made] = content_map(rows, absent)
 
     out.mkdir(parents=True, exist_ok=True)
     (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced

@@ -105,8 +105,8 @@ def read_features(
         values = _table(path, load_array(path))
         rows = _integer_rows(path, item_ids, len(values), exact=all_items)
     else:
-        ids, values = read_keyed(path)
-        rows = _keyed_rows(path, item_ids, ids)
+        index, values = read_keyed(path)
+        rows = _keyed_rows(path, item_ids, index)
     if values.dtype == np.float16:
         content.notes.append(f"{modality}: stored as float16, widened to float32")
     absent = rows < 0
@@ -117,14 +117,17 @@ def read_features(
         content.missing[modality] = torch.from_numpy(absent)
 
 
-def read_keyed(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Item ids `(n,)` and features `(n, d)` of an `.npz` or Parquet file keyed by id.
+def read_keyed(path: Path) -> tuple[pd.Index, np.ndarray]:
+    """Item ids as text, each once, and features `(n, d)` of an `.npz` or Parquet file.
 
     Raises:
-        DataError: the file is broken.
+        DataError: the file is broken, or has an id twice.
     """
     ids, values = _keyed_npz(path) if path.suffix == ".npz" else _keyed_parquet(path)
-    return ids, _table(path, values)
+    table, index = _table(path, values), pd.Index(tidy_ids(ids).astype(str))
+    if not index.is_unique:
+        raise DataError(f"{path}: item id {index[index.duplicated()][0]} stands twice; keep one")
+    return index, table
 
 
 def _table(path: Path, values: np.ndarray) -> np.ndarray:
@@ -209,12 +212,9 @@ def _keyed_parquet(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return ids, rest.to_numpy()
 
 
-def _keyed_rows(path: Path, item_ids: np.ndarray, ids: np.ndarray) -> np.ndarray:
+def _keyed_rows(path: Path, item_ids: np.ndarray, index: pd.Index) -> np.ndarray:
     """Row of each item in a keyed file, -1 where it has none."""
-    index = pd.Index(tidy_ids(ids).astype(str))
-    if not index.is_unique:
-        raise DataError(f"{path}: item id {index[index.duplicated()][0]} stands twice; keep one")
-    rows = index.get_indexer(item_ids.astype(str))
+    rows = index.get_indexer(pd.Index(item_ids.astype(str)))
     if (rows < 0).all():
         raise DataError(
             f"{path}: none of its ids, such as '{index[0]}', is an item of the interactions, such "

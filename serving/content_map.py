@@ -108,6 +108,14 @@ def centred_columns(
     return torch.cat(parts, dim=1)
 
 
+def content_rows(
+    features: Mapping[str, Tensor], missing: Mapping[str, Tensor], items: Tensor
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Features and masks of some items, by ids or by a mask of all."""
+    rows = {name: table[items] for name, table in features.items()}
+    return rows, {name: mask[items] for name, mask in missing.items()}
+
+
 def fit_content_map(
     item: Tensor,
     features: Mapping[str, Tensor],
@@ -137,8 +145,7 @@ def fit_content_map(
     if len(trained) > MOST_ROWS:
         rng = torch.Generator().manual_seed(seed)
         trained = trained[torch.randperm(len(trained), generator=rng)[:MOST_ROWS]]
-    rows = {name: table[trained] for name, table in features.items()}
-    absent = {name: mask[trained] for name, mask in missing.items()}
+    rows, absent = content_rows(features, missing, trained)
     centres = {
         name: table[~absent[name] if name in absent else slice(None)].mean(0).nan_to_num()
         for name, table in rows.items()
@@ -191,8 +198,7 @@ def judge_content_map(
         return None
     held = trained[:n]
     content_map = fit_content_map(item, features, missing, trained[n:], seed=seed)
-    rows = {name: table[held] for name, table in features.items()}
-    made = content_map(rows, {name: mask[held] for name, mask in missing.items()})
+    made = content_map(*content_rows(features, missing, held))
     theirs = item[held]
     place = torch.full((len(item),), -1)
     place[held] = torch.arange(n)

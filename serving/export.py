@@ -26,6 +26,7 @@ from ..run_folder import METRICS_FILE, versions
 from .content_map import (
     ContentMap,
     MapQuality,
+    content_rows,
     fit_content_map,
     judge_content_map,
     judge_unbought,
@@ -73,11 +74,7 @@ def export_run(
     if content_map is not None and unbought != "trained":
         placed = BACKBONES[config.backbone.name].cls.represents_content
         made = (counts == 0) & (unbought == "content" or not placed)
-        rows, absent = (
-            {name: table[made] for name, table in tables.items()}
-            for tables in (dataset.features, dataset.missing)
-        )
-        item[made] = content_map(rows, absent)
+        item[made] = content_map(*content_rows(dataset.features, dataset.missing, made))
 
     out.mkdir(parents=True, exist_ok=True)
     (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced

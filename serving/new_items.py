@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from ..datasets.content import read_keyed
-from ..datasets.frames import tidy_ids
 from ..errors import DataError
 
 SUFFIXES = (".npz", ".parquet")
@@ -54,10 +53,7 @@ def _read(path: Path) -> tuple[pd.Index, np.ndarray]:
         raise DataError(
             f"{path}: no such file; give content of new items as {' or '.join(SUFFIXES)}"
         )
-    ids, values = read_keyed(path)
-    index = pd.Index(tidy_ids(ids).astype(str))
-    if not index.is_unique:
-        raise DataError(f"{path}: item id {index[index.duplicated()][0]} stands twice; keep one")
+    index, values = read_keyed(path)
     values = values.astype(np.float32)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])

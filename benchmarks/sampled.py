@@ -1,13 +1,13 @@
 """Training on sampled blocks: interactions a second, peak memory, and the whole graph beside it.
 
-    python benchmarks/sampled.py [--edges 1000000] [--work lightgcn cross] [--batch 2048]
-        [--fanout 10 5] [--adam] [--steps 20] [--threads N] [--out FILE]
+    python benchmarks/sampled.py [--edges 1000000] [--work lightgcn cross freedom]
+        [--batch 2048] [--fanout 10 5] [--adam] [--steps 20] [--threads N] [--out FILE]
 
-Data are generated and seeded: a user for every 10 edges and an item for every 50, content features
-of 128 numbers in files that stay on disk. Each piece of work runs in a process of its own; its peak
-is that of the training, data and tables included, but not of what was made before. The whole-graph
-step is the plain formulation: the same model, batch and losses, propagated over all edges. With
-`--threads 1` seconds are those of the processor.
+`cross` is LightGCN with CROSS. Data are generated and seeded: a user for every 10 edges and an item
+for every 50, two content features of 128 numbers, which for CROSS stay on disk. Each piece of work
+runs in a process of its own; its peak is that of the training, data and tables included, but not of
+what was made before. The whole-graph step is the plain formulation: the same model, batch and
+losses, propagated over all edges. With `--threads 1` seconds are those of the processor.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -30,14 +30,15 @@ from crossalign.align import CROSS
 from crossalign.datasets import Dataset
 from crossalign.datasets.powerlaw import powerlaw
 from crossalign.graphs import build_graph, cooccurrence_neighbors
-from crossalign.models import Batch, LightGCN
+from crossalign.graphs.adjacency import SampledRelation
+from crossalign.models import FREEDOM, Batch, LightGCN
 from crossalign.training import MappedTable, TrainingOptions
 from crossalign.training.optimizer import make_optimizer
 from crossalign.training.state import StepLog
 from crossalign.training.steps import Losses, SampledBlocks, Trained, WholeGraph
 
 DIM, WIDTH, NEIGHBORS = 64, 128, 5
-WORK = ("lightgcn", "cross")
+WORK = ("lightgcn", "cross", "freedom")
 
 
 @dataclass(frozen=True)
@@ -72,20 +73,45 @@ def generated(edges: int) -> Dataset:
     return Dataset("generated", data.n_users, data.n_items, data.pairs[:, kept], valid, test)
 
 
-def trained(work: str, data: Dataset, n_layers: int, folder: Path) -> Trained:
-    """LightGCN, alone or with CROSS on features that lie in `folder`."""
+def content(n_items: int) -> dict[str, np.ndarray]:
+    """Two tables of random features."""
+    draws = [np.random.default_rng(seed) for seed in range(2)]
+    tables = [rng.standard_normal((n_items, WIDTH), dtype=np.float32) for rng in draws]
+    return dict(zip(("image", "text"), tables, strict=True))
+
+
+def freedom(data: Dataset, n_layers: int) -> Trained:
+    """FREEDOM on the edges of a first epoch."""
+    tables = {name: torch.from_numpy(table) for name, table in content(data.n_items).items()}
+    graph = build_graph(replace(data, features=tables), relations=FREEDOM.relations)
     torch.manual_seed(0)
-    backbone = LightGCN(build_graph(data), {}, dim=DIM, n_layers=n_layers)
-    if work == "lightgcn":
-        return Trained(backbone, None, {})
-    features = {}
-    for name in ("image", "text"):
-        rng = np.random.default_rng(len(features))
-        np.save(folder / name, rng.standard_normal((data.n_items, WIDTH), dtype=np.float32))
+    backbone = FREEDOM(graph, tables, dim=DIM, n_layers=n_layers)
+    backbone.begin_epoch(torch.Generator().manual_seed(0))
+    return Trained(backbone, None, {})
+
+
+def lightgcn(data: Dataset, n_layers: int) -> Trained:
+    """LightGCN alone."""
+    torch.manual_seed(0)
+    return Trained(LightGCN(build_graph(data), {}, dim=DIM, n_layers=n_layers), None, {})
+
+
+def cross(data: Dataset, n_layers: int, folder: Path) -> Trained:
+    """LightGCN with CROSS, on features that lie in `folder`."""
+    backbone, features = lightgcn(data, n_layers).backbone, {}
+    for name, table in content(data.n_items).items():
+        np.save(folder / name, table)
         features[name] = MappedTable(folder / f"{name}.npy")
     found = cooccurrence_neighbors(data.train, data.n_users, data.n_items, NEIGHBORS)
     widths = dict.fromkeys(features, WIDTH)
     return Trained(backbone, CROSS(DIM, tuple(features), widths, neighbors=found.ids), features)
+
+
+def trained(work: str, data: Dataset, n_layers: int, folder: Path) -> Trained:
+    """What `work` names."""
+    if work == "cross":
+        return cross(data, n_layers, folder)
+    return (freedom if work == "freedom" else lightgcn)(data, n_layers)
 
 
 def update(steps: Iterator[Losses], optimizer: torch.optim.Optimizer, n: int) -> float:
@@ -109,12 +135,9 @@ def update(steps: Iterator[Losses], optimizer: torch.optim.Optimizer, n: int) ->
 def cost_of_step(steps: SampledBlocks, batch: int, lazy: bool) -> Cost:
     """What a step moves: a row per sampled edge and direction, the rows read, the tables' Adam."""
     users, items = steps.pairs[:, torch.randperm(steps.pairs.shape[1])[:batch]]
-    view = steps.blocks.view(*steps.seeds(Batch(users, items, items.roll(1))))
-    edges = sum(
-        len(relation.edges.indices)
-        for layer in view.propagation.layers
-        for relation in (layer.to_user, layer.to_item)
-    )
+    view = steps.blocks_of_epoch().view(*steps.seeds(Batch(users, items, items.roll(1))))
+    relations = [m for m in view.propagation.modules() if isinstance(m, SampledRelation)]
+    edges = sum(len(relation.edges.indices) for relation in relations)
     read = len(view.users) + len(view.items)
     tables = sum(len(table) for table in steps.trained.backbone.parameters())
     updated = read if lazy else tables

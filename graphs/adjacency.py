@@ -197,6 +197,30 @@ class Adjacency(nn.Module):
         )
 
 
+class SampledRelation(nn.Module):
+    """`x -> diag(dst_scale) S diag(src_scale) x` over the sampled edges of one relation.
+
+    Args:
+        edges: the unweighted edges, norm `none`.
+        src_scale: `(n_src,)`
+        dst_scale: `(n_dst,)`
+    """
+
+    src_scale: Tensor
+    dst_scale: Tensor
+
+    def __init__(self, edges: Adjacency, src_scale: Tensor, dst_scale: Tensor) -> None:
+        super().__init__()
+        self.edges = edges
+        self.register_buffer("src_scale", src_scale.unsqueeze(1), persistent=False)
+        self.register_buffer("dst_scale", dst_scale.unsqueeze(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(n_src, dim)` to `(n_dst, dim)`."""
+        x = checked_rows(x, self.edges.n_src)
+        return self.edges(x * self.src_scale.to(x.dtype)) * self.dst_scale.to(x.dtype)
+
+
 class _Product(torch.autograd.Function):
     """`A x` or its transpose; the gradient is the other one's product."""
 

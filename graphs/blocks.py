@@ -15,38 +15,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .adjacency import Adjacency, checked_rows
+from .adjacency import Adjacency, SampledRelation
 from .dgl_import import DGLGraph, dgl
 from .engines import CSR
+from .item_blocks import ItemHops, ItemLayers
 
 EDGE = ("user", "interacts", "item")
 REVERSE = ("item", "interacted_by", "user")
 Seeds = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Edge ids `(n,)` -> the distinct, sorted users and items whose representations they need."""
-
-
-class SampledRelation(nn.Module):
-    """`x -> diag(dst_scale) S diag(src_scale) x` over the sampled edges of one relation.
-
-    Args:
-        edges: the unweighted edges, norm `none`.
-        src_scale: `(n_src,)`
-        dst_scale: `(n_dst,)`
-    """
-
-    src_scale: Tensor
-    dst_scale: Tensor
-
-    def __init__(self, edges: Adjacency, src_scale: Tensor, dst_scale: Tensor) -> None:
-        super().__init__()
-        self.edges = edges
-        self.register_buffer("src_scale", src_scale.unsqueeze(1), persistent=False)
-        self.register_buffer("dst_scale", dst_scale.unsqueeze(1), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(n_src, dim)` to `(n_dst, dim)`."""
-        x = checked_rows(x, self.edges.n_src)
-        return self.edges(x * self.src_scale.to(x.dtype)) * self.dst_scale.to(x.dtype)
 
 
 class SampledLayer(nn.Module):
@@ -75,11 +52,18 @@ class SampledPropagation(nn.Module):
 
     Args:
         layers: the widest first.
+        n_items: the first items of the view, which the widest layer reads; the graphs between
+            items may read more.
+        similar: layers of the graphs between items, for backbones that have them.
     """
 
-    def __init__(self, layers: Sequence[SampledLayer]) -> None:
+    def __init__(
+        self, layers: Sequence[SampledLayer], n_items: int, similar: ItemLayers | None = None
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
+        self.n_items = n_items
+        self.item_layers = similar
 
     def forward(self, user: Tensor, item: Tensor, n_layers: int) -> tuple[Tensor, Tensor]:
         """Mean of layers `0 .. n_layers`.
@@ -95,11 +79,21 @@ class SampledPropagation(nn.Module):
         if n_layers != len(self.layers):
             raise ValueError(f"{len(self.layers)} layers were sampled, not {n_layers}")
         # Horner form, acc = x + A acc, of the sum of A^l x
-        acc_user, acc_item = user, item
+        acc_user, acc_item = user, item[: self.n_items]
         for layer in self.layers:
             to_user, to_item = layer(acc_user, acc_item)
             acc_user, acc_item = user[: len(to_user)] + to_user, item[: len(to_item)] + to_item
         return acc_user / (n_layers + 1), acc_item / (n_layers + 1)
+
+    def similar(self, item: Tensor) -> Tensor:
+        """`S^n item` at the seed items, `S` the backbone's graphs between items.
+
+        Args:
+            item: `(n_items, dim)`, rows of all the view's items.
+        """
+        if self.item_layers is None:
+            raise ValueError("no graph between items was sampled: the sampler was given none")
+        return self.item_layers(item)
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,7 @@ class View:
 
     Attributes:
         users: `(n_users,)` ids of the users whose rows are read; the seeds first, sorted.
-        items: `(n_items,)` likewise.
+        items: `(n_items,)` likewise; then those that only graphs between items read.
         n_seed_users: how many of `users` are seeds.
         n_seed_items: how many of `items` are seeds.
         propagation: from rows of `users` and `items` to rows of the seeds.
@@ -150,6 +144,8 @@ class BlockSampler:
             -1 takes all.
         exclude: leave the edges of a batch out of its own view.
         eps: added to degrees, as in `BipartitePropagation`.
+        kept: `(n_kept,)` distinct ids of the edges to draw among; None is all of them.
+        similar: graphs between items, for backbones that have them.
     """
 
     def __init__(
@@ -159,12 +155,22 @@ class BlockSampler:
         *,
         exclude: bool = True,
         eps: float = 1e-7,
+        kept: Tensor | None = None,
+        similar: ItemHops | None = None,
     ) -> None:
-        self.graph = dgl.edge_type_subgraph(graph, [EDGE, REVERSE]).formats("csc")
+        whole = dgl.edge_type_subgraph(graph, [EDGE, REVERSE])
+        self.graph = whole.formats("csc")
         self.fanouts = tuple(fanouts)
         self.exclude = exclude
+        self.similar = similar
+        self._drawn_from, self._place = self.graph, None
+        if kept is not None:
+            part = dgl.edge_subgraph(whole, {EDGE: kept, REVERSE: kept}, relabel_nodes=False)
+            self._drawn_from = part.formats("csc")
+            self._place = torch.full((whole.num_edges(EDGE),), -1)
+            self._place[kept] = torch.arange(len(kept))
         self._degree = {
-            destination: self.graph.in_degrees(etype=(source, relation, destination)).double()
+            destination: self._drawn_from.in_degrees(etype=(source, relation, destination)).double()
             for source, relation, destination in (EDGE, REVERSE)
         }
         self._scale = {name: (degree + eps).rsqrt() for name, degree in self._degree.items()}
@@ -199,19 +205,27 @@ class BlockSampler:
             items: `(n_seed_items,)` int64.
             excluded: ids of edges that are left out in both directions.
         """
-        left_out = None
-        if excluded is not None:
-            edges = {EDGE: excluded.clone()}  # DGL sorts them where they are
-            left_out = dgl.dataloading.find_exclude_eids(
-                self.graph, edges, "reverse_types", reverse_etypes={EDGE: REVERSE}
-            )
+        left_out = None if excluded is None else self._edge_ids(excluded)
         seeds = {"user": users, "item": items}
         with _one_thread():
-            read, _, blocks = self._sampler.sample_blocks(self.graph, seeds, left_out)
+            read, _, blocks = self._sampler.sample_blocks(self._drawn_from, seeds, left_out)
         fanouts = reversed(self.fanouts)
         layers = [self._layer(block, k) for block, k in zip(blocks, fanouts, strict=True)]
-        propagation = SampledPropagation(layers)
-        return View(read["user"], read["item"], len(users), len(items), propagation)
+        items_read, similar = read["item"], None
+        if self.similar is not None:
+            items_read, similar = self.similar.around(items, items_read)
+        propagation = SampledPropagation(layers, len(read["item"]), similar)
+        return View(read["user"], items_read, len(users), len(items), propagation)
+
+    def _edge_ids(self, excluded: Tensor) -> dict[tuple[str, str, str], Tensor]:
+        """Ids of `excluded` edges and their reverses in the graph that is drawn from."""
+        if self._place is not None:
+            excluded = self._place[excluded]
+            excluded = excluded[excluded >= 0]
+        edges = {EDGE: excluded.clone()}  # DGL sorts them where they are
+        return dgl.dataloading.find_exclude_eids(
+            self._drawn_from, edges, "reverse_types", reverse_etypes={EDGE: REVERSE}
+        )
 
     def _layer(self, block: DGLGraph, fanout: int) -> SampledLayer:
         return SampledLayer(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..align.base import Projected
 from ..registry import Registry
+
+if TYPE_CHECKING:
+    from ..graphs.item_blocks import ItemHops
 
 
 class Representations(NamedTuple):
@@ -33,9 +36,19 @@ class Batch(NamedTuple):
 
 
 RowTables = Mapping[str, Literal["user", "item"]]
-"""Names of all parameters and buffers that have a row for each user, or for each item."""
+"""Names of all parameters and buffers that have a row for each user, or for each item, and of the
+modules whose parameters and buffers all do."""
 
 EMBEDDINGS: RowTables = {"user_embedding": "user", "item_embedding": "item"}
+
+
+class BlockGraph(NamedTuple):
+    """What sampled blocks are cut from in an epoch, beside the training edges."""
+
+    kept: Tensor | None = None
+    """`(n_kept,)` ids of the `interacts` edges to draw among; None is all of them"""
+    similar: ItemHops | None = None
+    """graphs between items, whose product `propagation.similar` then is"""
 
 
 class Backbone(nn.Module):
@@ -58,8 +71,11 @@ class Backbone(nn.Module):
 
     row_tables: ClassVar[RowTables] = {}
     """A backbone that names its tables can be trained on sampled blocks: they are replaced by the
-    rows that a batch reads, ids by positions in them, and `forward` gets a `Propagation` over the
-    blocks. Its loss must not read a table but at the rows of the batch."""
+    rows that a batch reads, ids by positions in them, and `forward` gets a `SampledPropagation`.
+    Its loss must not read a table but at the rows of the batch."""
+
+    loss_tables: ClassVar[RowTables] = {}
+    """Tables that only the loss reads: of them, blocks take the rows of the batch alone."""
 
     n_layers: int = 0
     """Layers of propagation between users and items that such blocks must hold."""
@@ -70,8 +86,8 @@ class Backbone(nn.Module):
     def forward(self) -> Representations:
         """Representations of all users and items, on the training graph while training.
 
-        With `row_tables`, takes `propagation: Propagation | None = None`, and gives the rows of
-        the seeds of its blocks.
+        With `row_tables`, takes `propagation: SampledPropagation | None = None`, and gives the
+        rows of the seeds of its blocks.
         """
         raise NotImplementedError
 
@@ -88,6 +104,10 @@ class Backbone(nn.Module):
 
     def begin_epoch(self, rng: torch.Generator) -> None:
         """Redraw or rebuild what changes between epochs; all randomness comes from `rng`."""
+
+    def block_graph(self) -> BlockGraph:
+        """What the blocks of this epoch are cut from; read after `begin_epoch`."""
+        return BlockGraph()
 
     def modalities(self) -> Mapping[str, Projected]:
         """Content tables the backbone projects itself; alignment reuses these projectors."""

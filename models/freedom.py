@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -12,11 +12,23 @@ from torch import Tensor, nn
 from ..align.base import Projected
 from ..align.ids import Repeated, joined
 from ..graphs.dgl_import import DGLGraph
-from .base import BACKBONES, Backbone, Batch, Representations
+from ..graphs.propagation import Propagation
+from .base import (
+    BACKBONES,
+    EMBEDDINGS,
+    Backbone,
+    Batch,
+    BlockGraph,
+    Representations,
+    RowTables,
+)
 from .content import FeatureTables
 from .item_graphs import ItemGraphs
 from .objectives import Rows, batch_rows, bpr_loss
 from .pruning import PrunedPropagation
+
+if TYPE_CHECKING:
+    from ..graphs.blocks import SampledPropagation
 
 
 @BACKBONES.register("freedom", paper="Zhou and Shen, FREEDOM, MM 2023")
@@ -43,6 +55,8 @@ class FREEDOM(Backbone):
 
     relations: ClassVar[tuple[str, ...]] = ("interacts", "interacted_by", "similar")
     represents_content: ClassVar[bool] = True
+    row_tables: ClassVar[RowTables] = EMBEDDINGS
+    loss_tables: ClassVar[RowTables] = {"features": "item"}
 
     def __init__(
         self,
@@ -77,10 +91,20 @@ class FREEDOM(Backbone):
         """Draw the edges kept in this epoch, without replacement."""
         self.propagation.redraw(rng)
 
-    def forward(self) -> Representations:
-        """`(n_users, dim)` and `(n_items, dim)`, on the pruned graph while training."""
-        user, item = self.propagation(self.user_embedding, self.item_embedding, self.n_layers)
-        return Representations(user, item + self._propagate_items(self.item_embedding))
+    def block_graph(self) -> BlockGraph:
+        """The edges that are kept in this epoch, and the item graphs."""
+        return BlockGraph(self.propagation.kept_ids, self.item_graphs.hops(self.n_item_layers))
+
+    def forward(self, propagation: SampledPropagation | None = None) -> Representations:
+        """`(n_users, dim)` and `(n_items, dim)`, on the pruned graph while training.
+
+        Args:
+            propagation: over sampled blocks; None is over the whole graph.
+        """
+        propagate: Propagation = self.propagation if propagation is None else propagation
+        similar = self._propagate_items if propagation is None else propagation.similar
+        user, item = propagate(self.user_embedding, self.item_embedding, self.n_layers)
+        return Representations(user, item + similar(self.item_embedding))
 
     def _propagate_items(self, item: Tensor) -> Tensor:
         for _ in range(self.n_item_layers):

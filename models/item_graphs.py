@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.nn.functional import normalize
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS, Adjacency
 from ..graphs.dgl_import import DGLGraph
+from ..graphs.item_blocks import ItemHops
 from ..graphs.knn import feature_knn
 from ..graphs.weighted import SparsePattern, normalised_by_row_sums
 
@@ -48,6 +50,11 @@ class ItemGraphs(nn.ModuleDict):
         for name, graph in others:
             total = torch.add(total, graph(item), alpha=self.weights[name])
         return total
+
+    def hops(self, n_layers: int) -> ItemHops:
+        """`S^n` for sampled blocks."""
+        graphs = [(self.weights[name], cast(Adjacency, graph)) for name, graph in self.items()]
+        return ItemHops(graphs, n_layers)
 
 
 class CosineGraph(nn.Module):

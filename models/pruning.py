@@ -25,6 +25,7 @@ class PrunedPropagation(nn.Module):
         full: propagation over all edges.
         pruned: propagation over the edges of this epoch.
         kept: users and items of the edges of this epoch, `(n_kept,)` each.
+        kept_ids: `(n_kept,)` their positions in `interacts`; None before the first draw.
     """
 
     def __init__(self, graph: DGLGraph, dropout: float) -> None:
@@ -33,6 +34,7 @@ class PrunedPropagation(nn.Module):
         self.n_nodes = (graph.num_nodes("user"), graph.num_nodes("item"))
         self.edges = graph.edges(etype="interacts", order="eid")
         self.kept = self.edges
+        self.kept_ids: Tensor | None = None
         self.full = BipartitePropagation.from_graph(graph)
         self.pruned = self.full
 
@@ -46,6 +48,7 @@ class PrunedPropagation(nn.Module):
         """Train on the edges at positions `kept` `(n_kept,)` of the `interacts` relation."""
         users, items = self.edges
         users, items = self.kept = users[kept], items[kept]
+        self.kept_ids = kept
         self.pruned = BipartitePropagation.from_edges(users, items, *self.n_nodes)
         self.pruned.to(self.full.to_user.indptr.device)
 

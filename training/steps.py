@@ -16,7 +16,7 @@ from ..align.ids import HostIds, part_of
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from ..graphs.build import build_graph
-from ..models.base import BACKBONES, Backbone, Batch, Representations
+from ..models.base import BACKBONES, Backbone, Batch, Representations, RowTables
 from .options import TrainingOptions
 from .precision import represent
 from .sampling import NegativeSampler, draw_epoch, epoch_batches
@@ -24,7 +24,7 @@ from .seeding import generator
 from .team import ALONE, Team
 
 if TYPE_CHECKING:
-    from ..graphs.blocks import View
+    from ..graphs.blocks import BlockSampler, View
 
 Terms = dict[str, Tensor]
 
@@ -146,7 +146,8 @@ class SampledBlocks:
         self.sampler = negative_sampler(dataset, options)
         fanouts = checked_fanouts(trained.backbone, options)
         graph = build_graph(dataset)  # edges in the order of the training pairs
-        self.blocks = BlockSampler(graph, fanouts, exclude=options.exclude_positives)
+        exclude = options.exclude_positives
+        self._sampler_of = functools.partial(BlockSampler, graph, fanouts, exclude=exclude)
         self.team = trained.team
         self.loss = _Loss(trained.backbone)
 
@@ -176,8 +177,14 @@ class SampledBlocks:
             users, items = self.seeds(batch_of(edges))
             return users[team.part(len(users))], items[team.part(len(items))]
 
-        for edges, view in self.blocks.load(drawn.order, options.batch_size, seeds_of):
+        blocks = self.blocks_of_epoch()
+        for edges, view in blocks.load(drawn.order, options.batch_size, seeds_of):
             yield self._losses(batch_of(edges), view)
+
+    def blocks_of_epoch(self) -> BlockSampler:
+        """Draws from what the backbone keeps of the graph in this epoch."""
+        graph = self.trained.backbone.block_graph()
+        return self._sampler_of(kept=graph.kept, similar=graph.similar)
 
     def seeds(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Distinct, sorted users and items of a batch, those that the alignment adds included."""
@@ -192,12 +199,14 @@ class SampledBlocks:
         users, items = self.seeds(batch) if team.size > 1 else (view.seed_users, view.seed_items)
         view, batch = view.to(device), on_device(batch, device)
         users, items = users.to(device), items.to(device)
-        rows = self._row_tables(view.users, view.items)
-        forward = functools.partial(functional_call, self.trained.backbone, rows)
+        backbone = self.trained.backbone
+        rows = self._row_tables(backbone.row_tables, view.users, view.items)
+        forward = functools.partial(functional_call, backbone, rows)
         with team.own_draws():
             own = represent(lambda: forward((view.propagation,)), self.options)
         if team.size > 1:
-            rows = self._row_tables(users, items)
+            rows = self._row_tables(backbone.row_tables, users, items)
+        rows |= self._row_tables(backbone.loss_tables, users, items)
         user, item = team.gather(own.user, len(users)), team.gather(own.item, len(items))
         local = Batch(
             torch.searchsorted(users, batch.users),
@@ -210,12 +219,12 @@ class SampledBlocks:
         representations = Representations(*(cast(Tensor, table) for table in by_id))
         return self.trained.losses(terms, representations, batch.users, batch.items)
 
-    def _row_tables(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
-        """Rows of distinct ids, by the names of the backbone's tables."""
-        backbone = self.trained.backbone
+    def _row_tables(self, names: RowTables, users: Tensor, items: Tensor) -> dict[str, Tensor]:
+        """Rows of distinct ids, by the full names of the backbone's tables."""
         return {
-            name: self._rows(getattr(backbone, name), users if node_type == "user" else items)
-            for name, node_type in backbone.row_tables.items()
+            name: self._rows(table, users if node_type == "user" else items)
+            for prefix, node_type in names.items()
+            for name, table in _tables(self.trained.backbone, prefix)
         }
 
     def _rows(self, table: Tensor, ids: Tensor) -> Tensor:
@@ -229,6 +238,16 @@ def make_steps(trained: Trained, dataset: Dataset, options: TrainingOptions, see
     if options.sampling == "blocks":
         return SampledBlocks(trained, dataset, options, seed)
     return WholeGraph(trained, dataset, options)
+
+
+def _tables(backbone: Backbone, name: str) -> Iterator[tuple[str, Tensor]]:
+    """The table of this name, or all those of the module of this name."""
+    held = getattr(backbone, name)
+    if isinstance(held, Tensor):
+        yield name, held
+    else:
+        yield from held.named_parameters(name)
+        yield from held.named_buffers(name)
 
 
 class _Loss(nn.Module):

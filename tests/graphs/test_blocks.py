@@ -107,6 +107,27 @@ def test_edges_left_out_carry_no_message_either_way():
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
+def test_edges_that_were_not_kept_are_as_if_they_did_not_exist():
+    """FREEDOM's epochs: degrees are those of the kept edges, some of which are left out."""
+    users, items = pairs()
+    kept = torch.randperm(len(users), generator=torch.Generator().manual_seed(5))[: len(users) // 2]
+    sampler = BlockSampler(graph_of(users, items), [-1, -1], kept=kept)
+    others = torch.arange(len(users))[~torch.isin(torch.arange(len(users)), kept)]
+    left_out = torch.cat((kept[:4], others[:3]))
+    view = sampler.view(torch.arange(N_USERS), torch.arange(N_ITEMS), left_out)
+    user, item = (table.detach() for table in tables())
+    ours = view.propagation(user[view.users], item[view.items], 2)
+    expected = loop_reference(users[kept], items[kept], user, item, 2, left_out={0, 1, 2, 3})
+    for one, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_graphs_between_items_that_were_not_given_are_missed():
+    view = BlockSampler(graph_of(*pairs()), [2]).view(torch.tensor([0]), torch.tensor([0]))
+    with pytest.raises(ValueError, match="no graph between items was sampled"):
+        view.propagation.similar(torch.zeros(1, 2))
+
+
 def test_fanouts_go_outward():
     """Two neighbours of each seed, then one of each of those; the seeds' own count again."""
     users, items = pairs()

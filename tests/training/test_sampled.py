@@ -23,14 +23,26 @@ ABLE = [name for name in BACKBONES.names() if BACKBONES[name].cls.row_tables]
 
 
 def train(
-    dataset, options, *, backbone="lightgcn", aligner=None, seed=1, double=False, **arguments
+    dataset,
+    options,
+    *,
+    backbone="lightgcn",
+    own=None,
+    aligner=None,
+    seed=1,
+    double=False,
+    **arguments,
 ):
+    """`own`: options of the backbone."""
     seed_everything(0)
-    model = BACKBONES[backbone].cls(build_graph(dataset), dataset.features, dim=4)
+    graph = build_graph(dataset, relations=BACKBONES[backbone].cls.relations)
+    model = BACKBONES[backbone].cls(graph, dataset.features, dim=4, **(own or {}))
     alignment = None
     if aligner is not None:
         cls = ALIGNERS[aligner].cls
-        data = {"feature_dims": {name: t.shape[1] for name, t in dataset.features.items()}}
+        projected = model.modalities()
+        foreign = {name: t for name, t in dataset.features.items() if name not in projected}
+        data = {"feature_dims": {name: table.shape[1] for name, table in foreign.items()}}
         if cls.wants_neighbors({}):
             data["neighbors"] = (torch.arange(24)[:, None] + torch.tensor([2, 4, 7])) % 24
         alignment = cls(model.representation_dim, dataset.modalities, **data)
@@ -80,6 +92,22 @@ def test_every_alignment_works_on_sampled_rows(aligner, tiny_dataset):
     sampled, _ = train(tiny_dataset, TrainingOptions(**ALL), aligner=aligner, double=True)
     assert any(name.startswith("loss/align/") for name in losses(whole)[0])
     assert losses(sampled) == [pytest.approx(row, rel=1e-6) for row in losses(whole)]
+
+
+@pytest.mark.parametrize("own", [{"n_item_layers": 2}, {"trainable_features": True}])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_kept_edges_and_item_graphs_are_sampled_too(own, lazy, tiny_dataset):
+    """FREEDOM's, in batches that read a part of the rows, with an alignment that shares its
+    projectors."""
+    setting = {"backbone": "freedom", "own": own, "aligner": "cross", "double": True}
+    whole, _ = train(tiny_dataset, TrainingOptions(**WHOLE | {"epochs": 1}), **setting)
+    options = TrainingOptions(**ALL | {"epochs": 1, "lazy_embeddings": lazy})
+    sampled, _ = train(tiny_dataset, options, **setting)
+    assert {"loss/bpr_text", "loss/align/ila"} <= losses(whole)[0].keys()
+    if lazy:  # rows that a batch does not read stay, so that later batches differ
+        assert losses(sampled)[0] == pytest.approx(losses(whole)[0], rel=0.05)
+    else:
+        assert losses(sampled) == [pytest.approx(row, rel=1e-6) for row in losses(whole)]
 
 
 def test_some_neighbours_learn_the_checkerboard(tiny_dataset):
@@ -206,7 +234,7 @@ def test_backbone_that_cannot_is_refused_with_those_that_can(tiny_mf, tiny_datas
         "TinyMF cannot be trained on sampled blocks: set training.sampling to full, or choose one "
         f"of {', '.join(ABLE)}"
     )
-    assert {"bpr", "lightgcn", "vbpr"} <= set(ABLE)
+    assert {"bpr", "lightgcn", "vbpr", "freedom"} <= set(ABLE)
 
 
 def test_fanout_of_other_layers_is_refused(tiny_dataset):

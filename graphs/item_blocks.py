@@ -1,0 +1,107 @@
+"""The part of graphs between items that the representations of a few items need.
+
+A kNN graph has few edges into each item, so all of them are taken and nothing is drawn: the rows
+are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .adjacency import Adjacency, SampledRelation
+
+
+class ItemLayers(nn.Module):
+    """`S^n x` at a few items, from the rows of those that it reads.
+
+    Args:
+        layers: the widest first; each is the sum of its relations. The items of a layer are the
+            first of those it reads.
+    """
+
+    def __init__(self, layers: Sequence[Sequence[SampledRelation]]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_Sum(relations) for relations in layers)
+
+    def forward(self, item: Tensor) -> Tensor:
+        """`(n_items, dim)` of the items read, to `(n_seed_items, dim)`."""
+        for layer in self.layers:
+            item = layer(item)
+        return item
+
+
+class _Sum(nn.ModuleList):
+    """Sum of several products with the same rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([relation(x) for relation in self]).sum(0)
+
+
+class ItemHops:
+    """`S^n`, `S = sum_m w_m S_m`, cut to what some items need.
+
+    Args:
+        graphs: the weights `w_m` and the matrices `S_m` between items.
+        n_layers: the power n.
+    """
+
+    def __init__(self, graphs: Sequence[tuple[float, Adjacency]], n_layers: int) -> None:
+        self.graphs = [_Rows(graph, weight) for weight, graph in graphs]
+        self.n_layers = n_layers
+
+    def around(self, seeds: Tensor, at_hand: Tensor) -> tuple[Tensor, ItemLayers]:
+        """What the seeds need.
+
+        Args:
+            seeds: `(n_seeds,)` distinct ids.
+            at_hand: `(n,)` distinct ids of items whose rows are read anyway, the seeds first.
+
+        Returns:
+            Ids of the items whose rows are read, `at_hand` first, and the layers from their rows
+            to those of the seeds.
+        """
+        hops = [seeds]
+        for _ in range(self.n_layers):
+            sources = torch.cat([graph.edges_into(hops[-1])[0] for graph in self.graphs])
+            hops.append(_with_others(hops[-1], sources.unique()))
+        items = hops[-1] = _with_others(at_hand, hops[-1])
+        layers = [
+            [graph.between(hops[n + 1], hops[n]) for graph in self.graphs]
+            for n in reversed(range(self.n_layers))
+        ]
+        return items, ItemLayers(layers)
+
+
+class _Rows:
+    """The rows of one weighted matrix between items, on the CPU."""
+
+    def __init__(self, graph: Adjacency, weight: float) -> None:
+        kernel, ones = graph.kernel(torch.float64), torch.ones(graph.n_dst, 1)
+        self.indptr, self.indices = graph.indptr.cpu().long(), graph.indices.cpu()
+        self.src_scale = (ones if kernel.src_scale is None else kernel.src_scale).cpu()[:, 0]
+        dst_scale = ones if kernel.dst_scale is None else kernel.dst_scale
+        self.dst_scale = weight * dst_scale.cpu()[:, 0]
+
+    def edges_into(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Sources of the edges into `items` `(n,)`, and the positions of their ends there."""
+        first, last = self.indptr[items], self.indptr[items + 1]
+        ends = torch.arange(len(items)).repeat_interleave(last - first)
+        # The edges of an item lie together: from its first in the list to its first in the matrix.
+        shift = last - (last - first).cumsum(0)
+        return self.indices[torch.arange(len(ends)) + shift[ends]].long(), ends
+
+    def between(self, sources: Tensor, items: Tensor) -> SampledRelation:
+        """The matrix from the rows of `sources` to those of `items`."""
+        source, end = self.edges_into(items)
+        in_order, order = sources.sort()
+        place = order[torch.searchsorted(in_order, source)]
+        edges = Adjacency.from_edges(place, end, len(sources), len(items), norm="none", eps=0.0)
+        return SampledRelation(edges, self.src_scale[sources], self.dst_scale[items])
+
+
+def _with_others(ids: Tensor, more: Tensor) -> Tensor:
+    """The distinct `ids`, then those of the distinct `more` that are not among them."""
+    return torch.cat((ids, more[~torch.isin(more, ids)]))

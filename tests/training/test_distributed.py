@@ -40,6 +40,7 @@ EQUAL = {
     "centroids of an epoch": ("ncl", "cross", {"codes": "kmeans", "n_prototypes": 4}, {}),
     "blocks": ("lightgcn", "cross", {}, ALL_NEIGHBORS),
     "blocks without propagation": ("vbpr", "infonce", {}, ALL_NEIGHBORS),
+    "blocks of kept edges and item graphs": ("freedom", "cross", {}, ALL_NEIGHBORS),
     "lazy blocks": ("lightgcn", "cross", {}, ALL_NEIGHBORS | {"lazy_embeddings": True}),
     "a last batch of one pair": ("lightgcn", "cross", {}, ALL_NEIGHBORS | {"batch_size": 245}),
     "means over pairs": ("lightgcn", "bm3", {"dropout": 0.0}, APART),
@@ -83,7 +84,8 @@ def train(case, dataset, team=ALONE, folder=None, **more):
     name, aligner, settings, training = case
     seed_everything(0)
     backbone = BACKBONES[name].cls if isinstance(name, str) else name
-    model = backbone(build_graph(dataset), dataset.features, dim=4).double()
+    graph = build_graph(dataset, relations=backbone.relations)
+    model = backbone(graph, dataset.features, dim=4).double()
     alignment = None
     if aligner is not None:
         cls = ALIGNERS[aligner].cls

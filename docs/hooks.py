@@ -1,6 +1,7 @@
 """Tables of options, written from the code when the site is built.
 
-A line `<!-- options: alignment cross -->` becomes the table of that component's options, and
+A line `<!-- options: alignment cross -->` becomes the table of that component's options,
+`<!-- options: alignment others -->` a section for each component without such a line on the page, and
 `<!-- components: backbone -->` the list of all components of a kind.
 """
 
@@ -16,12 +17,17 @@ MARKER = re.compile(r"<!-- (options|components): (\w+) ?(\w*) -->")
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Replace every marker of a page."""
-    return MARKER.sub(_replacement, markdown)
+    named = {match[3] for match in MARKER.finditer(markdown)}
+    return MARKER.sub(lambda match: _replacement(*match.groups(), named), markdown)
 
 
-def _replacement(match: re.Match[str]) -> str:
-    what, kind, name = match.groups()
-    return option_table(kind, name) if what == "options" else component_table(kind)
+def _replacement(what: str, kind: str, name: str, named: set[str]) -> str:
+    if what == "components":
+        return component_table(kind)
+    if name != "others":
+        return option_table(kind, name)
+    others = [other for other in COMPONENTS[kind].names() if other not in named]
+    return "\n\n".join(f"### {other}\n\n{option_table(kind, other)}" for other in others)
 
 
 def option_table(kind: str, name: str) -> str:

@@ -76,9 +76,12 @@ def test_colours_stay_apart_for_everyone_and_show_on_the_page(scheme: str) -> No
     assert min(contrast(color, named["card"]) for color in series) > 2
 
 
-def test_registered_methods_all_look_different() -> None:
-    names = ["", *(f"+{name}" for name in ALIGNERS.names())]
-    methods = [backbone + name for backbone in BACKBONES.names() for name in names]
+def test_listed_methods_are_registered_and_all_look_different() -> None:
+    """What is not listed has a style by its name, which may be another's; never in one plot."""
+    assert set(colors.BACKBONES) <= set(BACKBONES.names())
+    assert set(colors.ALIGNMENTS) <= {"none", *ALIGNERS.names()}
+    names = ["", *(f"+{name}" for name in colors.ALIGNMENTS if name != "none")]
+    methods = [backbone + name for backbone in colors.BACKBONES for name in names]
     assert len({method_style(method) for method in methods}) == len(methods)
     assert len({method_style(f"lightgcn{name}").color for name in names}) == len(names)
 

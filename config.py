@@ -120,6 +120,9 @@ def load_config(
     Raises:
         ConfigError: a file is missing or malformed, a key unknown, a value out of range.
     """
+    data = Path(str(known.get("path", "")))
+    if data.suffix in (".yaml", ".yml"):
+        raise ConfigError(f"{data} is a configuration, not data: give it with --config")
     raw = _read_yaml(Path(file)) if file is not None else {}
     for key, value in known.items():
         if value is not None:

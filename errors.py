@@ -29,6 +29,8 @@ class RunError(CrossalignError):
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     """The error for an unknown `name`, with the nearest known one suggested."""
     names = sorted(known)
+    if not names:
+        return ConfigError(f"unknown {kind} '{name}': there is none to set here")
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"choose from: {', '.join(names)}"
     return ConfigError(f"unknown {kind} '{name}': {hint}")

@@ -206,7 +206,11 @@ def make_graph(config: RunConfig, dataset: Dataset) -> DGLGraph:
 def make_backbone(config: RunConfig, graph: DGLGraph, dataset: Dataset) -> Backbone:
     """The configured backbone, freshly initialised from the global seed."""
     require_content(config, dataset)
-    return BACKBONES[config.backbone.name].cls(graph, dataset.features, **config.backbone.options)
+    cls = BACKBONES[config.backbone.name].cls
+    backbone = cls(graph, dataset.features, **config.backbone.options)
+    if not hasattr(backbone, "representation_dim"):
+        raise TypeError(f"{cls.__name__}.__init__ must set self.representation_dim")
+    return backbone
 
 
 def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> Alignment | None:

@@ -65,12 +65,16 @@ class Registry(Generic[T]):
         """Class decorator that makes the class available as `name`.
 
         Raises:
-            ValueError: `name` is taken.
+            ValueError: `name` is taken, or an option has no default.
         """
 
         def add(cls: type[T]) -> type[T]:
             if name in self._entries:
                 raise ValueError(f"{self.kind} '{name}' is already registered")
+            for option in inspect.signature(cls.__init__).parameters.values():
+                keyword = option.kind is inspect.Parameter.KEYWORD_ONLY
+                if keyword and option.default is inspect.Parameter.empty:
+                    raise ValueError(f"{self.kind} '{name}': give option '{option.name}' a default")
             self._entries[name] = Entry(name, cls, paper)
             return cls
 

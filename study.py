@@ -199,7 +199,9 @@ def option_value(
     has = [name for name in sections if isinstance(plain[name], dict)]
     section, _, name = key.partition(".")
     if section not in has or not name:
-        raise ConfigError(f"'{key}' cannot be varied: name an option of {', '.join(has)}")
+        unset = section in sections and section not in has
+        hint = f"no {section} is set" if unset else f"name an option of {', '.join(has)}"
+        raise ConfigError(f"'{key}' cannot be varied: {hint}")
     if section in COMPONENTS and name == "name":
         raise ConfigError(f"'{key}' cannot be varied: crossalign compare compares {section}s")
     return plain[section].get(name)

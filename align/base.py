@@ -109,6 +109,7 @@ class Alignment(nn.Module):
         missing: modality -> `(n_items,)` bool, True where an item lacks it.
 
     Attributes:
+        dim: as given.
         projectors: modality -> `Linear(d_m, dim)`.
         needs_neighbors: whether the constructor takes a `neighbors` table, unless
             `wants_neighbors` knows better.
@@ -131,6 +132,7 @@ class Alignment(nn.Module):
         for name in (*(feature_dims or {}), *(missing or {})):
             if name not in modalities:
                 raise unknown_name("modality", name, modalities)
+        self.dim = dim
         self.modalities = tuple(modalities)
         self.projectors = nn.ModuleDict(
             {name: xavier(nn.Linear(width, dim)) for name, width in (feature_dims or {}).items()}

@@ -17,6 +17,7 @@ from .item import ILALoss
 from .neighbor import CNALoss
 from .parts import cluster_terms, item_terms, neighbor_terms, required_neighbors
 from .policies import DirectionPolicy, Directions, Feedback, Spread, SpreadOver, ThetaOf
+from .rows import require_same_items
 
 
 @ALIGNERS.register("cross", paper="CROSS, 2026 (extends FETTLE, SIGIR 2024)")
@@ -140,6 +141,7 @@ class CROSS(Alignment):
         items: Tensor,
     ) -> dict[str, Tensor]:
         """Weighted `ila`, `dt`, `cla_user_item`, `cla_modalities`, `cna` and `cna_reg`."""
+        require_same_items(item, self.cna.neighbors)
         rows = BatchRows.read(self, user, item, modalities, users, items)
         clusters = cluster_terms(self.cla, rows, self.cla_weight)
         around = neighbor_terms(self.cna, rows, self.cna_weight)

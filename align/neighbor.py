@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .functional import contrastive_sum, full_precision, unit_rows
 from .ids import Repeated, sorted_ids
-from .rows import ItemViews, Missing, missing_masks
+from .rows import ItemViews, Missing, missing_masks, require_same_items
 
 
 def fill_neighbors(neighbors: Tensor, usable: Tensor, own: Tensor) -> Tensor:
@@ -138,6 +138,7 @@ class CNALoss(nn.Module):
             missing: `(n_items,)` bool masks of items that lack a modality, by name or in order.
         """
         *content, items = tables
+        require_same_items(item, self.neighbors)
         distinct = Repeated.of_batch(items).ids
         ids = self.reach(distinct)
         masks = missing_masks(missing, self.modalities, len(content))

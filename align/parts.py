@@ -17,6 +17,7 @@ from .functional import full_precision
 from .item import ILALoss
 from .neighbor import CNALoss
 from .policies import DirectionPolicy, Directions, Feedback, Spread, SpreadOver, ThetaOf
+from .rows import require_same_items
 
 
 def item_terms(
@@ -245,6 +246,7 @@ class NeighborAlignment(Alignment):
         items: Tensor,
     ) -> dict[str, Tensor]:
         """Weighted `cna` and `reg`; arguments as in the base."""
+        require_same_items(item, self.cna.neighbors)
         rows = BatchRows.read(self, user, item, modalities, users, items)
         return neighbor_terms(self.cna, rows, self.weight)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import torch
@@ -73,10 +73,16 @@ class ItemViews:
     def gather(
         cls, item: Table, content: Sequence[Table], ids: Tensor, missing: Sequence[Tensor | None]
     ) -> ItemViews:
-        """Read and normalise the rows `ids` of every table, leaving missing ones unread."""
+        """Read and normalise the rows `ids` of every table, leaving missing ones unread.
+
+        Raises:
+            ConfigError: the tables are not of the same items, or their rows not of one width.
+        """
+        require_same_items(item, *content)
         absent = (None, *(None if mask is None else mask[ids].bool() for mask in missing))
         tables = zip((item, *content), absent, strict=True)
         read = [read_rows(table, ids, gap) for table, gap in tables]
+        _require_one_width(read)
         rows, lengths = tuple(map(unit_rows, read)), torch.stack(list(map(row_lengths, read)))
         if all(gap is None for gap in absent):
             return cls(rows, None, lengths)
@@ -95,6 +101,25 @@ class ItemViews:
         pairs = zip(self.rows, self.lengths, strict=True)
         rows = tuple(row.detach() * length.unsqueeze(1) for row, length in pairs)
         return ItemViews(rows, self.present, torch.ones_like(self.lengths))
+
+
+def require_same_items(*tables: Table) -> None:
+    """Refuse tables with different numbers of rows, such as rows of a batch beside whole tables."""
+    sizes = [len(table) for table in tables if isinstance(table, Sized)]
+    if len(set(sizes)) > 1:
+        raise ConfigError(
+            f"tables of the items have {', '.join(map(str, sizes))} rows: give whole tables, one "
+            "row for each item of the catalogue; the ids of the batch pick from them"
+        )
+
+
+def _require_one_width(tables: Sequence[Tensor]) -> None:
+    widths = [rows.shape[1] for rows in tables]
+    if len(set(widths)) > 1:
+        raise ConfigError(
+            f"rows of the items and of their content are {', '.join(map(str, widths))} wide: "
+            "project content to one width, or give its own as feature_dims={name: width}"
+        )
 
 
 def row_lengths(rows: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, unknown_name
 from . import mmrec, mmssl, pairs, planted, table
 from .controls import CONTROL_OPTIONS, apply_controls
 from .corruption import CORRUPTION_OPTIONS, apply_corruption
@@ -72,7 +72,7 @@ def load_dataset(path: str | Path, *, options: DataOptions = DEFAULTS) -> Datase
 
     Raises:
         DataError: the path does not exist, no layout is recognised, or the data are broken.
-        ConfigError: an option has been set that this layout does not read.
+        ConfigError: no layout has this name, or an option has been set that it does not read.
     """
     path = Path(path)
     name = _format_of(path, options)
@@ -83,9 +83,10 @@ def load_dataset(path: str | Path, *, options: DataOptions = DEFAULTS) -> Datase
 
 
 def _format_of(path: Path, options: DataOptions) -> str:
-    if options.format != "auto":
-        name: str = options.format
-    else:
+    name = options.format
+    if name not in ("auto", *FORMATS):
+        raise unknown_name("data.format", name, ("auto", *FORMATS))
+    if name == "auto":
         found = (name for name, layout in FORMATS.items() if layout.recognises(path))
         name = next(found, "")
     if name != "planted" and not path.exists():

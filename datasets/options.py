@@ -22,8 +22,8 @@ class DataOptions(Options):
 
     section: ClassVar[str] = "data"
 
-    format: Literal["auto", "mmrec", "mmssl", "pairs", "table", "planted"] = "auto"
-    """File layout; `auto` recognises it from the files."""
+    format: str = "auto"
+    """File layout, by its name in `crossalign list`; `auto` recognises it from the files."""
 
     modalities: tuple[str, ...] | None = None
     """Modalities to load, in this order; by default all that are found, by name."""

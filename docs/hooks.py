@@ -1,7 +1,7 @@
 """Tables of options, written from the code when the site is built.
 
 A line `<!-- options: alignment cross -->` becomes the table of that component's options,
-`<!-- options: alignment others -->` a section for each component without such a line on the page, and
+`<!-- options: alignment others -->` a section for each component that has no such line, and
 `<!-- components: backbone -->` the list of all components of a kind.
 """
 

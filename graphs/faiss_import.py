@@ -1,4 +1,4 @@
-"""The one place where FAISS is imported, at first use: `faiss = import_faiss()`.
+"""FAISS for the graphs, imported at first use: `faiss = import_faiss()`.
 
 Any distribution that provides the module `faiss` will do: faiss-cpu, faiss-gpu-cu12, conda's
 faiss-gpu, or a build of your own.
@@ -30,9 +30,3 @@ def n_gpus() -> int:
     """GPUs that FAISS can use, found at run time; raises as `import_faiss` does."""
     faiss = import_faiss()
     return int(faiss.get_num_gpus()) if hasattr(faiss, "get_num_gpus") else 0
-
-
-def faiss_status() -> str:
-    """Version of FAISS and whether it can use GPUs; raises as `import_faiss` does."""
-    gpus = n_gpus()
-    return f"{import_faiss().__version__} ({f'{gpus} GPU' if gpus else 'CPU'})"

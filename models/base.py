@@ -81,7 +81,7 @@ class Backbone(nn.Module):
     """Layers of propagation between users and items that such blocks must hold."""
 
     representation_dim: int
-    """Width of the representations; alignment works in this dimension."""
+    """Width of the representations, set by the constructor; alignment works in this dimension."""
 
     def forward(self) -> Representations:
         """Representations of all users and items, on the training graph while training.

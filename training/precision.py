@@ -24,7 +24,7 @@ def represent(forward: Callable[[], Representations], options: TrainingOptions) 
     parameters; evaluation knows no 16 bits at all.
     """
     if options.precision == "float32":
-        return forward()
+        return Representations(*forward())
     device, kind = options.torch_device(), getattr(torch, options.precision)
     with torch.autocast(device.type, kind):
         user, item = forward()

@@ -20,7 +20,7 @@ def require_tensorboard() -> None:
     """Raise `ConfigError` if the package that writes the files is not installed."""
     if importlib.util.find_spec("tensorboard") is None:
         raise ConfigError(
-            "the package tensorboard is not installed: pip install 'crossalign[tensorboard]', or "
+            "the package tensorboard is not installed: pip install tensorboard, or "
             "leave --tensorboard out"
         )
 

@@ -2,10 +2,10 @@
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingOptions(Options):
-section = "training"
+    section: ClassVar[str] = "training"
 
-epochs: PositiveInt = 1000
-\"\"\"Help of this option.\"\"\"
+    epochs: PositiveInt = 1000
+    \"\"\"Help of this option.\"\"\"
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def add(commands: Commands) -> None:
         metavar="FOLDER",
         help="also write features with each modality hidden, for data.mask_features",
     )
-    command.add_argument("--seed", type=int)
+    command.add_argument("--seed", type=int, help="of all draws (default 0)")
     add_quiet(command)
 
 

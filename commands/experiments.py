@@ -113,9 +113,14 @@ def _add_popularity(commands: Commands) -> None:
     )
     command.add_argument("folders", nargs="+", metavar="FOLDER", help="studies or runs")
     command.add_argument("--groups", type=positive, default=5, help="of items (default 5)")
-    command.add_argument("--by", choices=["items", "interactions"], default="items")
+    command.add_argument(
+        "--by",
+        choices=["items", "interactions"],
+        default="items",
+        help="groups with as many items each (default), or as many interactions",
+    )
     command.add_argument("-k", type=positive, default=20, help="length of lists (default 20)")
-    command.add_argument("--split", choices=["valid", "test"], default="test")
+    command.add_argument("--split", choices=["valid", "test"], default="test", help="default test")
     add_out(command, "folder for results", required=True)
     add_quiet(command)
 

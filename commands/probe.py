@@ -45,7 +45,7 @@ def add(commands: Commands) -> None:
     add_quiet(command)
 
     features = command.add_argument_group("features of DATA, without training")
-    features.add_argument("--split", choices=["valid", "test"], default="test")
+    features.add_argument("--split", choices=["valid", "test"], default="test", help="default test")
     features.add_argument(
         "--raw", action="store_true", help="item-CF on features as they are, as published"
     )

@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
     command.set_defaults(shared=True)
     command.add_argument("data", nargs="?", help=DATA_HELP)
     add_components(command)
-    command.add_argument("--seed", type=int)
+    command.add_argument("--seed", type=int, help="of all draws (default 0)")
     where = command.add_mutually_exclusive_group()
     add_out(where, "new run folder (default runs/...)")
     where.add_argument("--resume", metavar="FOLDER", help="continue the run in this folder")
@@ -36,7 +36,7 @@ def add(commands: Commands) -> None:
         example="runs/first --split test",
     )
     command.add_argument("run_folder", metavar="RUN", help="run folder")
-    command.add_argument("--split", choices=["valid", "test"], default="test")
+    command.add_argument("--split", choices=["valid", "test"], default="test", help="default test")
 
 
 def train(options: argparse.Namespace) -> None:

@@ -25,7 +25,9 @@ def add(commands: Commands) -> None:
     add_quiet(command)
 
     maps = command.add_argument_group("maps")
-    maps.add_argument("--method", choices=["tsne", "pca", "umap"], default="tsne")
+    maps.add_argument(
+        "--method", choices=["tsne", "pca", "umap"], default="tsne", help="default tsne"
+    )
     maps.add_argument("--perplexity", type=float, default=30.0, help="of t-SNE (default 30)")
     maps.add_argument("--sample", type=positive, default=500, help="items drawn (default 500)")
     maps.add_argument("--pairs", type=positive, default=500, help="pairs drawn (default 500)")

@@ -1,9 +1,11 @@
 """Views of items: unit rows, what they were before, and which of them are missing."""
 
+import pytest
 import torch
 
-from crossalign.align import ILALoss
+from crossalign.align import CROSS, ILALoss
 from crossalign.align.rows import ItemViews
+from crossalign.errors import ConfigError
 
 
 def test_views_are_unit_rows_and_absent_rows_are_zero(problem):
@@ -31,3 +33,24 @@ def test_missing_masks_in_order_or_by_name(problem):
     in_order = ila(*args, missing=[None, p.missing["text"]])
     torch.testing.assert_close(by_name, in_order)
     assert not torch.isclose(by_name, ila(*args)), "the mask has no effect"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"item": torch.randn(6, 4)}, "tables of the items have 6, 9, 9 rows: give whole tables"),
+        ({"text": torch.randn(9, 7)}, "rows of the items and of their content are 4, 4, 7 wide"),
+        ({"user": torch.randn(5, 3)}, "rows of the users are 3 wide, but the alignment was built"),
+        ({"neighbors": torch.zeros(8, 2).long()}, "tables of the items have 9, 8 rows"),
+    ],
+)
+def test_tables_that_do_not_belong_together_are_refused(change, message):
+    """Rows of a batch in place of whole tables, content that nobody projected, another width."""
+    given = {"user": torch.randn(5, 4), "item": torch.randn(9, 4), "text": torch.randn(9, 4)}
+    given |= {"neighbors": torch.zeros(9, 2).long()} | change
+    align = CROSS(4, ("image", "text"), neighbors=given["neighbors"], n_prototypes=8)
+    content = {"image": torch.randn(9, 4), "text": given["text"]}
+    ids = torch.arange(4)
+    with pytest.raises(ConfigError) as refused:
+        align(given["user"], given["item"], content, ids, ids)
+    assert str(refused.value).startswith(message)

@@ -61,7 +61,7 @@ def test_what_cannot_be_varied_is_refused_in_one_line(config, key, values, fragm
 
 
 def test_an_alignment_that_is_not_there_cannot_be_varied(config) -> None:
-    with pytest.raises(ConfigError, match="cannot be varied: name an option of graph"):
+    with pytest.raises(ConfigError, match="cannot be varied: no alignment is set"):
         one_at_a_time(config("bpr", "none"), {KEY: [1]})
 
 

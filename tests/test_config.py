@@ -84,6 +84,11 @@ def test_missing_and_malformed_files_are_named(tmp_path: Path) -> None:
         load_config(None, ["training.epochs"])
 
 
+def test_a_configuration_in_place_of_data_is_told_where_it_belongs() -> None:
+    with pytest.raises(ConfigError, match=r"preset.yaml is a configuration, .* with --config"):
+        load_config(None, path="preset.yaml")
+
+
 def test_every_option_has_a_line_of_help() -> None:
     missing = [option.key for option in option_help() if not option.help]
     assert not missing

@@ -44,6 +44,16 @@ def test_a_name_cannot_be_taken_twice(registry: Registry[Widget]) -> None:
         registry.register("plain", paper="none")(Widget)
 
 
+def test_an_option_must_have_a_default(registry: Registry[Widget]) -> None:
+    class Demanding(Widget):
+        def __init__(self, data: object, *, size: int) -> None:
+            super().__init__(data, size=size)
+
+    with pytest.raises(ValueError, match="widget 'demanding': give option 'size' a default"):
+        registry.register("demanding", paper="none")(Demanding)
+    assert "demanding" not in registry
+
+
 def test_an_unknown_name_suggests_the_nearest(registry: Registry[Widget]) -> None:
     with pytest.raises(ConfigError, match="did you mean 'plain'"):
         registry["plane"]

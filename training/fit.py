@@ -26,8 +26,8 @@ from .optimizer import make_optimizer
 from .options import TrainingOptions
 from .precision import GradScaler, make_scaler
 from .seeding import deterministic_sums, generator, seed_everything
-from .state import StepLog, TrainingState, first_not_finite, step_means
-from .steps import Losses, Trained, make_steps
+from .state import StepLog, TrainingState, step_means
+from .steps import Losses, Steps, Trained, make_steps
 from .team import ALONE, Team
 
 Row = dict[str, Any]
@@ -97,31 +97,16 @@ def fit(
         ConfigError: the device is not there, or batches have fewer pairs than there are processes.
     """
     options = options or TrainingOptions()
-    device = options.torch_device()
     _require_a_pair_each(team, options)
-    seed_everything(seed)
-    rngs = {purpose: generator(seed, purpose) for purpose in ("batches", "backbone")}
-
-    modules = nn.ModuleDict({"backbone": backbone})
-    if alignment is not None:
-        modules["alignment"] = alignment
-    modules.to(device)
-    if options.compile:
-        compile_layers(backbone, device)
-    team.copy_first(modules.state_dict().values())
-    raw: Mapping[str, Tensor | MappedTable] = dataset.features if features is None else features
-    tables = {name: table.to(device) for name, table in raw.items() if alignment is not None}
-    trained = Trained(backbone, alignment, tables, team, options.gather)
-    steps = make_steps(trained, dataset, options, seed)
-    optimizer = make_optimizer(modules.parameters(), options)
-    scaler = make_scaler(options)
-    ks = (*DEFAULT_KS, parse_metric(options.monitor)[1])
-    evaluator = SharedEvaluator(team, dataset, "valid", ks)
+    training = _Training.prepare(backbone, alignment, dataset, features, options, seed, team)
+    modules = training.modules
 
     state, folder = TrainingState(), None
     if run_dir is not None:
         kind = RunFolder if team.first else OthersFolder
-        folder = kind(run_dir, modules, optimizer, rngs, fingerprint, scaler)
+        folder = kind(
+            run_dir, modules, training.optimizer, training.rngs, fingerprint, training.scaler
+        )
         with team.first_ahead():
             state = folder.resume() if resume else folder.start()
 
@@ -132,33 +117,13 @@ def fit(
         dynamic_ncols=True,
         disable=not (progress and team.first),
     )
-    deterministic = deterministic_sums(options.deterministic and device.type == "cpu")
+    on_cpu = options.torch_device().type == "cpu"
     try:
-        with bar, deterministic:
+        with bar, deterministic_sums(options.deterministic and on_cpu):
             while not state.is_over(options):
-                epoch, started = state.epoch + 1, time.perf_counter()
-                row: Row = {"epoch": epoch, "learning_rate": options.learning_rate_at(epoch)}
-                for group in optimizer.param_groups:
-                    group["lr"] = row["learning_rate"]
-                modules.train()
-                _begin_epoch(trained, epoch, seed, rngs["backbone"])
-                losses = steps(epoch, rngs["batches"])
-                columns = _train_epoch(losses, optimizer, scaler, modules, team)
-                team.require_equal(modules, epoch)
-                _refuse_not_finite(columns, epoch, state)
-                row |= step_means(columns)
-                updated = time.perf_counter()
-
-                improved = False
-                if epoch % options.eval_every == 0 or epoch == options.epochs:
-                    metrics = _validate(modules, evaluator, epoch)
-                    improved = state.judge(epoch, metrics, options.monitor, modules)
-                    row |= {f"valid/{name}": value for name, value in metrics.items()}
-                    row["best_epoch"] = state.best_epoch
-                state.finish(row, train=updated - started, valid=time.perf_counter() - updated)
-
+                row, improved = training.epoch(state)
                 if folder is not None:
-                    due = epoch % options.checkpoint_every == 0 or state.is_over(options)
+                    due = row["epoch"] % options.checkpoint_every == 0 or state.is_over(options)
                     folder.save(state, improved=improved, checkpoint=due)
                 _show(bar, row, state, options.monitor)
                 if on_epoch is not None and team.first:
@@ -169,6 +134,83 @@ def fit(
         modules.eval()
 
     return _result(state, options)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What every epoch needs."""
+
+    modules: nn.ModuleDict
+    trained: Trained
+    steps: Steps
+    optimizer: torch.optim.Optimizer
+    scaler: GradScaler
+    rngs: Mapping[str, torch.Generator]
+    evaluator: Evaluator
+    options: TrainingOptions
+    seed: int
+
+    @classmethod
+    def prepare(
+        cls,
+        backbone: Backbone,
+        alignment: Alignment | None,
+        dataset: Dataset,
+        features: Mapping[str, Tensor | MappedTable] | None,
+        options: TrainingOptions,
+        seed: int,
+        team: Team,
+    ) -> _Training:
+        """Seed, move to the device, and make all that trains; arguments as in `fit`."""
+        device = options.torch_device()
+        seed_everything(seed)
+        rngs = {purpose: generator(seed, purpose) for purpose in ("batches", "backbone")}
+        modules = nn.ModuleDict({"backbone": backbone})
+        if alignment is not None:
+            modules["alignment"] = alignment
+        modules.to(device)
+        if options.compile:
+            compile_layers(backbone, device)
+        team.copy_first(modules.state_dict().values())
+        raw: Mapping[str, Tensor | MappedTable] = dataset.features if features is None else features
+        tables = {name: table.to(device) for name, table in raw.items() if alignment is not None}
+        trained = Trained(backbone, alignment, tables, team, options.gather)
+        steps = make_steps(trained, dataset, options, seed)
+        optimizer = make_optimizer(modules.parameters(), options)
+        evaluator = SharedEvaluator(
+            team, dataset, "valid", (*DEFAULT_KS, parse_metric(options.monitor)[1])
+        )
+        scaler = make_scaler(options)
+        return cls(modules, trained, steps, optimizer, scaler, rngs, evaluator, options, seed)
+
+    def epoch(self, state: TrainingState) -> tuple[Row, bool]:
+        """The next epoch, validated if that is due.
+
+        Returns:
+            Its row of the history, and whether it is the best epoch so far.
+        """
+        options, team = self.options, self.trained.team
+        epoch, started = state.epoch + 1, time.perf_counter()
+        row: Row = {"epoch": epoch, "learning_rate": options.learning_rate_at(epoch)}
+        for group in self.optimizer.param_groups:
+            group["lr"] = row["learning_rate"]
+        self.modules.train()
+        _begin_epoch(self.trained, epoch, self.seed, self.rngs["backbone"])
+        losses = self.steps(epoch, self.rngs["batches"])
+        columns = _train_epoch(losses, self.optimizer, self.scaler, self.modules, team)
+        team.require_equal(self.modules, epoch)
+        state.require_finite(columns, epoch)
+        row |= step_means(columns)
+        updated = time.perf_counter()
+
+        improved = False
+        if epoch % options.eval_every == 0 or epoch == options.epochs:
+            metrics = _validate(self.modules, self.evaluator, epoch)
+            improved = state.judge(epoch, metrics, options.monitor, self.modules)
+            row |= {f"valid/{name}": value for name, value in metrics.items()}
+            row["best_epoch"] = state.best_epoch
+        state.finish(row, train=updated - started, valid=time.perf_counter() - updated)
+        return row, improved
 
 
 def _require_a_pair_each(team: Team, options: TrainingOptions) -> None:
@@ -221,22 +263,6 @@ def _validate(modules: nn.ModuleDict, evaluator: Evaluator, epoch: int) -> Metri
         return evaluator(modules["backbone"]())
     except RunError as error:
         raise RunError(f"training broke off in epoch {epoch}: {error}") from error
-
-
-def _refuse_not_finite(
-    columns: Mapping[str, Sequence[float]], epoch: int, state: TrainingState
-) -> None:
-    """Break off when a loss became NaN or infinite during the epoch."""
-    found = first_not_finite(
-        {name: column for name, column in columns.items() if name.startswith("loss")}
-    )
-    if found is not None:
-        step, name = found
-        kept = f"; the weights of epoch {state.best_epoch} are kept" if state.best_epoch else ""
-        raise RunError(
-            f"training broke off in epoch {epoch}, step {step}: {name} is not finite; lower "
-            f"learning_rate or the weight of this loss term{kept}"
-        )
 
 
 def _result(state: TrainingState, options: TrainingOptions) -> FitResult:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..errors import RunError
 from ..evaluation.metrics import Metrics
 from .options import TrainingOptions
 
@@ -45,6 +46,23 @@ class TrainingState:
     def is_over(self, options: TrainingOptions) -> bool:
         """Whether all epochs are done, or patience has run out."""
         return self.epoch >= options.epochs or self.bad_evaluations > options.patience
+
+    def require_finite(self, columns: Mapping[str, Sequence[float]], epoch: int) -> None:
+        """Break off when a loss became NaN or infinite in `epoch`, of which these are the steps.
+
+        Raises:
+            RunError: names the first loss that did.
+        """
+        found = _first_not_finite(
+            {name: column for name, column in columns.items() if name.startswith("loss")}
+        )
+        if found is not None:
+            step, name = found
+            kept = f"; the weights of epoch {self.best_epoch} are kept" if self.best_epoch else ""
+            raise RunError(
+                f"training broke off in epoch {epoch}, step {step}: {name} is not finite; lower "
+                f"learning_rate or the weight of this loss term{kept}"
+            )
 
     def finish(self, row: dict[str, Any], **seconds: float) -> None:
         """Close the epoch that `row` describes; `seconds` are its timings."""
@@ -95,7 +113,7 @@ def step_means(columns: Mapping[str, Sequence[float]]) -> dict[str, float | None
     return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
 
 
-def first_not_finite(columns: Mapping[str, Sequence[float]]) -> tuple[int, str] | None:
+def _first_not_finite(columns: Mapping[str, Sequence[float]]) -> tuple[int, str] | None:
     """Step (from 1) and name of the first value that is NaN or infinite; None if there is none."""
     found = [
         (step, name)

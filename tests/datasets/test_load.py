@@ -40,6 +40,11 @@ def test_layout_asked_for_must_be_there(tmp_path, name, message):
         load_dataset(tmp_path, options=DataOptions(format=name))
 
 
+def test_layout_that_does_not_exist_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(ConfigError, match="unknown data.format 'mmrek': did you mean 'mmrec'"):
+        load_dataset(tmp_path, options=DataOptions(format="mmrek"))
+
+
 def test_options_without_effect_are_refused(write_inter):
     with pytest.raises(ConfigError, match="'swap_valid_test' has no effect on mmrec data"):
         load_dataset(write_inter(), options=DataOptions(swap_valid_test=True))

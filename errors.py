@@ -26,6 +26,11 @@ class RunError(CrossalignError):
     """A run folder or checkpoint cannot be used, or training broke off."""
 
 
+def wrong_value(what: str, value: object, wanted: str) -> ConfigError:
+    """The error for a value out of range: what it is of, and what to choose."""
+    return ConfigError(f"{what} is {value}: choose {wanted}")
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     """The error for an unknown `name`, with the nearest known one suggested."""
     names = sorted(known)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .config import RunConfig, to_plain
+from .config import NeighborOptions, RunConfig, to_plain
 from .datasets import Dataset
 from .errors import ConfigError
 from .graphs import (
@@ -46,9 +46,22 @@ def make_neighbors(
                 f"{options.file} has {stored.ids.shape[1]} neighbours per item, neighbors.k is "
                 f"{options.k}: lower neighbors.k or make the file with -k {options.k}"
             )
+        _require_the_same_search(options, stored)
         return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
     find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
     return find(**_neighbor_search(config, dataset), parts=parts, progress=progress)
+
+
+def _require_the_same_search(options: NeighborOptions, stored: Neighbors) -> None:
+    """Refuse options that are set and that the file was not made with."""
+    defaults = NeighborOptions()
+    for name in ("score", "min_count", "search"):
+        value, made_with = getattr(options, name), stored.metadata.get(name)
+        if value != getattr(defaults, name) and made_with not in (None, value):
+            raise ConfigError(
+                f"{options.file} was made with neighbors.{name}={made_with}, not {value}: leave "
+                "the option out, or make the file anew"
+            )
 
 
 def _neighbor_search(config: RunConfig, dataset: Dataset) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from .evaluation import DirectionAgreement, Metrics, direction_agreement
 from .evaluation.per_user import USERS_FILE, UserMetrics, evaluate_users, save_user_metrics
 from .fileio import write_text
 from .graphs import build_graph, dataset_hash
+from .graphs.build import DEFAULT_USER_NEIGHBORS
 from .graphs.dgl_import import DGLGraph
 from .models import BACKBONES, Backbone, Representations
 from .neighbor_index import make_neighbors
@@ -31,9 +32,10 @@ from .report import write_report
 from .run_folder import (
     CONFIG_FILE,
     METRICS_FILE,
-    prepare_folder,
+    refuse_taken_folder,
     require_run,
     run_fingerprint,
+    save_config,
     summarise,
     versions,
 )
@@ -91,9 +93,9 @@ def train(
     started = time.perf_counter()
     dataset = load_dataset(config.path, options=config.data)
     fingerprint = run_fingerprint(config, dataset)
-    prepare_folder(folder, config, resume=resume)
-
+    refuse_taken_folder(folder, config, resume=resume)
     backbone, alignment = make_modules(config, dataset)
+    save_config(folder, config)  # not before: what cannot be made leaves no run behind
     prepared = time.perf_counter()
 
     logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
@@ -200,6 +202,13 @@ def make_modules(config: RunConfig, dataset: Dataset) -> tuple[Backbone, Alignme
 def make_graph(config: RunConfig, dataset: Dataset) -> DGLGraph:
     """The heterograph with the relations that the configured backbone reads."""
     relations = BACKBONES[config.backbone.name].cls.relations
+    wanted = config.backbone.options.get("n_neighbors", 0)
+    held = config.graph.cooccur_k or DEFAULT_USER_NEIGHBORS
+    if "user_cooccurs" in relations and wanted > held:
+        raise ConfigError(
+            f"backbone.n_neighbors is {wanted}, but the graph between users holds {held}: set "
+            f"graph.cooccur_k to {wanted}"
+        )
     return build_graph(dataset, config.graph, relations=relations, cache_dir=config.cache_dir)
 
 
@@ -277,7 +286,7 @@ def judge_directions(
     """
     assert dataset.truth is not None
     with torch.no_grad():
-        user, item = backbone()
+        user, item = backbone.aligned()
     device = user.device
     raw = {name: table.to(device) for name, table in dataset.features.items()}
     content = alignment.content({**raw, **backbone.modalities()})

@@ -14,7 +14,8 @@ from .datasets import Dataset
 from .errors import RunError
 from .evaluation import Metrics
 from .fileio import write_text
-from .graphs import dataset_hash
+from .graphs import dataset_hash, load_neighbors
+from .graphs.content_hash import tensor_hash
 from .training import FitResult
 
 CONFIG_FILE = "config.yaml"
@@ -26,6 +27,9 @@ WITHOUT_EFFECT = frozenset(
         "training.patience",
         "training.checkpoint_every",
         "training.device",
+        "graph.memory_mib",
+        "neighbors.memory_mib",
+        "neighbors.workers",
     }
 )
 """Options that do not change what an epoch computes: a run may be resumed with others."""
@@ -36,7 +40,11 @@ def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
 
     Options without effect on an epoch are left out, so that a run can be lengthened.
     """
-    text = json.dumps([sorted(_settings(config)), dataset_hash(dataset)])
+    identity: list[Any] = [sorted(_settings(config)), dataset_hash(dataset)]
+    file = config.neighbors.file
+    if file is not None and Path(file).exists():  # another file of the same name is another run
+        identity.append(tensor_hash(load_neighbors(file).ids))
+    text = json.dumps(identity)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -64,15 +72,18 @@ def require_run(folder: Path) -> Path:
     return folder
 
 
-def prepare_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
-    """Refuse to overwrite a run, or to continue one of other settings; write `config.yaml`."""
-    file = folder / CONFIG_FILE
-    if file.exists() and not resume:
+def refuse_taken_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
+    """Refuse to overwrite a run, or to continue one of other settings."""
+    if (folder / CONFIG_FILE).exists() and not resume:
         raise RunError(
             f"{folder} already holds a run: continue it with --resume, or choose another --out"
         )
     refuse_other_settings(folder, config)
-    write_text(file, to_yaml(config))
+
+
+def save_config(folder: Path, config: RunConfig) -> None:
+    """Write `config.yaml`, which makes `folder` a run folder."""
+    write_text(folder / CONFIG_FILE, to_yaml(config))
 
 
 def refuse_other_settings(folder: Path, config: RunConfig) -> None:

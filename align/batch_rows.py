@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError
 from .base import Alignment, Table
 from .functional import unit_rows
 from .rows import ItemViews, Pairs, read_rows, row_lengths
@@ -44,11 +43,7 @@ class BatchRows:
         users: Tensor,
         items: Tensor,
     ) -> BatchRows:
-        """The rows that `alignment` reads for a batch; arguments as in `Alignment.terms`.
-
-        Raises:
-            ConfigError: rows of users or items are not as wide as `alignment` was built for.
-        """
+        """The rows that `alignment` reads for a batch; arguments as in `Alignment.terms`."""
         pairs = Pairs.of(users, items)
         reach = alignment.reach(pairs.items)
         content = alignment.content(modalities)
@@ -56,12 +51,6 @@ class BatchRows:
         same = reach is pairs.items
         views = around if same else around.select(torch.searchsorted(reach, pairs.items))
         users_read = read_rows(user, pairs.users)
-        for who, rows in (("users", users_read), ("items", around.rows[0])):
-            if rows.shape[1] != alignment.dim:
-                raise ConfigError(
-                    f"rows of the {who} are {rows.shape[1]} wide, but the alignment was built for "
-                    f"{alignment.dim}: give it dim={rows.shape[1]}"
-                )
         lengths = row_lengths(users_read)
         return cls(pairs, unit_rows(users_read), lengths, views, reach, around)
 

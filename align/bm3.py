@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
+from ..errors import wrong_value
 from .base import ALIGNERS, Alignment, Table
 from .functional import full_precision, unit_rows
-from .rows import Pairs, read_rows
+from .rows import Pairs, read_rows, require_width
 
 
 @ALIGNERS.register("bm3", paper="Zhou et al., BM3, WWW 2023")
@@ -44,6 +45,8 @@ class BM3Alignment(Alignment):
         symmetric: bool = False,
     ) -> None:
         super().__init__(dim, modalities, feature_dims, missing)
+        if not 0 <= dropout < 1:
+            raise wrong_value("dropout of BM3's targets", dropout, "a number from 0 to below 1")
         self.predictor = linear(dim, dim)
         self.weight = weight
         self.dropout = dropout
@@ -61,6 +64,7 @@ class BM3Alignment(Alignment):
         """Weighted `<m>_item` and `<m>_<m>`, and `item_<m>` if symmetric, for each modality m."""
         pairs = Pairs.of(users, items)
         ids = read_rows(item, pairs.items)
+        require_width(self.dim, items=ids)
         id_target = self.target("id", ids, pairs.items)
         id_online = unit_rows(self.predictor(ids)) if self.symmetric else None
         terms: dict[str, Tensor] = {}

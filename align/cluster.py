@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, wrong_value
 from .base import Alignment, Table, Tables
 from .codes import Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
 from .functional import full_precision, unit_rows
 from .policies import known
 from .products import tiled_length
-from .rows import ItemViews, Missing, Pairs, missing_masks, read_rows
+from .rows import ItemViews, Missing, Pairs, missing_masks, read_rows, require_width
 
 CHUNK = 65536
 """Rows that are read at a time for k-means."""
@@ -142,6 +142,12 @@ class CLALoss(nn.Module):
                 f"code_temperature is {code_temperature} with codes '{codes}': choose a positive "
                 "number with codes 'kmeans', or 0 for the nearest centroid alone"
             )
+        smallest = K if K_user_item is None else min(K, K_user_item)
+        if smallest < 1:
+            raise wrong_value("number of prototypes", smallest, "at least 1")
+        if not gamma > 0:
+            raise wrong_value("temperature of cluster-level alignment", gamma, "a positive one")
+        self.dim = D
         self.code_temperature = code_temperature
         user_item = torch.empty(K if K_user_item is None else K_user_item, D)
         self.prototypes_user_item = nn.Parameter(nn.init.xavier_uniform_(user_item))
@@ -179,8 +185,10 @@ class CLALoss(nn.Module):
 
     def on_rows(self, user_rows: Tensor, views: ItemViews, pairs: Pairs) -> dict[str, Tensor]:
         """The loss on rows that are gathered and normalised already."""
+        require_width(self.dim, users=user_rows, items=views.rows[0])
         with torch.no_grad():
-            self.temperature.clamp_(0.01, 0.99)
+            if self.temperature.requires_grad:
+                self.temperature.clamp_(0.01, 0.99)
             for prototypes in (self.prototypes_user_item, self.prototypes_modalities):
                 prototypes.copy_(unit_rows(prototypes))
         longest = tiled_length(max(len(pairs.users), len(pairs.items)), user_rows)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .base import Table
-from .functional import unit_rows
+from .functional import unit_rows, widened
 from .policies import DirectionPolicy, Feedback, OneWay
 from .rows import ItemViews, missing_masks
 from .scores import direction_name, feedback_scores
@@ -63,8 +63,9 @@ def alignment_directions(
     """Which directions are active for which item, over all given pairs instead of a batch.
 
     Arguments as in `catalogue_scores`. `policy` is the rule, by default FETTLE's one-way rule; an
-    alignment's own is its attribute `policy`. The dynamic rule's variance runs over all items that
-    have pairs. `generator` is for rules that draw.
+    alignment's own is its attribute `policy`, which does not learn here. The variance of the
+    dynamic rule runs over all items that have pairs, or with `spread_decay` is what training left.
+    `generator` is for rules that draw.
 
     Returns:
         `{source}_to_{target}` -> `(n_items,)` bool; False for items without pairs.
@@ -76,7 +77,11 @@ def alignment_directions(
     table = catalogue.scores()
     known, table = ~table.isnan(), table.nan_to_num(0.0)
     spread = catalogue.variance(table) if policy.over_users else None
-    active = policy(table, known, generator, spread)
+    was_training = policy.training
+    active = policy.eval()(
+        table, known, generator, spread
+    )  # a rule that learns must not do so here
+    policy.train(was_training)
     names = ("id", *modalities)
     return {
         direction_name(source, target): active[s, t]
@@ -102,7 +107,8 @@ class _Catalogue(NamedTuple):
     def scores(self) -> Tensor:
         """Mean scores `(n_modalities, n_items)`; NaN where there is no pair or no row."""
         mean_user, counts = self._mean_users()
-        scores = self.item.new_full((1 + len(self.tables), len(self.item)), torch.nan)
+        shape = (1 + len(self.tables), len(self.item))
+        scores = widened(self.item[:0]).new_full(shape, torch.nan)
         for ids in counts.nonzero().squeeze(1).split(self.chunk):
             views = self._views(ids)
             part = feedback_scores(mean_user[ids], views).to(scores.dtype)
@@ -123,7 +129,7 @@ class _Catalogue(NamedTuple):
 
     def _mean_users(self) -> tuple[Tensor, Tensor]:
         """Mean row of each item's users, `(n_items, dim)`, and the pairs of each item."""
-        total = self.user.new_zeros(len(self.item), self.user.shape[1])
+        total = widened(self.user[:0]).new_zeros(len(self.item), self.user.shape[1])
         for users, items in self._pairs():
             total.index_add_(0, items, self._user_rows(users))
         counts = self.items.bincount(minlength=len(self.item))
@@ -139,5 +145,5 @@ class _Catalogue(NamedTuple):
 
     def _user_rows(self, users: Tensor) -> Tensor:
         """Likewise for users, `(len(users), dim)`."""
-        rows = self.user.index_select(0, users)
+        rows = widened(self.user.index_select(0, users))
         return unit_rows(rows) if self.feedback == "cosine" else rows

@@ -8,13 +8,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, wrong_value
 from .base import check_modalities, xavier
 from .dynamic import variance
 from .functional import contrastive_sum, full_precision, unit_rows
 from .ids import at_hand
 from .policies import Directions, Feedback, Spread, SpreadOver, ThetaOf
-from .rows import ItemViews, Missing, Pairs, mean_users, missing_masks, read_rows, row_lengths
+from .rows import (
+    ItemViews,
+    Missing,
+    Pairs,
+    mean_users,
+    missing_masks,
+    read_rows,
+    require_width,
+    row_lengths,
+)
 from .rules import direction_policy
 from .scores import direction_name, feedback_scores, user_variance
 
@@ -170,6 +179,9 @@ class ILALoss(nn.Module):
     ) -> None:
         super().__init__()
         check_modalities(modalities)
+        if not gamma > 0:
+            raise wrong_value("temperature of item-level alignment", gamma, "a positive one")
+        self.dim = dim
         self.modalities = tuple(modalities)
         views = self._views = ("id", *self.modalities)
         self.policy = direction_policy(
@@ -235,8 +247,10 @@ class ILALoss(nn.Module):
         self, user_rows: Tensor, user_lengths: Tensor, views: ItemViews, pairs: Pairs
     ) -> dict[str, Tensor]:
         """The loss on rows that are gathered and normalised already."""
+        require_width(self.dim, users=user_rows, items=views.rows[0])
         with torch.no_grad():
-            self.temperature.clamp_(0.001, 0.5)
+            if self.temperature.requires_grad:
+                self.temperature.clamp_(0.001, 0.5)
             mean_user = mean_users(user_rows, pairs)
             scores = feedback_scores(mean_user, views)
             active = self._open(scores, user_rows, user_lengths, views, pairs)

@@ -122,6 +122,16 @@ def _require_one_width(tables: Sequence[Tensor]) -> None:
         )
 
 
+def require_width(dim: int, **rows: Tensor) -> None:
+    """Refuse rows, named by what they are of, that are not `dim` wide."""
+    for what, table in rows.items():
+        if table.shape[1] != dim:
+            raise ConfigError(
+                f"rows of the {what} are {table.shape[1]} wide, but the alignment was built for "
+                f"{dim}: give it dim={table.shape[1]}"
+            )
+
+
 def row_lengths(rows: Tensor) -> Tensor:
     """Length of each row, `(n,)`, detached."""
     return torch.linalg.vector_norm(rows.detach(), dim=1)

@@ -41,6 +41,7 @@ class Dataset:
         valid: `(2, n)` int64; every user has a training row.
         test: `(2, n)` int64; every user has a training row.
         features: modality name -> `(n_items, d)` float32, finite; missing rows hold zeros.
+            float64 is taken and made float32.
         missing: modality name -> `(n_items,)` bool, True where an item lacks the modality;
             a modality without an entry is complete.
         item_graphs: modality name -> ready neighbour graph, instead of or beside features.
@@ -70,6 +71,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         check_dataset(self)
+        tables = {name: table.float() for name, table in self.features.items()}
+        object.__setattr__(self, "features", tables)
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import DataError
 
@@ -110,6 +110,8 @@ def _check_name(modality: object) -> None:
         raise DataError(f"modality name {modality!r}: use letters, digits, '_' and '-' only")
     if modality == "id":
         raise DataError("modality name 'id': it stands for the backbone's own item vectors; rename")
+    if hasattr(nn.ModuleDict(), modality):
+        raise DataError(f"modality name '{modality}': torch's modules have a member of it; rename")
 
 
 def _check_features(modality: str, table: Tensor, n_items: int) -> None:

@@ -47,7 +47,8 @@ class Adjacency(nn.Module):
 
     - `both`: `(in(v) + eps)^-1/2 (out(u) + eps)^-1/2`, the symmetric norm of a bipartite graph,
     - `dst_both`: `(in(v) + eps)^-1/2 (in(u) + eps)^-1/2`, for a directed k-nearest-neighbour
-      graph over one node type (FREEDOM: every value is `1 / (k + eps)`),
+      graph over one node type (FREEDOM: every value is `1 / (k + eps)`); 0 for a source `u` that
+      has no neighbours of its own,
     - `row`: `1 / (in(v) + eps)`, the mean of the neighbours,
     - `none`: 1.
     """
@@ -177,7 +178,9 @@ class Adjacency(nn.Module):
         if self.norm == "both":
             return in_degree.rsqrt(), out_degree.rsqrt()
         if self.norm == "dst_both":
-            return in_degree.rsqrt(), in_degree.rsqrt()
+            # As a source, a node without neighbours of its own would be scaled by eps^-1/2.
+            scale = in_degree.rsqrt().where(self.indptr.diff().unsqueeze(1) > 0, 0.0)
+            return scale, scale
         return (in_degree.reciprocal() if self.norm == "row" else None), None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Adjacency:

@@ -66,7 +66,7 @@ def approximate_neighbors(
         k: neighbours per item.
         score: `count`, `cosine` or `jaccard`, as in `cooccurrence_neighbors`.
         min_count: pairs of items with fewer common users are not neighbours.
-        n_candidates: items counted for each item; more raise the recall and the time.
+        n_candidates: items counted for each item, at least k; more raise recall and time.
         dim: length of a compressed profile.
         search: how FAISS looks for candidates; see `feature_knn`.
         seed: of the compression.
@@ -89,7 +89,7 @@ def approximate_neighbors(
     profiles = compressed_profiles(by_item, dim, seed, workers)
     index = VectorIndex(_weighted(profiles, degree) if score == "count" else profiles, search)
     sorted_pairs = pair_numbers(by_item)
-    wanted = min(n_candidates + 1, n_items)  # the item itself may be found
+    wanted = min(max(n_candidates, k) + 1, n_items)  # the item itself may be found
     # Counting a pair looks up the users of the item with fewer of them.
     work = wanted * np.minimum(degree, max(1, by_item.nnz // max(1, n_items))).astype(np.int64)
     size = work * BYTES_PER_USER + wanted * BYTES_PER_CANDIDATE

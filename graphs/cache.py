@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .build import GraphOptions
     from .dgl_import import DGLGraph
 
-FORMAT = 1
+FORMAT = 2
 """Raise when the rules of `build` change, so that older files are not used."""
 
 logger = logging.getLogger(__name__)

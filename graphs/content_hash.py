@@ -28,6 +28,13 @@ def dataset_hash(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
+def tensor_hash(tensor: Tensor) -> str:
+    """Hex digest of type, shape and values of a tensor."""
+    digest = hashlib.blake2b(digest_size=16)
+    _add(digest, "", tensor)
+    return digest.hexdigest()
+
+
 def _add(digest: hashlib.blake2b, name: str, tensor: Tensor) -> None:
     """Feed name, type, shape and bytes of a tensor."""
     array = tensor.detach().cpu().contiguous().numpy()

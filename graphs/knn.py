@@ -84,7 +84,7 @@ def feature_neighbors(
         include_self: whether an item may be its own neighbour. With more than k identical items
             it can still be crowded out by those with smaller ids.
         missing: `(n_items,)` bool, True for rows that have no features: they get no neighbours
-            and are nobody's neighbour.
+            and are nobody's neighbour. So do rows of zeros, which have no direction.
         search: `exact`, approximate `ivf` or `hnsw`, or `auto`: exact as long as
             that takes minutes (up to 70,000 items of 4096 features, or 220,000 of 384).
         memory_mib: bound on the working memory of one chunk of queries. The unit rows come to
@@ -99,11 +99,14 @@ def feature_neighbors(
         raise ConfigError("k and memory_mib of a feature kNN must be at least 1")
     ids = torch.full((len(features), k), -1, dtype=torch.int64)
     cosine = torch.zeros(len(features), k)
-    present = np.arange(len(features)) if missing is None else np.flatnonzero(~missing.cpu())
-    if len(present) == 0:
+    table = features.detach().cpu()
+    there = table.any(1) if missing is None else table.any(1) & ~missing.cpu()
+    if not there.any():
         return FeatureNeighbors(ids, cosine, "exact", 1.0)
-    there = features.detach().cpu() if missing is None else features.detach().cpu()[present]
-    rows = torch.nn.functional.normalize(there.float()).numpy()
+    if not there.all():
+        table = table[there]
+    present = np.flatnonzero(there)
+    rows = torch.nn.functional.normalize(table.float()).numpy()
     index = VectorIndex(rows, search)
     found, value = _search(index, np.arange(len(rows)), k, include_self, memory_mib)
     recall = 1.0

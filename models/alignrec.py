@@ -134,6 +134,10 @@ class AlignRec(Backbone):
         self.views = Views(Representations(user, item), Representations(of_users, content))
         return Representations(user + of_users, item + content)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a forward keeps for `loss` is not copied or pickled."""
+        return {**self.__dict__, "views": None}
+
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr`, `reg`, `cca_user`, `cca_item`, `uia` and `sim`, unless their weight is 0.
 

@@ -91,6 +91,13 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError
 
+    def aligned(self) -> Representations:
+        """What alignment works on, over the whole graph; for most backbones their representations.
+
+        `modalities` are tables of the same space.
+        """
+        return self()
+
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Weighted, named terms of the backbone's own loss; their sum is minimised."""
         raise NotImplementedError

@@ -78,11 +78,13 @@ class BM3(Backbone):
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`: un-predicted in training, predicted else."""
+        tables = self.aligned()
+        return tables if self.training else Representations(*map(self.predictor, tables))
+
+    def aligned(self) -> Representations:
+        """The un-predicted tables."""
         user, item = self.propagation(self.user_embedding, self.item_embedding, self.n_layers)
-        item = item + self.item_embedding
-        if self.training:
-            return Representations(user, item)
-        return Representations(self.predictor(user), self.predictor(item))
+        return Representations(user, item + self.item_embedding)
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `ui`, `iu`, `reg`, and `<modality>_item`, `<modality>_<modality>` for each.

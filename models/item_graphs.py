@@ -41,19 +41,19 @@ class ItemGraphs(nn.ModuleDict):
                 for etype in relations
             }
         )
-        self.weights = _normalised_weights(weights, tuple(self))
+        self._weights = _normalised_weights(weights, tuple(self))
 
     def forward(self, item: Tensor) -> Tensor:
         """The product with `item`, `(n_items, dim)`."""
         (name, graph), *others = self.items()
-        total = self.weights[name] * graph(item)
+        total = self._weights[name] * graph(item)
         for name, graph in others:
-            total = torch.add(total, graph(item), alpha=self.weights[name])
+            total = torch.add(total, graph(item), alpha=self._weights[name])
         return total
 
     def hops(self, n_layers: int) -> ItemHops:
         """`S^n` for sampled blocks."""
-        graphs = [(self.weights[name], cast(Adjacency, graph)) for name, graph in self.items()]
+        graphs = [(self._weights[name], cast(Adjacency, graph)) for name, graph in self.items()]
         return ItemHops(graphs, n_layers)
 
 

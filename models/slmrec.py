@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -107,6 +107,10 @@ class SLMRec(Backbone):
         item = (item.view(shape) + from_users.unsqueeze(1)).flatten(1)
         self.views = item.split(self.representation_dim, dim=1)
         return Representations(self.user_fusion(user), self.item_fusion(item))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a forward keeps for `loss` is not copied or pickled."""
+        return {**self.__dict__, "views": ()}
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `main` and one `fac_<modality>` each, of the last `forward`."""

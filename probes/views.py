@@ -49,7 +49,7 @@ def run_views(dataset: Dataset, backbone: Backbone, alignment: Alignment | None)
     through the backbone's own; a backbone alone that projects nothing has the view `id` only.
     """
     backbone.eval()
-    user, item = backbone()
+    user, item = backbone.aligned()
     own = backbone.modalities()
     if alignment is None:
         tables: dict[str, Table] = dict(own)

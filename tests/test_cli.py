@@ -65,6 +65,25 @@ def test_neighbors_writes_a_file_that_training_reads(
     assert run(capsys, "train", "planted", "--out", str(tmp_path / "run"), *arguments)[0] == 0
 
 
+def test_a_neighbour_file_of_another_search_or_replaced_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Options that the file was not made with; a run that goes on with other neighbours."""
+    file, out = str(tmp_path / "neighbors.npz"), str(tmp_path / "run")
+    made = ["neighbors", "planted", "-o", file, *SMALL, "--quiet"]
+    assert run(capsys, *made, "-k", "6")[0] == 0
+    train = ["train", "planted", "--alignment", "cross", "--set", f"neighbors.file={file}", *SHORT]
+    code, _, error = run(capsys, *train, "--set", "neighbors.score=jaccard", "--out", out)
+    assert code == 2
+    assert "was made with neighbors.score=count, not jaccard" in error
+    assert run(capsys, *train, "--out", out)[0] == 0
+    Path(file).unlink()
+    assert run(capsys, *made, "-k", "9")[0] == 0
+    code, _, error = run(capsys, "train", "--resume", out, "--set", "training.epochs=2")
+    assert code == 2
+    assert "another" in error
+
+
 def test_search_ranks_by_validation(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, _ = run(
         capsys, "search", "planted", "--backbone", "bpr", "--grid", "backbone.dim=4,8",

@@ -173,7 +173,8 @@ class _Training:
             compile_layers(backbone, device)
         team.copy_first(modules.state_dict().values())
         raw: Mapping[str, Tensor | MappedTable] = dataset.features if features is None else features
-        tables = {name: table.to(device) for name, table in raw.items() if alignment is not None}
+        read = set(raw) - set(backbone.modalities()) if alignment is not None else set()
+        tables = {name: raw[name].to(device) for name in raw if name in read}
         trained = Trained(backbone, alignment, tables, team, options.gather)
         steps = make_steps(trained, dataset, options, seed)
         optimizer = make_optimizer(modules.parameters(), options)

@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from crossalign.align import ALIGNERS, CROSS, FETTLE, Alignment, Projected
+from crossalign.align import (
+    ALIGNERS,
+    CROSS,
+    FETTLE,
+    Alignment,
+    CLALoss,
+    CNALoss,
+    ILALoss,
+    InfoNCELoss,
+    Projected,
+)
 from crossalign.errors import ConfigError
 
 WIDTHS = {"image": 9, "text": 5}
@@ -182,3 +192,34 @@ def test_published_calls_work_verbatim():
     assert u_emb.grad.any()
     assert CROSS(dim=64, modalities=("image", "text"), neighbors=neighbors).modalities
     assert FETTLE(dim=64, modalities=("image", "text")).modalities
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: CNALoss(torch.zeros(3, 1).long(), cl_temp=-0.2),
+            "neighbour-level alignment is -0",
+        ),
+        (lambda: ILALoss(gamma=0), "temperature of item-level alignment is 0: choose a positive"),
+        (lambda: CLALoss(K=8, gamma=float("nan")), "temperature of cluster-level alignment is nan"),
+        (lambda: CLALoss(K=0), "number of prototypes is 0: choose at least 1"),
+        (lambda: InfoNCELoss(temperature=0), "temperature of InfoNCE is 0"),
+        (lambda: ALIGNERS["alignrec"].cls(temperature=-1.0), "temperature of AlignRec's CCA is -1"),
+        (lambda: ALIGNERS["bm3"].cls(dropout=1.5), "dropout of BM3's targets is 1.5: choose a"),
+    ],
+)
+def test_values_that_would_turn_a_loss_around_are_refused(build, message):
+    """A negative temperature flips the objective; zero divides by it."""
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+def test_a_constant_temperature_is_used_as_it_is(problem):
+    p = problem(2)
+    for loss in (
+        ILALoss(4, 0.9, learn_temperature=False),
+        CLALoss(8, 4, 1.5, learn_temperature=False),
+    ):
+        loss.double()(p.user, p.item, *p.content, p.users, p.items)
+        assert loss.temperature.item() == pytest.approx(0.9 if isinstance(loss, ILALoss) else 1.5)

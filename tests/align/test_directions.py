@@ -80,3 +80,28 @@ def test_a_rule_that_draws_follows_the_generator(problem):
         drawn.append(torch.stack(list(directions.values())))
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_a_rule_that_remembers_is_not_changed_by_looking(problem):
+    p = problem(2)
+    policy = Dynamic(3, decay=0.5)
+    arguments = (p.user, p.item, dict(zip(("image", "text"), p.content, strict=True)))
+    policy(torch.rand(3, 11))  # a batch
+    before = policy.average.clone()
+    alignment_directions(*arguments, p.users, p.items, policy)
+    assert torch.equal(policy.average, before)
+    assert policy.training
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_tables_of_16_bits_are_read(problem, kind):
+    p = problem(2)
+    tables = [table.to(kind) for table in (p.user, p.item, *p.content)]
+    content = dict(zip(("image", "text"), tables[2:], strict=True))
+    scores = catalogue_scores(tables[0], tables[1], content, p.users, p.items)
+    whole = dict(zip(("image", "text"), p.content, strict=True))
+    exact = catalogue_scores(p.user, p.item, whole, p.users, p.items)
+    for name, values in exact.items():
+        torch.testing.assert_close(
+            scores[name].double(), values.double(), rtol=0, atol=0.02, equal_nan=True
+        )

@@ -91,6 +91,10 @@ BAD = {
         {"item_graphs": {"audio": graph([[0, 0], [1, 1]], [0.5, 0.5])}},
         "edge (0, 1) stands twice",
     ),
+    "member of torch's modules": (
+        {"features": {"items": torch.ones(3, 2)}},
+        "modality name 'items': torch's modules have a member of it; rename",
+    ),
     "user ids": ({"user_ids": np.arange(3)}, "user_ids: is (3,), expected"),
     "item ids repeat": ({"item_ids": np.array(["a", "b", "a"])}, "item_ids: id a stands twice"),
     "truth length": ({"truth": torch.zeros(2, dtype=torch.int64)}, "truth: has shape (2,)"),
@@ -120,6 +124,7 @@ def test_good_input_is_accepted_with_everything_in_it():
         truth=torch.tensor([0, 1, 1]),
     )
     assert data.modalities == ("audio", "smell")
+    assert {table.dtype for table in data.features.values()} == {torch.float32}
     assert data.split("valid") is data.valid
 
 

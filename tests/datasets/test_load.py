@@ -41,7 +41,7 @@ def test_layout_asked_for_must_be_there(tmp_path, name, message):
 
 
 def test_layout_that_does_not_exist_is_refused_with_the_nearest(tmp_path):
-    with pytest.raises(ConfigError, match="unknown data.format 'mmrek': did you mean 'mmrec'"):
+    with pytest.raises(ConfigError, match=r"unknown data.format 'mmrek': did you mean 'mmrec'"):
         load_dataset(tmp_path, options=DataOptions(format="mmrek"))
 
 

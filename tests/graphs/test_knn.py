@@ -48,6 +48,16 @@ def test_chunks_do_not_change_the_result(monkeypatch):
     assert torch.equal(feature_knn(features, 5, memory_mib=1)[0], whole)
 
 
+def test_rows_of_zeros_are_like_missing_ones():
+    """They have no direction: every cosine would be 0, and the first items their neighbours."""
+    features = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    features[[0, 7]] = 0
+    missing = torch.zeros(20, dtype=torch.bool)
+    missing[[0, 7]] = True
+    assert torch.equal(feature_knn(features, 5)[0], feature_knn(features, 5, missing=missing)[0])
+    assert (feature_knn(torch.zeros(3, 2), 2)[0] == -1).all()
+
+
 def test_missing_rows_have_no_neighbours_and_are_nobodys():
     features = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     missing = torch.zeros(20, dtype=torch.bool)

@@ -35,7 +35,9 @@ def dense(src, dst, n_src, n_dst, norm, eps=1e-7):
     for u, v in zip(src.tolist(), dst.tolist(), strict=True):
         value = {
             "both": lambda u, v: (in_degree[v] + eps) ** -0.5 * (out_degree[u] + eps) ** -0.5,
-            "dst_both": lambda u, v: (in_degree[v] + eps) ** -0.5 * (in_degree[u] + eps) ** -0.5,
+            "dst_both": lambda u, v: (
+                (in_degree[v] + eps) ** -0.5 * (in_degree[u] + eps) ** -0.5 * (in_degree[u] > 0)
+            ),
             "row": lambda u, v: 1 / (in_degree[v] + eps),
             "none": lambda u, v: 1.0,
         }[norm](u, v)
@@ -140,6 +142,15 @@ def test_every_value_of_a_knn_graph_is_one_over_k(engine):
         ids.flatten(), item, 8, 8, norm="dst_both", engine=engine, eps=0.0
     )
     torch.testing.assert_close(adjacency.value_per_edge(), torch.full((24,), 1 / 3))
+
+
+def test_a_source_without_neighbours_of_its_own_counts_nothing():
+    """A one-sided list: item 2 is a neighbour and has none; eps^-1/2 would be in the thousands."""
+    src, dst = torch.tensor([1, 2, 0]), torch.tensor([0, 0, 1])
+    matrix = Adjacency.from_edges(src, dst, 3, 3, norm="dst_both").to_coo(torch.float64).to_dense()
+    expected = torch.zeros(3, 3, dtype=torch.float64)
+    expected[0, 1] = expected[1, 0] = 2**-0.5
+    torch.testing.assert_close(matrix, expected, rtol=1e-6, atol=0)
 
 
 def test_float32_and_float64_work_on_one_module():

@@ -5,6 +5,7 @@ A new backbone is covered as soon as it is registered.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -250,3 +251,23 @@ def test_checkpoints_hold_no_graph_and_no_frozen_features(
 ) -> None:
     backbone = registered(name, checkerboard)
     assert set(backbone.state_dict()) == set(dict(backbone.named_parameters()))
+
+
+@every_backbone
+def test_a_copy_after_a_step_gives_the_same(name: str, checkerboard, registered) -> None:
+    """As loops that keep the best model in memory make it."""
+    backbone = begin(registered(name, checkerboard))
+    step(backbone, batch_of(checkerboard))
+    other = copy.deepcopy(backbone).eval()
+    for ours, theirs in zip(backbone.eval()(), other(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@every_backbone
+def test_alignment_judges_what_it_is_trained_on(name: str, checkerboard, registered) -> None:
+    backbone = registered(name, checkerboard, **({"dropout": 0.0} if name == "freedom" else {}))
+    with torch.no_grad():
+        judged = backbone.eval().aligned()
+        trained = backbone.train()()
+    for ours, theirs in zip(judged, trained, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)

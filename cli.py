@@ -23,13 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if n_processes() > 1 and not getattr(options, "shared", False):
             raise ConfigError("of all commands, only train can be started by torchrun")
         options.run(options)
+        sys.stdout.flush()
     except CrossalignError as error:
         _say(str(error))
         return USER_ERROR
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a full disk under our output, say
+        _say(f"{error.filename or 'output'}: {error.strerror or error}; mend it and try again")
+        return USER_ERROR
     except KeyboardInterrupt:
-        _say("interrupted; continue with --resume")
+        _say("interrupted; train goes on with --resume, all else with the same command")
         return 130
     return 0
 

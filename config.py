@@ -7,6 +7,7 @@ own options come from its constructor. Unknown keys are refused with the nearest
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -17,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
 from .datasets import DataOptions
-from .errors import ConfigError, unknown_name
+from .errors import ConfigError, unknown_name, wrong_value
 from .graphs import GraphOptions
 from .graphs.ranking import Score
 from .models import BACKBONES
@@ -209,6 +210,8 @@ def _section(key: str, value: Any) -> Any:
 def _component(key: str, value: Any) -> Component | None:
     if value is None or value == "none" or isinstance(value, Component):
         return None if value == "none" else value
+    if not isinstance(value, str | Mapping):
+        raise ConfigError(f"option '{key}' must be a name or a mapping with one, not {value!r}")
     given = {"name": value} if isinstance(value, str) else dict(value)
     name = given.pop("name", None)
     if name == "none":
@@ -230,7 +233,27 @@ def component_options(kind: str, entry: Entry[Any], given: Mapping[str, Any]) ->
             values[name] = TypeAdapter(options[name].type).validate_python(value)
         except ValidationError as error:
             raise one_line(error, f"{kind}.{name}", []) from None
+        refuse_senseless(f"{kind}.{name}", values[name])
     return values
+
+
+def refuse_senseless(key: str, value: Any) -> None:
+    """Refuse numbers that no loss can have: not finite ones, and negative weights."""
+    if not isinstance(value, float | int):
+        return
+    if not math.isfinite(value) or (value < 0 and key.endswith("weight")):
+        raise wrong_value(f"option '{key}'", value, "a finite number, and for weights at least 0")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: YAML would take the last one and drop the other."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.YAMLError(f"'{twice}' stands twice: write it once")
+        return super().construct_mapping(node, deep)
 
 
 def _set(raw: dict[str, Any], key: str, value: Any) -> None:
@@ -242,6 +265,8 @@ def _set(raw: dict[str, Any], key: str, value: Any) -> None:
             current = {"name": current}
         elif current is None and parent == "backbone":
             current = {"name": RunConfig().backbone.name}
+        if not isinstance(current, Mapping | None):
+            raise ConfigError(f"option '{key}': '{parent}' is {current!r} and has no options")
         raw[parent] = dict(current or {})
         raw = raw[parent]
     if not parents and key in COMPONENTS and isinstance(raw.get(key), Mapping):
@@ -253,7 +278,11 @@ def _set(raw: dict[str, Any], key: str, value: Any) -> None:
 def _read_yaml(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ConfigError(f"configuration file {file} does not exist")
-    value = _yaml_value(file.read_text(encoding="utf-8"), str(file))
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read ({error}): write it as UTF-8 text") from None
+    value = _yaml_value(text, str(file))
     if not isinstance(value, dict | None):
         raise ConfigError(f"{file}: expected 'key: value' lines, found {type(value).__name__}")
     return value or {}
@@ -261,7 +290,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 def _yaml_value(text: str, where: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{where}: not valid YAML: {reason}") from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from .errors import RunError
 
@@ -29,19 +31,36 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         temporary.replace(target)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        short = error.errno is None and "requested and" in str(error)  # NumPy's words for it
+        if error.errno == errno.ENOSPC or short:
             mend = "free some space or choose another output folder"
         else:
             mend = "check that the folder exists and is writable"
         raise RunError(f"cannot write {target}: {error.strerror or error}; {mend}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the error that is on its way says more
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` to `path` atomically, in UTF-8."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The mapping in a JSON file.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is missing or damaged ({error}): restore it or run again") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path} is damaged (no mapping): restore it or run again")
+    return value
 
 
 def require_writable(folder: str | os.PathLike[str]) -> None:
@@ -51,6 +70,8 @@ def require_writable(folder: str | os.PathLike[str]) -> None:
         RunError: it is a file, or neither it nor the folder that it would be made in is writable.
     """
     place = Path(folder).absolute()
+    if not str(folder):
+        raise RunError("cannot write into '': name a folder")
     try:
         while not place.exists():
             place = place.parent

@@ -32,6 +32,7 @@ from .report import write_report
 from .run_folder import (
     CONFIG_FILE,
     METRICS_FILE,
+    refuse_other_data,
     refuse_taken_folder,
     require_run,
     run_fingerprint,
@@ -166,11 +167,13 @@ def load_run(folder: str | Path) -> tuple[RunConfig, Dataset, Backbone]:
     """Configuration, data set and trained backbone of a run folder.
 
     Raises:
-        RunError: the folder is not a run, or its weights do not fit its data.
+        RunError: the folder is not a run, or its data are not those it was trained on.
     """
     folder = require_run(Path(folder))
     config = load_config(folder / CONFIG_FILE)
     dataset = load_dataset(config.path, options=config.data)
+    if (folder / METRICS_FILE).is_file():
+        refuse_other_data(folder, config.path, dataset_hash(dataset))
     backbone = make_backbone(config, make_graph(config, dataset), dataset)
     load_weights(folder, backbone)
     return config, dataset, backbone

@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .align import ALIGNERS
 from .config import RunConfig, load_config, to_plain, to_yaml
 from .datasets import Dataset
 from .errors import RunError
 from .evaluation import Metrics
-from .fileio import write_text
+from .fileio import read_json, write_text
 from .graphs import dataset_hash, load_neighbors
 from .graphs.content_hash import tensor_hash
 from .training import FitResult
@@ -42,7 +43,7 @@ def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
     """
     identity: list[Any] = [sorted(_settings(config)), dataset_hash(dataset)]
     file = config.neighbors.file
-    if file is not None and Path(file).exists():  # another file of the same name is another run
+    if file is not None and reads_neighbors(config):  # the file may have been made anew
         identity.append(tensor_hash(load_neighbors(file).ids))
     text = json.dumps(identity)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -54,7 +55,16 @@ def _settings(config: RunConfig) -> set[tuple[str, str]]:
     for key, value in to_plain(config).items():
         inner = value if isinstance(value, dict) else {"": value}
         settings |= {(f"{key}.{name}".strip("."), repr(v)) for name, v in inner.items()}
-    return {(key, value) for key, value in settings if key not in WITHOUT_EFFECT}
+    unread = set(WITHOUT_EFFECT)
+    if not reads_neighbors(config):
+        unread |= {key for key, _ in settings if key.startswith("neighbors.")}
+    return {(key, value) for key, value in settings if key not in unread}
+
+
+def reads_neighbors(config: RunConfig) -> bool:
+    """Whether the alignment is given a table of neighbours."""
+    aligned = config.alignment
+    return aligned is not None and ALIGNERS[aligned.name].cls.wants_neighbors(aligned.options)
 
 
 def versions() -> dict[str, str]:
@@ -79,6 +89,14 @@ def refuse_taken_folder(folder: Path, config: RunConfig, *, resume: bool) -> Non
             f"{folder} already holds a run: continue it with --resume, or choose another --out"
         )
     refuse_other_settings(folder, config)
+    if (folder / METRICS_FILE).is_file():
+        trained_less(folder, config)
+
+
+def refuse_run_folder(folder: str | Path) -> None:
+    """Refuse to write the results of something else into the folder of a run."""
+    if (Path(folder) / CONFIG_FILE).exists():
+        raise RunError(f"{folder} holds a run, whose report would be lost: choose another --out")
 
 
 def save_config(folder: Path, config: RunConfig) -> None:
@@ -95,6 +113,38 @@ def refuse_other_settings(folder: Path, config: RunConfig) -> None:
         raise RunError(
             f"{folder} was trained with another {keys}: use the same settings or another --out"
         )
+
+
+def refuse_other_data(folder: Path, path: str, data_hash: str) -> None:
+    """Raise `RunError` if the finished run in `folder` was trained on other data.
+
+    Args:
+        folder: run folder.
+        path: where the data lie, for the message.
+        data_hash: `dataset_hash` of the data as they are now.
+    """
+    recorded = read_json(folder / METRICS_FILE).get("data_hash")  # older runs have none
+    if recorded not in (None, data_hash):
+        raise RunError(
+            f"{folder} was trained on other data than {path} holds now: restore the data, or train "
+            "anew into another folder"
+        )
+
+
+def trained_less(folder: Path, config: RunConfig) -> bool:
+    """Whether the finished run in `folder` had fewer epochs or less patience than `config` says.
+
+    Raises:
+        RunError: it had more, which cannot be taken back.
+    """
+    had, wanted = load_config(folder / CONFIG_FILE).training, config.training
+    for name in ("epochs", "patience"):
+        if getattr(had, name) > getattr(wanted, name):
+            raise RunError(
+                f"{folder} was trained with training.{name} = {getattr(had, name)}, more than "
+                f"{getattr(wanted, name)}: use the same settings or another --out"
+            )
+    return had.epochs < wanted.epochs or had.patience < wanted.patience
 
 
 def summarise(

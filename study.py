@@ -18,8 +18,8 @@ import numpy as np
 
 from .config import COMPONENTS, SECTIONS, RunConfig, parse_config, to_plain
 from .errors import ConfigError, RunError
-from .fileio import require_writable, write_text
-from .run_folder import METRICS_FILE
+from .fileio import read_json, require_writable, write_text
+from .run_folder import METRICS_FILE, refuse_run_folder
 from .study_tasks import Task, describe_failures, refuse_unusable, run_tasks, unfinished
 
 
@@ -116,6 +116,7 @@ def run_study(
     if len(set(names)) < len(names):
         raise ConfigError(f"two methods share a label among {names}: rename one")
     folder = Path(folder)
+    refuse_run_folder(folder)
     tasks = {
         name: [Task(replace(m.config, seed=s), folder / name / f"seed{s}") for s in seeds]
         for name, m in zip(names, methods, strict=True)
@@ -150,7 +151,7 @@ def read_result(
     reference: bool = False,
 ) -> MethodResult:
     """The result of a method from its run folders; the other arguments are `MethodResult`'s."""
-    summaries = [json.loads((folder / METRICS_FILE).read_text()) for folder in folders]
+    summaries = [read_json(folder / METRICS_FILE) for folder in folders]
 
     def values(split: str) -> dict[str, tuple[float, ...]]:
         return {key: tuple(s[split][key] for s in summaries) for key in summaries[0][split]}

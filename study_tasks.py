@@ -14,13 +14,20 @@ from tqdm import tqdm
 
 from .config import RunConfig, to_plain
 from .datasets import Dataset, load_dataset
-from .errors import CrossalignError, RunError
+from .errors import CrossalignError
 from .fileio import write_text
 from .graphs import dataset_hash
+from .neighbor_index import make_neighbors
 from .pipeline import require_content, train
 from .processes import process_pool
 from .report import write_report
-from .run_folder import METRICS_FILE, refuse_other_settings
+from .run_folder import (
+    METRICS_FILE,
+    reads_neighbors,
+    refuse_other_data,
+    refuse_other_settings,
+    trained_less,
+)
 
 REPORT_FILE = "report.html"
 FAILURE_FILE = "failure.txt"
@@ -86,19 +93,24 @@ def refuse_unusable(tasks: Sequence[Task]) -> None:
     """Read every data set once, so that none is missing after hours, nor content that is needed.
 
     Raises:
-        CrossalignError: a data set cannot be read, or a method needs content that it does not have.
+        CrossalignError: a data set, a file of neighbours or the device cannot be used, or a method
+            needs content that it does not have.
     """
     found: dict[str, Dataset] = {}
     for config in (task.config for task in tasks):
         if config.path not in found:
             found[config.path] = load_dataset(config.path, options=config.data)
         require_content(config, found[config.path])
+        config.training.torch_device()
+        if config.neighbors.file is not None and reads_neighbors(config):
+            make_neighbors(config, found[config.path])
 
 
 def unfinished(tasks: Sequence[Task]) -> list[Task]:
     """Tasks that are still to run; refuses finished ones of other settings or other data.
 
-    A finished one that was killed before its report gets the report.
+    A finished one that was killed before its report gets the report. One that had fewer epochs or
+    less patience goes on.
     """
     todo = []
     hashes: dict[str, str] = {}
@@ -108,12 +120,10 @@ def unfinished(tasks: Sequence[Task]) -> list[Task]:
         if not file.is_file():
             todo.append(task)
             continue
-        recorded = json.loads(file.read_text()).get("data_hash")  # older runs have none
-        if recorded is not None and recorded != _data_hash(task.config, hashes):
-            raise RunError(
-                f"{task.folder} was trained on other data than {task.config.path} holds now: "
-                "restore the data or choose another --out"
-            )
+        refuse_other_data(task.folder, task.config.path, _data_hash(task.config, hashes))
+        if trained_less(task.folder, task.config):
+            todo.append(task)
+            continue
         if not (task.folder / REPORT_FILE).is_file():
             write_report(task.folder)
     return todo

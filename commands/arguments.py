@@ -106,6 +106,13 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """A seed that NumPy, scikit-learn and torch all take."""
+    if natural(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"'{text}' is not below 2^32")
+    return int(text)
+
+
 def folder(text: str) -> str:
     """A folder that can be written, or made."""
     try:

@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
         configured=True,
     )
     command.add_argument("data", nargs="?", help=DATA_HELP)
-    command.add_argument("-k", type=positive, default=10, help="neighbours per item (default 10)")
+    command.add_argument("-k", type=positive, help="neighbours per item (default neighbors.k)")
     add_out_file(command, ".npz, or a folder to map")
     add_quiet(command)
 
@@ -49,7 +49,7 @@ def neighbors(options: argparse.Namespace) -> None:
     dataset = load_dataset(config.path, options=config.data)
     neighbors = write_neighbors(options.out, config, dataset, progress=not options.quiet)
     full = (neighbors.ids >= 0).all(dim=1).float().mean().item()
-    print(f"{dataset.n_items} items, k = {options.k}, {full:.1%} have all k neighbours")
+    print(f"{dataset.n_items} items, k = {config.neighbors.k}, {full:.1%} have all k neighbours")
     if "recall" in neighbors.metadata:
         print(f"recall against exact counting, on a sample: {neighbors.metadata['recall']:.3f}")
     print(f"written to {options.out}")

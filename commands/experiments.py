@@ -217,7 +217,9 @@ def popularity(options: argparse.Namespace) -> None:
     from ..experiments.finished import finished_methods
     from ..experiments.popularity import popularity_report
     from ..experiments.popularity_page import write_popularity
+    from ..run_folder import refuse_run_folder
 
+    refuse_run_folder(options.out)
     found = popularity_report(
         finished_methods(options.folders),
         n_groups=options.groups,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import add_out, add_quiet, add_set, natural, positive
+from .arguments import add_out, add_quiet, add_set, positive, seed
 from .parser import Commands
 
 SHOWN = 5
@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         help="YAML file: key -> list of values or {low, high, log} (default: the papers' grid)",
     )
     command.add_argument("--no-pruning", action="store_true", help="train every trial to its end")
-    command.add_argument("--seed", type=natural, default=0, help="of the draws (default 0)")
+    command.add_argument("--seed", type=seed, default=0, help="of the draws (default 0)")
     command.add_argument("--jobs", type=positive, default=1, help="processes at a time (default 1)")
     add_out(command, "folder of the search", required=True)
     add_set(command)

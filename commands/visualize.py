@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import add_out, add_quiet, name_list, positive
+from .arguments import add_out, add_quiet, name_list, positive, seed
 from .parser import Commands
 
 
@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
     maps.add_argument("--perplexity", type=float, default=30.0, help="of t-SNE (default 30)")
     maps.add_argument("--sample", type=positive, default=500, help="items drawn (default 500)")
     maps.add_argument("--pairs", type=positive, default=500, help="pairs drawn (default 500)")
-    maps.add_argument("--seed", type=int, default=0, help="of samples and maps (default 0)")
+    maps.add_argument("--seed", type=seed, default=0, help="of samples and maps (default 0)")
 
     near = command.add_argument_group("nearest items")
     near.add_argument(

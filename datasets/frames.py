@@ -27,7 +27,14 @@ def read_frame(path: Path) -> pd.DataFrame:
             frame = pd.read_parquet(path)
         else:
             separator = SEPARATORS[path.suffix]
-            frame = pd.read_csv(path, sep=separator, dtype=str, encoding="utf-8-sig")
+            frame = pd.read_csv(
+                path,
+                sep=separator,
+                dtype=str,
+                encoding="utf-8-sig",
+                keep_default_na=False,  # an item may be called NA
+                na_values=[""],
+            )
     except OSError as error:
         if error.strerror is None:  # pyarrow raises OSError for a damaged Parquet file
             raise DataError(f"{path}: damaged Parquet file; write it again") from error
@@ -35,6 +42,11 @@ def read_frame(path: Path) -> pd.DataFrame:
     except (ValueError, pd.errors.ParserError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{path}: is no {path.suffix[1:]} table ({reason}); mend it") from error
+    if not isinstance(frame.index, pd.RangeIndex) and path.suffix != ".parquet":
+        raise DataError(
+            f"{path}: rows have more fields than the header; name every column, or remove the "
+            "separators at the ends of rows"
+        )
     if frame.empty:
         raise DataError(f"{path}: has no rows; give at least one interaction")
     return frame

@@ -17,6 +17,8 @@ from .splits import TEST, TRAIN, choose_labels, split_pairs
 PAPER = "Zhou, MMRec, MM Asia 2023; the layout of the Amazon sets Baby, Sports and Clothing"
 EXPECTS = "<name>.inter (MMRec: tab-separated userID, itemID, ..., x_label)"
 OPTIONS = ("split", "split_seed", "time_column")
+MOST_IDS_A_ROW = 100
+"""Ids for each row of the file, beyond which the largest one must be a mistake."""
 
 
 def recognises(path: Path) -> bool:
@@ -48,6 +50,12 @@ def read(path: Path, options: DataOptions) -> Dataset:
         time=time_column(file, frame, options),
     )
     splits = split_pairs(file, users, items, label)
+    for what, ids in (("user", users), ("item", items)):
+        if ids.max() > MOST_IDS_A_ROW * (len(ids) + 1000):
+            raise DataError(
+                f"{file}: {what} id {ids.max()} in {len(ids)} rows; ids must be numbered from 0 "
+                "without large gaps: is it a stray one?"
+            )
     n_items = int(items.max()) + 1
     content = read_content(file.parent, np.arange(n_items), options, all_items=True)
     return Dataset(

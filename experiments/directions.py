@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any, get_args
 from ..align.policies import Directions, ThetaOf
 from ..config import RunConfig
 from ..errors import ConfigError, unknown_name
+from ..fileio import read_json
 from ..report import markup
 from ..report.colors import method_styles
 from ..report.markup import Html
@@ -259,7 +259,7 @@ def _result(
 
 def _agreement(folders: Sequence[Path]) -> tuple[Measure | None, Measure | None]:
     """Share of the decided directions that are as planted, and of the judged that are decided."""
-    summaries = [json.loads((folder / METRICS_FILE).read_text()) for folder in folders]
+    summaries = [read_json(folder / METRICS_FILE) for folder in folders]
     judged = [s["directions"] for s in summaries if s.get("directions", {}).get("items")]
     shares = [row["share"] for row in judged if row["share"] is not None]
     decided = [row["decided"] / row["items"] for row in judged]

@@ -91,6 +91,8 @@ def _save_folder(path: Path, ids: np.ndarray, counts: np.ndarray, about: dict[st
     """Arrays first, metadata last: without metadata the folder is no neighbour index."""
     if path.exists() and not path.is_dir():
         raise RunError(f"cannot write {path}: a file is in the way; choose another name, or *.npz")
+    if (path / METADATA).exists() and not (path / "ids.npy").exists():
+        raise RunError(f"{path} holds a {METADATA} of something else: choose another name")
     (path / METADATA).unlink(missing_ok=True)
     for name, table in (("ids", ids), ("counts", counts)):
         with atomic_path(path / f"{name}.npy") as temporary:

@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..evaluation.metrics import parse_metric
 from ..evaluation.per_user import USERS_FILE, evaluate_users, save_user_metrics
 from ..evaluation.ranking import evaluate
-from ..fileio import write_text
+from ..fileio import read_json, write_text
 from ..graphs import dataset_hash
 from ..registry import Entry
 from ..report import write_report
@@ -106,7 +106,7 @@ class _Search:
         """Leave the metrics of the best point in `folder`, unless they are there already."""
         key = self._key()
         file = folder / METRICS_FILE
-        if file.is_file() and json.loads(file.read_text(encoding="utf-8")).get("search") == key:
+        if file.is_file() and read_json(file).get("search") == key:
             return
         best = self._best(progress=progress)
         scores = self._make(best).scores()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from ..datasets import SPLITS, Dataset
 from ..errors import RunError
-from ..fileio import atomic_path, write_text
+from ..fileio import atomic_path, read_json, require_writable, write_text
 from ..graphs import dataset_hash
 from ..graphs.faiss_import import import_faiss
 from ..models import BACKBONES
@@ -50,7 +52,7 @@ def export_run(
 
     Args:
         run: a finished run.
-        out: folder; an earlier export there is replaced. `about.json` goes first and comes last.
+        out: folder; an earlier export there is replaced, once all files of the new one are written.
         unbought: vectors of items without training interactions: `trained` takes the backbone's,
             `content` makes them from content, `auto` does so where the backbone reads none.
 
@@ -63,6 +65,7 @@ def export_run(
     run, out = Path(run), Path(out)
     if not (run / METRICS_FILE).is_file():
         raise RunError(f"{run} holds no finished run: export one that has a {METRICS_FILE}")
+    metrics = read_json(run / METRICS_FILE)
     config, dataset, backbone = load_run(run)
     if unbought == "content" and not dataset.features:
         raise RunError(f"'{dataset.name}' has no content, from which vectors could be made")
@@ -76,11 +79,6 @@ def export_run(
         made = (counts == 0) & (unbought == "content" or not placed)
         item[made] = content_map(*content_rows(dataset.features, dataset.missing, made))
 
-    out.mkdir(parents=True, exist_ok=True)
-    (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced
-    _write_vectors(out / VECTORS, user, item, content_map)
-    _write_ids(out, dataset, counts, made)
-    _write_seen(out / SEEN, dataset)
     about = {
         "format": FORMAT,
         "run": str(run),
@@ -91,8 +89,7 @@ def export_run(
         "users": dataset.n_users,
         "items": dataset.n_items,
         "dim": item.shape[1],
-        "test": json.loads((run / METRICS_FILE).read_text(encoding="utf-8"))["test"],
-        "index": _write_index(out / INDEX, user, item),
+        "test": metrics["test"],
         "unbought": {
             "items": int((counts == 0).sum()),
             "vectors": "content" if made.any() else "trained",
@@ -103,8 +100,25 @@ def export_run(
         "content_map_quality": quality and asdict(quality),
         "versions": versions(),
     }
-    write_text(out / ABOUT, json.dumps(about, indent=2) + "\n")
+    with _all_at_once(out) as fresh:
+        _write_vectors(fresh / VECTORS, user, item, content_map)
+        _write_ids(fresh, dataset, counts, made)
+        _write_seen(fresh / SEEN, dataset)
+        about["index"] = _write_index(fresh / INDEX, user, item)
+        write_text(fresh / ABOUT, json.dumps(about, indent=2) + "\n")
     return about
+
+
+@contextmanager
+def _all_at_once(out: Path) -> Iterator[Path]:
+    """A folder whose files replace those in `out` when the block succeeds, `about.json` last."""
+    require_writable(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".new-") as fresh:
+        yield Path(fresh)
+        (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced
+        for file in sorted(Path(fresh).iterdir(), key=lambda file: file.name == ABOUT):
+            file.replace(out / file.name)
 
 
 def _content(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +25,8 @@ from .content_map import ContentMap
 from .export import ABOUT, FORMAT, ITEMS, SEEN, USERS, VECTORS
 
 COLUMNS = ("user", "rank", "item", "score")
+DAMAGED = (SafetensorError, zipfile.BadZipFile, zlib.error)
+"""What readers of compressed files raise, beside errors of Python's own."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ class Recommender:
                 seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
             content_map = _content_map(about["content_map"], tensors)
             user, item = tensors["user"], tensors["item"]
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            if (len(user), len(item), len(user) + 1) != (len(users), len(items), len(seen_from)):
+                raise ValueError("vectors, ids and seen items are of different numbers")
+        except (OSError, EOFError, ValueError, LookupError, TypeError, *DAMAGED) as error:
             raise DataError(f"{folder} is damaged ({error}): export the run again") from error
         return cls(user, item, users, items, seen_from, has, content_map)
 

@@ -84,6 +84,32 @@ def test_a_neighbour_file_of_another_search_or_replaced_is_refused(
     assert "another" in error
 
 
+def test_a_run_is_not_read_with_other_data_than_it_was_trained_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Its weights would be of other users: wrong metrics, and lists for the wrong people."""
+    rows = [f"{user},i{(user * item) % 11}" for user in range(12) for item in range(1, 7)]
+    file, out = tmp_path / "interactions.csv", str(tmp_path / "run")
+    file.write_text("user,item\n" + "\n".join(dict.fromkeys(rows)) + "\n")
+    train = ["train", str(tmp_path), "--backbone", "bpr", "--set", "training.epochs=1", "--quiet"]
+    assert run(capsys, *train, "--out", out)[0] == 0
+    file.write_text(file.read_text().replace("\n0,", "\n99,"))
+    for command in (["evaluate", out], ["export", out, "--out", str(tmp_path / "shop")]):
+        code, _, error = run(capsys, *command)
+        assert code == 2
+        assert "was trained on other data" in error
+    assert not (tmp_path / "shop").exists()
+
+
+def test_an_output_that_is_full_is_told_in_one_line() -> None:
+    command = [sys.executable, "-m", "crossalign", "list"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert "crossalign: output: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_search_ranks_by_validation(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, _ = run(
         capsys, "search", "planted", "--backbone", "bpr", "--grid", "backbone.dim=4,8",

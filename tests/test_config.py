@@ -89,6 +89,37 @@ def test_a_configuration_in_place_of_data_is_told_where_it_belongs() -> None:
         load_config(None, path="preset.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("alignment: off", "option 'alignment' must be a name or a mapping with one, not False"),
+        ("backbone: [lightgcn]", "option 'backbone' must be a name or a mapping with one, not ["),
+        ("seed: 1\nseed: 2", "'seed' stands twice: write it once"),
+        (
+            "alignment: {name: ila, weight: -1}",
+            "option 'alignment.weight' is -1.0: choose",
+        ),
+        ("alignment: {name: ila, theta: .nan}", "option 'alignment.theta' is nan: choose a finite"),
+    ],
+)
+def test_yaml_that_says_something_else_than_it_looks(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load_config(file)
+    assert message in str(refused.value)
+
+
+def test_an_option_of_an_option_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'seed' is 1 and has no options"):
+        load_config(None, ["seed=1", "seed.x=1"])
+    (tmp_path / "latin.yaml").write_bytes("# \xe9".encode("latin-1"))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "latin.yaml")
+
+
 def test_every_option_has_a_line_of_help() -> None:
     missing = [option.key for option in option_help() if not option.help]
     assert not missing

@@ -35,3 +35,28 @@ def test_a_worker_in_the_middle_of_its_work_ends_with_a_killed_parent() -> None:
     while is_running(worker):
         assert time.monotonic() < deadline, "the worker goes on"
         time.sleep(0.01)
+
+
+INTERRUPTED = """
+import os, time
+from crossalign.processes import process_pool
+
+with process_pool(1) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    for _ in range(2):
+        pool.submit(time.sleep, 600)
+    time.sleep(1)
+    raise KeyboardInterrupt
+"""
+
+
+def test_an_interrupted_pool_ends_what_runs_and_begins_nothing_more() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert "KeyboardInterrupt" in done.stderr
+    assert not is_running(int(done.stdout))

@@ -10,7 +10,7 @@ import pytest
 
 import crossalign.study_tasks as study_tasks
 from crossalign.config import RunConfig, load_config
-from crossalign.errors import ConfigError, RunError
+from crossalign.errors import ConfigError, DataError, RunError
 from crossalign.report import format_markdown, study_table
 from crossalign.study import (
     Method,
@@ -22,8 +22,8 @@ from crossalign.study import (
 )
 
 SMALL = ["data.planted_users=150", "data.planted_items=100", "training.epochs=1"]
-BROKEN = "neighbors.file=no-such-file.npz"
-"""A setting that only an alignment with neighbours minds, and only when it is trained."""
+BROKEN = "alignment.cna_weight=1e39"
+"""More than float32 holds, which shows only when it is trained."""
 
 
 def small(backbone: str = "lightgcn", alignment: str = "none", *more: str) -> RunConfig:
@@ -74,7 +74,7 @@ def test_a_failing_run_does_not_lose_the_others(jobs: int, tmp_path: Path) -> No
     assert message.startswith("2 of 4 runs failed: ")
     assert "bpr+cross/seed0" in message
     assert "bpr+cross/seed1" in message
-    assert message.count("no-such-file.npz") == 1
+    assert message.count("loss/align/cna is not finite") == 1
     assert "\n" not in message
     assert [result.label for result in failure.value.results] == ["bpr"]
     assert len(failure.value.results[0].folders) == 2
@@ -182,3 +182,41 @@ def test_a_study_with_nothing_to_run_is_refused(tmp_path: Path) -> None:
         run_study([], [0], tmp_path)
     with pytest.raises(ConfigError, match="share a label"):
         run_study([Method("a", small()), Method("a", small())], [0], tmp_path)
+
+
+def test_a_finished_run_of_fewer_epochs_goes_on_and_one_of_more_is_refused(tmp_path: Path) -> None:
+    """Its table would be that of the old run, under the new settings."""
+
+    def study(folder: str, epochs: int):
+        config = small("bpr", "none", f"training.epochs={epochs}", "training.learning_rate=0.01")
+        method = Method("bpr", config)
+        return run_study([method], [0], tmp_path / folder, progress=False)[0]
+
+    short = study("one", 1)
+    longer = study("one", 3)
+    assert longer.valid != short.valid
+    assert longer.valid == study("other", 3).valid
+    with pytest.raises(RunError, match=r"training.epochs = 3, more than 1"):
+        study("one", 1)
+
+
+def test_neighbours_do_not_tell_runs_apart_that_read_none(tmp_path: Path) -> None:
+    run_study([Method("bpr", small("bpr"))], [0], tmp_path, progress=False)
+    before = stamps(tmp_path)
+    run_study([Method("bpr", small("bpr", "none", "neighbors.k=3"))], [0], tmp_path, progress=False)
+    assert stamps(tmp_path) == before
+
+
+def test_a_file_of_neighbours_that_is_not_there_is_missed_before_anything_is_trained(
+    tmp_path: Path,
+) -> None:
+    configs = [small("bpr"), small("bpr", "cross", "neighbors.file=no-such-file.npz")]
+    with pytest.raises(DataError, match=r"no-such-file.npz"):
+        run_study(compared_methods(configs), [0], tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_does_not_write_over_a_run(tmp_path: Path) -> None:
+    run_study([Method("bpr", small("bpr"))], [0], tmp_path, progress=False)
+    with pytest.raises(RunError, match="holds a run, whose report would be lost"):
+        run_study([Method("bpr", small("bpr"))], [0], tmp_path / "bpr" / "seed0", progress=False)

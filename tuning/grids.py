@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from ..config import RunConfig
 from ..errors import ConfigError
+from ..study import option_value
 from .space import Choice, Value
 
 Grid = Mapping[str, tuple[Value, ...]]
@@ -73,7 +74,7 @@ BACKBONE_GRIDS: Mapping[str, Grid] = {
 
 
 def paper_space(config: RunConfig) -> dict[str, Choice]:
-    """The papers' grid of the alignment of `config`, else that of its backbone.
+    """The papers' grid of the alignment of `config`, else that of its backbone, and its own values.
 
     The backbone of an aligned run keeps its options, as in the papers: they add an alignment to
     a backbone that was tuned alone.
@@ -87,4 +88,8 @@ def paper_space(config: RunConfig) -> dict[str, Choice]:
         kind, name, grids = "backbone", config.backbone.name, BACKBONE_GRIDS
     if name not in grids:
         raise ConfigError(f"the papers give no grid for {kind} '{name}': give one with --space")
-    return {key: Choice(values) for key, values in grids[name].items()}
+    own = {key: option_value(config, key) for key in grids[name]}
+    return {
+        key: Choice(values if own[key] in values else (own[key], *values))
+        for key, values in grids[name].items()
+    }

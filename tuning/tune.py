@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm import tqdm
 
 from ..config import RunConfig, load_config, to_plain, to_yaml
@@ -18,9 +20,10 @@ from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
 from ..processes import process_pool
+from ..run_folder import refuse_run_folder
 from .outcome import TrialRecord, best_yaml, records, render, to_json
 from .space import check_space, config_at, read_space, space_yaml
-from .trials import Tuning, finished, run_trial
+from .trials import DATABASE, Tuning, finished, run_trial
 
 BASE_FILE = "base.yaml"
 SPACE_FILE = "space.yaml"
@@ -71,9 +74,17 @@ def tune(
         RunError: the folder holds another search, or no trial was completed.
     """
     check_space(tuning.space, tuning.config)
-    study = _prepare(tuning)
-    _run(tuning, study, n_trials, jobs=jobs, progress=progress)
-    trials = records(finished(study), tuning)
+    refuse_run_folder(tuning.folder)
+    try:
+        study = _prepare(tuning)
+        _run(tuning, study, n_trials, jobs=jobs, progress=progress)
+        trials = records(finished(study), tuning)
+    except (SQLAlchemyError, StorageInternalError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise RunError(
+            f"{tuning.folder / DATABASE} cannot be used ({reason}): free some space, or choose "
+            "another --out if the file is damaged"
+        ) from error
     if not trials or trials[0].state != "complete":
         reason = next((trial.error for trial in trials if trial.error), "all were pruned")
         raise RunError(f"no trial of {tuning.folder} was completed ({reason}): change the space")

@@ -101,9 +101,14 @@ def test_defaults_are_taken_only_when_asked_for(
 def test_a_failing_run_is_told_after_the_table_of_the_others(
     capsys: Capture, tmp_path: Path
 ) -> None:
+    (tmp_path / "bpr_cross.yaml").write_text("""
+path: planted
+backbone: {name: bpr}
+alignment: {name: cross, cna_weight: 1.0e+39, n_prototypes: 8}
+""")
     code, printed, error = compare(
         capsys, "--backbones", "bpr", "--alignments", "none,cross", "--defaults",
-        "--set", "neighbors.file=no.npz", "--out", str(tmp_path / "study"), *SMALL,
+        "--presets", str(tmp_path), "--out", str(tmp_path / "study"), *SMALL,
     )  # fmt: skip
     assert code == 2
     assert "planted, test" in printed

@@ -152,3 +152,17 @@ def test_several_tables_are_refused(frame, tmp_path):
     write(frame, tmp_path, "tsv")
     with pytest.raises(DataError, match=r"several tables \(interactions.csv, interactions.tsv\)"):
         load_dataset(tmp_path)
+
+
+def test_an_item_may_be_called_na(tmp_path):
+    rows = [f"u{n % 3},{item}" for n, item in enumerate(["NA", "null", "None", "nan", "x"] * 6)]
+    (tmp_path / "interactions.csv").write_text("user,item\n" + "\n".join(dict.fromkeys(rows)))
+    data = load_dataset(tmp_path)
+    assert {"NA", "null", "None", "nan"} <= set(data.item_ids.tolist())
+
+
+def test_rows_with_more_fields_than_the_header_are_refused(tmp_path):
+    """Else pandas takes the first column for an index, and the rest moves one to the left."""
+    (tmp_path / "interactions.csv").write_text("user,item,time\nu0,i1,3.5,\nu1,i0,2.5,\n")
+    with pytest.raises(DataError, match="rows have more fields than the header"):
+        load_dataset(tmp_path)

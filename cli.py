@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"{error.filename or 'output'}: {error.strerror or error}; mend it and try again")
         return USER_ERROR
     except KeyboardInterrupt:
-        _say("interrupted; train goes on with --resume, all else with the same command")
+        trains = given[:1] == ["train"]
+        _say(f"interrupted; continue with {'--resume' if trains else 'the same command'}")
         return 130
     return 0
 

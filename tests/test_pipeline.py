@@ -45,7 +45,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_folder_holds_everything_the_design_names(finished: Path) -> None:
+def test_a_run_folder_holds_everything_the_guide_names(finished: Path) -> None:
     names = {file.name for file in finished.iterdir()}
     assert names >= {
         "config.yaml",

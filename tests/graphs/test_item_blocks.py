@@ -20,7 +20,7 @@ def knn(k: int, seed: int, *, lonely: int) -> Adjacency:
     return Adjacency.from_edges(neighbors[kept], items[kept], N_ITEMS, N_ITEMS, norm="dst_both")
 
 
-GRAPHS = [(0.3, knn(2, 0, lonely=9)), (0.7, knn(3, 1, lonely=4))]
+GRAPHS = [(0.3, knn(2, 0, lonely=9)), (0.7, knn(3, 1, lonely=2))]
 
 
 @pytest.mark.parametrize("n_layers", [0, 1, 2, 3])

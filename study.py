@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,7 +115,7 @@ def run_study(
         raise ConfigError(f"seeds {', '.join(map(str, seeds))}: give each once")
     names = [str(Path(method.data) / method.label) for method in methods]
     if len(set(names)) < len(names):
-        raise ConfigError(f"two methods share a label among {names}: rename one")
+        raise ConfigError(f"the same method twice among {names}: give each once")
     folder = Path(folder)
     refuse_run_folder(folder)
     tasks = {
@@ -211,13 +212,16 @@ def option_value(
 def compared_methods(configs: Sequence[RunConfig]) -> list[Method]:
     """Methods to compare, each aligned one with its backbone alone where that takes part.
 
-    Configurations that name several data sets are compared data set by data set.
+    Configurations that name several data sets are compared data set by data set. Several of one
+    backbone and alignment are told apart by the options in which they differ.
 
     Raises:
         ConfigError: two data sets have the same name.
     """
     data = _data_names(configs)
-    labels = [(data[config.path], method_label(config)) for config in configs]
+    labels = [
+        (data[config.path], label) for config, label in zip(configs, _labels(configs), strict=True)
+    ]
     bases = [config.backbone.name if config.alignment else None for config in configs]
     return [
         Method(label, config, base if (name, base) in labels else None, name)
@@ -234,6 +238,31 @@ def _data_names(configs: Sequence[RunConfig]) -> dict[str, str]:
     if len(set(names.values())) < len(names):
         raise ConfigError(f"two data sets among {paths} have the same name: rename a folder")
     return names
+
+
+def _labels(configs: Sequence[RunConfig]) -> list[str]:
+    """Labels of methods, with `-option=value` behind those that are several of one data set."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, config in enumerate(configs):
+        groups.setdefault((config.path, method_label(config)), []).append(place)
+    labels = [method_label(config) for config in configs]
+    for places in groups.values():
+        options = [_flat(to_plain(configs[place])) for place in places]
+        for place, own in zip(places, options, strict=True):
+            other = [key for key in own if any(own[key] != o.get(key) for o in options)]
+            told = ",".join(f"{key.rpartition('.')[2]}={own[key]}" for key in other)
+            labels[place] += f"-{re.sub(r'[^A-Za-z0-9_=.,+-]', '', told)}" if told else ""
+    return labels
+
+
+def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
 
 
 def method_label(config: RunConfig) -> str:

@@ -180,7 +180,7 @@ def test_a_grid_has_one_method_per_point() -> None:
 def test_a_study_with_nothing_to_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to run"):
         run_study([], [0], tmp_path)
-    with pytest.raises(ConfigError, match="share a label"):
+    with pytest.raises(ConfigError, match="the same method twice"):
         run_study([Method("a", small()), Method("a", small())], [0], tmp_path)
 
 
@@ -220,3 +220,12 @@ def test_a_study_does_not_write_over_a_run(tmp_path: Path) -> None:
     run_study([Method("bpr", small("bpr"))], [0], tmp_path, progress=False)
     with pytest.raises(RunError, match="holds a run, whose report would be lost"):
         run_study([Method("bpr", small("bpr"))], [0], tmp_path / "bpr" / "seed0", progress=False)
+
+
+def test_configurations_of_one_backbone_are_told_apart_by_their_options() -> None:
+    configs = [small("bpr"), small("bpr", "none", "backbone.dim=8"), small("bpr", "bm3")]
+    methods = compared_methods(configs)
+    assert [method.label for method in methods] == ["bpr-dim=64", "bpr-dim=8", "bpr+bm3"]
+    assert [method.base for method in methods] == [None, None, None]
+    with pytest.raises(ConfigError, match="the same method twice"):
+        run_study(compared_methods([small("bpr"), small("bpr")]), [0], "nowhere", progress=False)

@@ -20,17 +20,19 @@ class ItemLayers(nn.Module):
     Args:
         layers: the widest first; each is the sum of its relations. The items of a layer are the
             first of those it reads.
+        n_seeds: the first items read, for which the product is asked.
     """
 
-    def __init__(self, layers: Sequence[Sequence[SampledRelation]]) -> None:
+    def __init__(self, layers: Sequence[Sequence[SampledRelation]], n_seeds: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(_Sum(relations) for relations in layers)
+        self.n_seeds = n_seeds
 
     def forward(self, item: Tensor) -> Tensor:
         """`(n_items, dim)` of the items read, to `(n_seed_items, dim)`."""
         for layer in self.layers:
             item = layer(item)
-        return item
+        return item[: self.n_seeds]
 
 
 class _Sum(nn.ModuleList):
@@ -72,7 +74,7 @@ class ItemHops:
             [graph.between(hops[n + 1], hops[n]) for graph in self.graphs]
             for n in reversed(range(self.n_layers))
         ]
-        return items, ItemLayers(layers)
+        return items, ItemLayers(layers, len(seeds))
 
 
 class _Rows:

@@ -94,7 +94,9 @@ def test_every_alignment_works_on_sampled_rows(aligner, tiny_dataset):
     assert losses(sampled) == [pytest.approx(row, rel=1e-6) for row in losses(whole)]
 
 
-@pytest.mark.parametrize("own", [{"n_item_layers": 2}, {"trainable_features": True}])
+@pytest.mark.parametrize(
+    "own", [{"n_item_layers": 0}, {"n_item_layers": 2}, {"trainable_features": True}]
+)
 @pytest.mark.parametrize("lazy", [False, True])
 def test_kept_edges_and_item_graphs_are_sampled_too(own, lazy, tiny_dataset):
     """FREEDOM's, in batches that read a part of the rows, with an alignment that shares its

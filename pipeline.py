@@ -40,7 +40,7 @@ from .run_folder import (
     summarise,
     versions,
 )
-from .training import ALONE, Team, fit, load_weights, seed_everything
+from .training import ALONE, FitResult, Team, fit, load_weights, seed_everything
 from .training.tensorboard import TENSORBOARD_FOLDER, tensorboard_log
 
 
@@ -55,6 +55,7 @@ class Run:
         valid: validation metrics of the best epoch.
         test: test metrics of the best epoch.
         directions: agreement of the learnt directions with the truth of planted data, else None.
+        training: how the training went.
     """
 
     folder: Path
@@ -63,6 +64,7 @@ class Run:
     valid: Metrics
     test: Metrics
     directions: DirectionAgreement | None
+    training: FitResult
 
 
 def train(
@@ -133,7 +135,7 @@ def train(
         summary["directions"] = directions.to_dict()
     write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     write_report(folder)
-    return Run(folder, backbone, alignment, valid, test, directions)
+    return Run(folder, backbone, alignment, valid, test, directions, result)
 
 
 def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = False) -> None:

@@ -65,6 +65,10 @@ def train(options: argparse.Namespace) -> None:
             tensorboard=options.tensorboard,
             team=team,
         )
+    went = run.training
+    print(f"\nbest epoch {went.best_epoch} of {len(went.history)}", end="")
+    waited = f": none was better after it (training.patience = {config.training.patience})"
+    print(waited if went.stopped_early else "")
     for split, metrics in (("valid", run.valid), ("test", run.test)):
         print(f"\n{split}, {metrics.n_users} users")
         print("\n".join(metric_table(metrics)))

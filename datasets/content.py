@@ -160,7 +160,8 @@ def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
             return {name: file[name] for name in file.files}
     except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
         raise DataError(
-            f"{path}: not a readable .npz of numbers or strings; save it again with numpy.savez"
+            f"{path}: not a readable .npz of numbers or strings; save it again with numpy.savez, "
+            "and ids as strings: ids.astype(str), not Python objects"
         ) from error
 
 

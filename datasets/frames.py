@@ -141,5 +141,10 @@ def time_column(path: Path, frame: pd.DataFrame, options: DataOptions) -> np.nda
     """`(n,)` float64 times for a chronological split; None where the split needs none."""
     if options.split != "chronological":
         return None
-    column = find_column(path, frame, options.time_column, TIME_NAMES, "time_column")
+    column = find_column(path, frame, options.time_column, TIME_NAMES, "data.time_column")
+    if pd.to_numeric(frame[column], errors="coerce").isna().all():  # dates, as in ISO 8601
+        dates = pd.to_datetime(frame[column], errors="coerce", utc=True, format="ISO8601")
+        if not dates.isna().any():
+            start = pd.Timestamp(0, tz="UTC")
+            return ((dates - start) / pd.Timedelta(seconds=1)).to_numpy(dtype=np.float64)
     return number_column(path, frame, column)

@@ -77,8 +77,8 @@ def read(path: Path, options: DataOptions) -> Dataset:
     """
     file = _table_file(path)
     frame = read_frame(file)
-    user = find_column(file, frame, options.user_column, USER_NAMES, "user_column")
-    item = find_column(file, frame, options.item_column, ITEM_NAMES, "item_column")
+    user = find_column(file, frame, options.user_column, USER_NAMES, "data.user_column")
+    item = find_column(file, frame, options.item_column, ITEM_NAMES, "data.item_column")
     records = Records(
         file,
         id_column(file, frame, user),
@@ -152,7 +152,7 @@ def _given_labels(path: Path, frame: pd.DataFrame, split: str) -> np.ndarray | N
         return None
     column = usual_column(frame, SPLIT_NAMES)
     if split != "auto":
-        column = find_column(path, frame, split, SPLIT_NAMES, "split (random, chronological)")
+        column = find_column(path, frame, split, SPLIT_NAMES, "data.split (random, chronological)")
     if column is None:
         return None
     words = frame[column].astype(str).str.strip().str.lower()

@@ -65,7 +65,7 @@ BAD_FILES = {
     "label 3": ("u\ti\tx_label\n0\t0\t0\n0\t1\t3", "line 3: x_label is 3; use 0 train"),
     "repeat": ("u\ti\tx_label\n0\t0\t0\n0\t1\t1\n0\t0\t2", "line 4: user 0 and item 0 stand in"),
     "no test": ("u\ti\tx_label\n0\t0\t0\n0\t1\t1", "the test split is empty"),
-    "no time": ("u\ti\tx_label\n0\t0\t0", "no column called timestamp; set time_column"),
+    "no time": ("u\ti\tx_label\n0\t0\t0", "no column called timestamp; set data.time_column"),
     "bad time": ("u\ti\ttime\n0\t0\t3\n0\t1\tnoon", "line 3: time is 'noon', not a number"),
 }
 

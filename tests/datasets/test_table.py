@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from crossalign.datasets import DataError, DataOptions, load_dataset
 
@@ -112,11 +113,19 @@ def test_columns_can_be_named_and_features_are_found_by_id(frame, tmp_path):
 BAD_TABLES = {
     "empty": ("", {}, "is no csv table"),
     "header only": ("user,item\n", {}, "has no rows"),
-    "no user": ("who,item\n1,2\n", {}, "no column called user; set user_column to one of its"),
-    "no item": ("user,what\n1,2\n", {}, "no column called item; set item_column to one of its"),
+    "no user": ("who,item\n1,2\n", {}, "no column called user; set data.user_column to one of its"),
+    "no item": (
+        "user,what\n1,2\n",
+        {},
+        "no column called item; set data.item_column to one of its",
+    ),
     "tabs": ("user\titem\n1\t2\n", {}, "no column called user"),
-    "unknown column": ("user,item\n1,2\n", {"user_column": "who"}, "no column 'who'; set user_col"),
-    "unknown split": ("user,item\n1,2\n", {"split": "fold"}, "no column 'fold'; set split"),
+    "unknown column": (
+        "user,item\n1,2\n",
+        {"user_column": "who"},
+        "no column 'who'; set data.user",
+    ),
+    "unknown split": ("user,item\n1,2\n", {"split": "fold"}, "no column 'fold'; set data.spl"),
     "empty user": ("user,item\n1,2\n,3\n", {}, "line 3: user is empty"),
     "blank item": ("user,item\n1,2\n1, \n", {}, "line 3: item is empty"),
     "split word": ("user,item,split\n1,2,train\n1,3,dog\n", {}, "line 3: split is 'dog'; use"),
@@ -166,3 +175,18 @@ def test_rows_with_more_fields_than_the_header_are_refused(tmp_path):
     (tmp_path / "interactions.csv").write_text("user,item,time\nu0,i1,3.5,\nu1,i0,2.5,\n")
     with pytest.raises(DataError, match="rows have more fields than the header"):
         load_dataset(tmp_path)
+
+
+def test_times_may_be_iso_dates(tmp_path):
+    """The same split as by their seconds."""
+    days = [f"2024-01-{day:02d}" for day in range(1, 13)]
+    rows = [(f"u{n % 3}", f"i{n % 5}{n // 6}", f"{day} 00:03:19") for n, day in enumerate(days)]
+    splits = []
+    for name, time in (("dates", lambda n, text: text), ("numbers", lambda n, text: 86400 * n)):
+        folder = tmp_path / name
+        folder.mkdir()
+        lines = [f"{user},{item},{time(n, text)}" for n, (user, item, text) in enumerate(rows)]
+        (folder / "interactions.csv").write_text("user,item,time\n" + "\n".join(lines))
+        data = load_dataset(folder, options=DataOptions(split="chronological"))
+        splits.append(torch.cat([data.train, data.valid, data.test], dim=1))
+    assert torch.equal(*splits)

@@ -24,7 +24,6 @@ from .evaluation import DirectionAgreement, Metrics, direction_agreement
 from .evaluation.per_user import USERS_FILE, UserMetrics, evaluate_users, save_user_metrics
 from .fileio import write_text
 from .graphs import build_graph, dataset_hash
-from .graphs.build import DEFAULT_USER_NEIGHBORS
 from .graphs.dgl_import import DGLGraph
 from .models import BACKBONES, Backbone, Representations
 from .neighbor_index import make_neighbors
@@ -207,13 +206,8 @@ def make_modules(config: RunConfig, dataset: Dataset) -> tuple[Backbone, Alignme
 def make_graph(config: RunConfig, dataset: Dataset) -> DGLGraph:
     """The heterograph with the relations that the configured backbone reads."""
     relations = BACKBONES[config.backbone.name].cls.relations
-    wanted = config.backbone.options.get("n_neighbors", 0)
-    held = config.graph.cooccur_k or DEFAULT_USER_NEIGHBORS
-    if "user_cooccurs" in relations and wanted > held:
-        raise ConfigError(
-            f"backbone.n_neighbors is {wanted}, but the graph between users holds {held}: set "
-            f"graph.cooccur_k to {wanted}"
-        )
+    if "user_cooccurs" in relations:
+        config.graph.require_user_neighbors(config.backbone.options["n_neighbors"])
     return build_graph(dataset, config.graph, relations=relations, cache_dir=config.cache_dir)
 
 

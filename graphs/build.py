@@ -54,6 +54,15 @@ class GraphOptions(Options):
     memory_mib: PositiveInt = 512
     """Bound in MiB on the working memory of a block of the kNN and co-occurrence searches."""
 
+    def require_user_neighbors(self, wanted: int) -> None:
+        """Refuse a backbone that reads more neighbours of a user than the graph will hold."""
+        held = self.cooccur_k or DEFAULT_USER_NEIGHBORS
+        if wanted > held:
+            raise ConfigError(
+                f"backbone.n_neighbors is {wanted}, but the graph between users holds {held}: set "
+                f"graph.cooccur_k to {wanted}"
+            )
+
 
 class Relation(NamedTuple):
     """The edges of one canonical edge type."""

@@ -174,3 +174,10 @@ def test_alignment_without_content_is_refused(tmp_path: Path) -> None:
     config = load_config(None, [], path=str(table), alignment="cross")
     with pytest.raises(ConfigError, match="needs content features"):
         train(config, tmp_path / "run", progress=False)
+
+
+def test_a_backbone_that_reads_more_neighbours_than_the_graph_holds_is_refused() -> None:
+    """It would quietly make do with those that are there."""
+    config = load_config(None, ["backbone.n_neighbors=50"], backbone="dualgnn", path="planted")
+    with pytest.raises(ConfigError, match=r"n_neighbors is 50, .* holds 40: set graph.cooccur_k"):
+        make_graph(config, load_dataset("planted"))

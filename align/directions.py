@@ -78,9 +78,8 @@ def alignment_directions(
     known, table = ~table.isnan(), table.nan_to_num(0.0)
     spread = catalogue.variance(table) if policy.over_users else None
     was_training = policy.training
-    active = policy.eval()(
-        table, known, generator, spread
-    )  # a rule that learns must not do so here
+    policy.eval()  # a rule that learns must not do so here
+    active = policy(table, known, generator, spread)
     policy.train(was_training)
     names = ("id", *modalities)
     return {

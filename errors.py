@@ -31,6 +31,12 @@ def wrong_value(what: str, value: object, wanted: str) -> ConfigError:
     return ConfigError(f"{what} is {value}: choose {wanted}")
 
 
+def require_positive_temperature(whose: str, value: float) -> None:
+    """Refuse zero, NaN and negative ones, which would turn a loss around."""
+    if not value > 0:
+        raise wrong_value(f"temperature of {whose}", value, "a positive one")
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     """The error for an unknown `name`, with the nearest known one suggested."""
     names = sorted(known)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import wrong_value
+from ..errors import require_positive_temperature
 from .base import ALIGNERS, Alignment, Table, rows_of
 from .functional import full_precision, unit_rows
 from .infonce import directed_infonce
@@ -54,8 +54,7 @@ class AlignRecAlignment(Alignment):
         symmetric: bool = False,
     ) -> None:
         super().__init__(dim, modalities, feature_dims, missing)
-        if not temperature > 0:
-            raise wrong_value("temperature of AlignRec's CCA", temperature, "a positive one")
+        require_positive_temperature("AlignRec's CCA", temperature)
         self.cca_weight = cca_weight
         self.uia_weight = uia_weight
         self.temperature = nn.Parameter(torch.tensor(float(temperature)), requires_grad=False)

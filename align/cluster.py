@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, wrong_value
+from ..errors import ConfigError, require_positive_temperature, wrong_value
 from .base import Alignment, Table, Tables
 from .codes import Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
 from .functional import full_precision, unit_rows
@@ -145,8 +145,7 @@ class CLALoss(nn.Module):
         smallest = K if K_user_item is None else min(K, K_user_item)
         if smallest < 1:
             raise wrong_value("number of prototypes", smallest, "at least 1")
-        if not gamma > 0:
-            raise wrong_value("temperature of cluster-level alignment", gamma, "a positive one")
+        require_positive_temperature("cluster-level alignment", gamma)
         self.dim = D
         self.code_temperature = code_temperature
         user_item = torch.empty(K if K_user_item is None else K_user_item, D)

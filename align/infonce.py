@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, wrong_value
+from ..errors import ConfigError, require_positive_temperature
 from .base import ALIGNERS, Alignment, Table, check_modalities
 from .functional import contrastive_sum, full_precision
 from .ids import Repeated
@@ -86,8 +86,7 @@ class InfoNCELoss(nn.Module):
                 "on, or give two modalities"
             )
         self.modalities = tuple(modalities)
-        if not temperature > 0:
-            raise wrong_value("temperature of InfoNCE", temperature, "a positive one")
+        require_positive_temperature("InfoNCE", temperature)
         self.include_id = include_id
         self.temperature = nn.Parameter(
             torch.tensor(float(temperature)), requires_grad=learn_temperature

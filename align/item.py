@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, wrong_value
+from ..errors import ConfigError, require_positive_temperature
 from .base import check_modalities, xavier
 from .dynamic import variance
 from .functional import contrastive_sum, full_precision, unit_rows
@@ -179,8 +179,7 @@ class ILALoss(nn.Module):
     ) -> None:
         super().__init__()
         check_modalities(modalities)
-        if not gamma > 0:
-            raise wrong_value("temperature of item-level alignment", gamma, "a positive one")
+        require_positive_temperature("item-level alignment", gamma)
         self.dim = dim
         self.modalities = tuple(modalities)
         views = self._views = ("id", *self.modalities)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, wrong_value
+from ..errors import ConfigError, require_positive_temperature
 from .functional import contrastive_sum, full_precision, unit_rows
 from .ids import Repeated, sorted_ids
 from .rows import ItemViews, Missing, missing_masks, require_same_items
@@ -114,8 +114,7 @@ class CNALoss(nn.Module):
         own = torch.arange(len(neighbors), device=neighbors.device)
         filled = fill_neighbors(neighbors.long(), neighbors >= 0, own)
         self.register_buffer("neighbors", filled, persistent=False)
-        if not cl_temp > 0:
-            raise wrong_value("temperature of neighbour-level alignment", cl_temp, "a positive one")
+        require_positive_temperature("neighbour-level alignment", cl_temp)
         self.temperature = float(cl_temp)
         self.rank_weights = nn.Parameter(
             torch.ones(neighbors.shape[1]), requires_grad=reduction == "param_attn"

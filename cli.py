@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .commands import make_parser
 from .errors import ConfigError, CrossalignError
-from .torchrun import n_processes, speaks
+from .training.torchrun import n_processes, speaks
 
 USER_ERROR = 2
 

@@ -10,54 +10,21 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
-from pydantic import Field, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
 from .datasets import DataOptions
 from .errors import ConfigError, unknown_name, wrong_value
-from .graphs import GraphOptions
-from .graphs.ranking import Score
+from .evaluation import EvaluationOptions
+from .graphs import GraphOptions, NeighborOptions
 from .models import BACKBONES
 from .options import STRICT, Options, one_line
 from .registry import Entry, Registry
 from .training import TrainingOptions
-
-
-@dataclass(frozen=True, config=STRICT)
-class NeighborOptions(Options):
-    """Co-occurrence neighbours for neighbour-level alignment."""
-
-    section: ClassVar[str] = "neighbors"
-
-    k: PositiveInt = 5
-    """Neighbours per item."""
-    score: Score = "count"
-    """Similarity of feedback: count, cosine or jaccard."""
-    min_count: PositiveInt = 1
-    """Common users two items need to be neighbours."""
-    search: Literal["exact", "faiss"] = "exact"
-    """Count all pairs of items, or rank only candidates that FAISS finds among compressed
-    profiles; `crossalign neighbors` measures what that misses."""
-    memory_mib: PositiveInt = 512
-    """Bound on the working memory of the search, beside interactions and result."""
-    workers: PositiveInt | None = None
-    """Threads; as many as torch uses if not given."""
-    file: str | None = None
-    """Precomputed neighbour file (`crossalign neighbors`); computed on the spot if not given."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class EvaluationOptions(Options):
-    """Full-ranking evaluation."""
-
-    section: ClassVar[str] = "evaluation"
-
-    ks: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (5, 10, 20, 50)
-    """Cut-offs of the metrics."""
 
 
 @dataclass(frozen=True, config=STRICT)

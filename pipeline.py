@@ -25,8 +25,8 @@ from .evaluation.per_user import USERS_FILE, UserMetrics, evaluate_users, save_u
 from .fileio import write_text
 from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
+from .graphs.neighbor_search import make_neighbors
 from .models import BACKBONES, Backbone, Representations
-from .neighbor_index import make_neighbors
 from .report import write_report
 from .run_folder import (
     CONFIG_FILE,
@@ -233,7 +233,7 @@ def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> A
         "missing": dataset.missing,
     }
     if cls.wants_neighbors(config.alignment.options):
-        data["neighbors"] = make_neighbors(config, dataset).ids
+        data["neighbors"] = make_neighbors(config.neighbors, dataset).ids
     return cls(backbone.representation_dim, dataset.modalities, **data, **config.alignment.options)
 
 

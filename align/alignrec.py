@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import require_positive_temperature
+from ..tensors.functional import full_precision, unit_rows
 from .base import ALIGNERS, Alignment, Table, rows_of
-from .functional import full_precision, unit_rows
 from .infonce import directed_infonce
 from .rows import ItemViews, Pairs, read_rows
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, unknown_name
 from ..registry import Registry
-from .ids import at_hand
+from ..tensors.ids import at_hand
 from .policies import DirectionPolicy
 
 

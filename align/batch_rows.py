@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..tensors.functional import unit_rows
 from .base import Alignment, Table
-from .functional import unit_rows
 from .rows import ItemViews, Pairs, read_rows, row_lengths
 
 

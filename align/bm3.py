@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from ..errors import wrong_value
+from ..tensors.functional import full_precision, unit_rows
 from .base import ALIGNERS, Alignment, Table
-from .functional import full_precision, unit_rows
 from .rows import Pairs, read_rows, require_width
 
 

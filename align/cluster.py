@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, require_positive_temperature, wrong_value
+from ..tensors.functional import full_precision, unit_rows
+from ..tensors.products import tiled_length
 from .base import Alignment, Table, Tables
 from .codes import Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
-from .functional import full_precision, unit_rows
 from .policies import known
-from .products import tiled_length
 from .rows import ItemViews, Missing, Pairs, missing_masks, read_rows, require_width
 
 CHUNK = 65536

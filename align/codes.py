@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from .functional import known_gradient, log_partition, row_blocks, unit_rows
-from .products import product, tiled_length, whole_tiles
+from ..tensors.functional import known_gradient, log_partition, row_blocks, unit_rows
+from ..tensors.products import product, tiled_length, whole_tiles
 from .sinkhorn import EPSILON, sinkhorn_scales
 
 Codes = Literal["sinkhorn", "kmeans"]

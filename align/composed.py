@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..tensors.functional import full_precision
+from ..tensors.ids import at_hand, sorted_ids
 from .base import ALIGNERS, Alignment, Table, Tables
 from .batch_rows import ReadAhead
-from .functional import full_precision
-from .ids import at_hand, sorted_ids
 from .policies import DirectionPolicy
 from .term_options import Term, parse_terms
 

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from ..tensors.functional import full_precision
 from .base import ALIGNERS, Alignment, Table, Tables
 from .batch_rows import BatchRows
 from .cluster import CLALoss, refit_codes
 from .codes import Codes
-from .functional import full_precision
 from .item import ILALoss
 from .neighbor import CNALoss
 from .parts import cluster_terms, item_terms, neighbor_terms, required_neighbors

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..tensors.functional import unit_rows, widened
 from .base import Table
-from .functional import unit_rows, widened
 from .policies import DirectionPolicy, Feedback, OneWay
 from .rows import ItemViews, missing_masks
 from .scores import direction_name, feedback_scores

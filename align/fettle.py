@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ..tensors.functional import full_precision
 from .base import ALIGNERS, Alignment, Table, Tables
 from .batch_rows import BatchRows
 from .cluster import CLALoss, refit_codes
 from .codes import Codes
-from .functional import full_precision
 from .item import ILALoss
 from .parts import cluster_terms, item_terms
 from .policies import DirectionPolicy, Directions, Feedback, ThetaOf

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, require_positive_temperature
+from ..tensors.functional import contrastive_sum, full_precision
+from ..tensors.ids import Repeated
 from .base import ALIGNERS, Alignment, Table, check_modalities
-from .functional import contrastive_sum, full_precision
-from .ids import Repeated
 from .rows import ItemViews, Missing, missing_masks
 
 TEMPERATURES = (0.01, 1.0)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, require_positive_temperature
+from ..tensors.functional import contrastive_sum, full_precision, unit_rows
+from ..tensors.ids import at_hand
 from .base import check_modalities, xavier
 from .dynamic import variance
-from .functional import contrastive_sum, full_precision, unit_rows
-from .ids import at_hand
 from .policies import Directions, Feedback, Spread, SpreadOver, ThetaOf
 from .rows import (
     ItemViews,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, require_positive_temperature
-from .functional import contrastive_sum, full_precision, unit_rows
-from .ids import Repeated, sorted_ids
+from ..tensors.functional import contrastive_sum, full_precision, unit_rows
+from ..tensors.ids import Repeated, sorted_ids
 from .rows import ItemViews, Missing, missing_masks, require_same_items
 
 

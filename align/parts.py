@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
+from ..tensors.functional import full_precision
 from .base import ALIGNERS, Alignment, Table, Tables
 from .batch_rows import BatchRows
 from .cluster import CLALoss, refit_codes
 from .codes import Codes
-from .functional import full_precision
 from .item import ILALoss
 from .neighbor import CNALoss
 from .policies import DirectionPolicy, Directions, Feedback, Spread, SpreadOver, ThetaOf

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, unknown_name
+from ..tensors.functional import unit_rows, widened
+from ..tensors.ids import Repeated, at_hand
 from .base import Table, rows_of
-from .functional import unit_rows, widened
-from .ids import Repeated, at_hand
 
 Missing = Mapping[str, Tensor] | Sequence[Tensor | None] | None
 

@@ -25,8 +25,8 @@ from timing import Seconds
 from torch import Tensor
 
 from crossalign.align import CROSS
-from crossalign.align.ids import HostIds
 from crossalign.fileio import write_text
+from crossalign.tensors.ids import HostIds
 from training import DIM, N_NEIGHBORS, N_PROTOTYPES, cluster_cost
 
 MODALITIES = ["image", "text"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from timing import seconds
 
-from crossalign.align.products import product
+from crossalign.tensors.products import product
 
 FLOAT = 4
 """Bytes of a float32."""

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 from fresh import measure_each
+from powerlaw import powerlaw
 from scipy import sparse
 
-from crossalign.datasets.powerlaw import powerlaw
 from crossalign.graphs import approximate_neighbors, cooccurrence_neighbors, recall_at_k
 from crossalign.graphs.knn import feature_neighbors
 from crossalign.graphs.neighbors import Neighbors

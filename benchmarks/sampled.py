@@ -24,11 +24,11 @@ import torch
 from fresh import measure_each
 from limits import ADAM_TOUCHES, FLOAT, Cost, Machine
 from memory import RESET_PEAK, resident_kib
+from powerlaw import powerlaw
 from timing import seconds
 
 from crossalign.align import CROSS
 from crossalign.datasets import Dataset
-from crossalign.datasets.powerlaw import powerlaw
 from crossalign.graphs import build_graph, cooccurrence_neighbors
 from crossalign.graphs.adjacency import SampledRelation
 from crossalign.models import FREEDOM, Batch, LightGCN

@@ -44,6 +44,6 @@ def _print_entry(name: str, *lines: str) -> None:
 
 def doctor(options: argparse.Namespace) -> None:
     """Print the state of the installation."""
-    from ..doctor import collect
+    from .doctor import collect
 
     print("\n".join(collect().lines()))

@@ -30,9 +30,9 @@ def add(commands: Commands) -> None:
 def controls(options: argparse.Namespace) -> None:
     """Train every configuration under every content; print what of its gain survives."""
     from ..fileio import write_text
-    from ..probes.content_controls import control_methods, control_report
     from ..report import write_study_report
-    from ..study import run_study
+    from ..studies.content_controls import control_methods, control_report
+    from ..studies.study import run_study
 
     methods = control_methods(compared_configs(options))
     results = run_study(methods, options.seeds, options.out, **how_to_run(options))

@@ -43,11 +43,11 @@ def describe(options: argparse.Namespace) -> None:
 def neighbors(options: argparse.Namespace) -> None:
     """Compute neighbours and write them to a file."""
     from ..datasets import load_dataset
-    from ..neighbor_index import write_neighbors
+    from ..graphs.neighbor_search import write_neighbors
 
     config = run_config(options, {"neighbors.k": options.k})
     dataset = load_dataset(config.path, options=config.data)
-    neighbors = write_neighbors(options.out, config, dataset, progress=not options.quiet)
+    neighbors = write_neighbors(options.out, config.neighbors, dataset, progress=not options.quiet)
     full = (neighbors.ids >= 0).all(dim=1).float().mean().item()
     print(f"{dataset.n_items} items, k = {config.neighbors.k}, {full:.1%} have all k neighbours")
     if "recall" in neighbors.metadata:

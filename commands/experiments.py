@@ -29,7 +29,7 @@ from .studies import table_metrics
 
 if TYPE_CHECKING:
     from ..report.markup import Html
-    from ..study import Method, MethodResult
+    from ..studies.study import Method, MethodResult
 
 
 def add(commands: Commands) -> None:
@@ -137,8 +137,8 @@ def _add_metric(command: argparse.ArgumentParser) -> None:
 
 def ablate(options: argparse.Namespace) -> None:
     """Train every variant; print the table, and what each part adds to the others."""
-    from ..experiments.ablation import ablation_methods, ablation_report
     from ..report import format_terminal, study_table
+    from ..studies.ablation import ablation_methods, ablation_report
 
     methods = ablation_methods(compared_configs(options), options.variants or ())
     results = _train(options, methods)
@@ -149,8 +149,8 @@ def ablate(options: argparse.Namespace) -> None:
 
 def directions(options: argparse.Namespace) -> None:
     """Train under every rule; print metrics and agreement with planted directions."""
-    from ..experiments.directions import POLICIES, THETAS, direction_methods, direction_report
-    from ..experiments.measures import chosen_metric
+    from ..studies.directions import POLICIES, THETAS, direction_methods, direction_report
+    from ..studies.measures import chosen_metric
 
     policies = POLICIES if options.policies is None else options.policies
     methods = direction_methods(
@@ -167,8 +167,8 @@ def directions(options: argparse.Namespace) -> None:
 
 def sensitivity(options: argparse.Namespace) -> None:
     """Train at every value; print what validation chooses."""
-    from ..experiments.measures import chosen_metric
-    from ..experiments.sensitivity import (
+    from ..studies.measures import chosen_metric
+    from ..studies.sensitivity import (
         one_at_a_time,
         sensitivity_methods,
         sensitivity_report,
@@ -193,8 +193,8 @@ def sensitivity(options: argparse.Namespace) -> None:
 
 def robustness(options: argparse.Namespace) -> None:
     """Train on clean and corrupted data; print what every method loses."""
-    from ..experiments.measures import chosen_metric
-    from ..experiments.robustness import (
+    from ..studies.measures import chosen_metric
+    from ..studies.robustness import (
         CORRUPTIONS,
         RATIOS,
         robustness_methods,
@@ -214,10 +214,10 @@ def robustness(options: argparse.Namespace) -> None:
 
 def popularity(options: argparse.Namespace) -> None:
     """Reload runs; print their metrics by popularity group, and what their lists look like."""
-    from ..experiments.finished import finished_methods
-    from ..experiments.popularity import popularity_report
-    from ..experiments.popularity_page import write_popularity
     from ..run_folder import refuse_run_folder
+    from ..studies.finished import finished_methods
+    from ..studies.popularity import popularity_report
+    from ..studies.popularity_page import write_popularity
 
     refuse_run_folder(options.out)
     found = popularity_report(
@@ -242,7 +242,7 @@ class _Report(Protocol):
 
 
 def _train(options: argparse.Namespace, methods: Sequence[Method]) -> list[MethodResult]:
-    from ..study import run_study
+    from ..studies.study import run_study
 
     return run_study(methods, options.seeds, options.out, **how_to_run(options))
 

@@ -104,7 +104,7 @@ def _probe_run(options: argparse.Namespace) -> None:
 
 
 def _mask_modality(options: argparse.Namespace) -> None:
-    from ..probes.mask_modality import RATIOS, mask_methods
+    from ..studies.mask_modality import RATIOS, mask_methods
 
     if options.out is None:
         raise ConfigError("--mask-modality trains several runs: give --out, a folder for them")

@@ -13,7 +13,7 @@ from .matrix import add_matrix, compared_configs
 from .parser import Commands, run_config
 
 if TYPE_CHECKING:
-    from ..study import Method, MethodResult
+    from ..studies.study import Method, MethodResult
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 """Columns of the tables, as far as the runs have them."""
@@ -59,8 +59,8 @@ def add(commands: Commands) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Train every method on every data set; print test metrics."""
-    from ..references import parse_names
-    from ..study import compared_methods
+    from ..studies.reference_rows import parse_names
+    from ..studies.study import compared_methods
 
     references = [] if options.references is None else parse_names(options.references)
     methods = compared_methods(compared_configs(options))
@@ -69,7 +69,7 @@ def compare(options: argparse.Namespace) -> None:
 
 def search(options: argparse.Namespace) -> None:
     """Train every point of a grid; print validation metrics, best first."""
-    from ..study import grid_methods
+    from ..studies.study import grid_methods
 
     if not options.grid:
         raise ConfigError("nothing to search: give --grid key=value,value")
@@ -80,7 +80,7 @@ def search(options: argparse.Namespace) -> None:
 def demo(options: argparse.Namespace) -> None:
     """Compare the presets of the built-in data."""
     from ..config import load_config
-    from ..study import compared_methods
+    from ..studies.study import compared_methods
 
     configs = [load_config(file) for file in sorted((PRESETS / "planted").glob("*.yaml"))]
     run_and_print(options, compared_methods(configs), split="test")
@@ -99,9 +99,9 @@ def run_and_print(
     Raises:
         StudyError: runs failed; what is finished has been printed and written before.
     """
-    from ..references import reference_rows
     from ..report import format_terminal, study_table, write_study
-    from ..study import StudyError, run_study, save_results
+    from ..studies.reference_rows import reference_rows
+    from ..studies.study import StudyError, run_study, save_results
 
     lines = []
     if references:

@@ -40,7 +40,7 @@ def tune(options: argparse.Namespace) -> None:
     """Run the search, print its best trials, and say where everything is."""
     from ..config import load_config
     from ..report.numbers import number
-    from ..text_table import text_table
+    from ..report.text_table import text_table
     from ..tuning import Tuning, paper_space, read_space, tune
 
     config = load_config(options.config, options.set, path=options.data)

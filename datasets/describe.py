@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..text_table import WIDTH, text_table
+from ..report.text_table import WIDTH, text_table
 from .dataset import SPLITS, Dataset, ItemGraph
 
 EDGE_BLOCK = 65536  # graph edges compared with the features at a time

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..align.functional import contrastive_sum, unit_rows
+from ..tensors.functional import contrastive_sum, unit_rows
 from .items import Items
 from .multiway import MultimodalEncoder
 from .options import EncoderOptions

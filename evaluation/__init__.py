@@ -2,6 +2,7 @@
 
 from .directions import DirectionAgreement, direction_agreement
 from .metrics import METRIC_NAMES, Metrics, parse_metric, user_metrics
+from .options import EvaluationOptions
 from .ranking import DEFAULT_KS, Evaluator, evaluate
 from .recommend import recommend
 from .scores import BlockScorer
@@ -11,6 +12,7 @@ __all__ = [
     "METRIC_NAMES",
     "BlockScorer",
     "DirectionAgreement",
+    "EvaluationOptions",
     "Evaluator",
     "Metrics",
     "direction_agreement",

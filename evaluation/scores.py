@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from ..align.products import product, uses_onednn
 from ..errors import RunError
+from ..tensors.products import product, uses_onednn
 
 if TYPE_CHECKING:
     from ..models.base import Representations

@@ -2,11 +2,12 @@
 
 from .adjacency import Adjacency
 from .approximate import approximate_neighbors, recall_at_k
-from .build import GraphOptions, build_graph
+from .build import build_graph
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
 from .knn import FeatureNeighbors, feature_knn, feature_neighbors
 from .neighbors import Neighbors, load_neighbors, save_neighbors
+from .options import GraphOptions, NeighborOptions
 from .propagation import BipartitePropagation
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "BipartitePropagation",
     "FeatureNeighbors",
     "GraphOptions",
+    "NeighborOptions",
     "Neighbors",
     "approximate_neighbors",
     "build_graph",

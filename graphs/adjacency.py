@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..align.functional import widened
 from ..errors import unknown_name
+from ..tensors.functional import widened
 from .engines import CSR, Engine, NeighborSum, neighbor_sum, resolve_engine, to_csr
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from .best_items import Ranking, Score
 from .cooccurrence import check_options, interaction_matrix
 from .faiss_import import import_faiss
 from .neighbors import Neighbors
-from .parts import Lists, PartStore, compute_in_parts, content_key, split_rows
-from .ranking import Ranking, Score
+from .resumable import Lists, PartStore, compute_in_parts, content_key, split_rows
 from .vector_index import Search, VectorIndex
 
 BYTES_PER_USER = 64

@@ -8,60 +8,23 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import NonNegativeInt, PositiveInt
-from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError, unknown_name
-from ..options import STRICT, Options
 from .cache import cached_graph
 from .cooccurrence import cooccurrence_neighbors
-from .knn import Search, feature_knn, unified_features
+from .knn import feature_knn, unified_features
+from .options import DEFAULT_USER_NEIGHBORS, GraphOptions
 
 if TYPE_CHECKING:
     from .dgl_import import DGLGraph
 
-DEFAULT_USER_NEIGHBORS = 40
-"""Neighbours per user where `cooccur_k` is 0, the number in DualGNN's published settings."""
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, config=STRICT)
-class GraphOptions(Options):
-    """How the graphs between items, and between users, are built."""
-
-    section: ClassVar[str] = "graph"
-
-    knn_k: PositiveInt = 10
-    """Neighbours per item in the feature graphs."""
-
-    knn_self: bool = True
-    """Whether an item may be its own neighbour in the feature graphs."""
-
-    knn_search: Search = "auto"
-    """Search for feature neighbours: exact, ivf, hnsw, or auto (by the number of items)."""
-
-    cooccur_k: NonNegativeInt = 0
-    """Neighbours per node in the co-occurrence graphs. 0 is 40 for the one between users, and
-    refused where the one between items is asked for."""
-
-    memory_mib: PositiveInt = 512
-    """Bound in MiB on the working memory of a block of the kNN and co-occurrence searches."""
-
-    def require_user_neighbors(self, wanted: int) -> None:
-        """Refuse a backbone that reads more neighbours of a user than the graph will hold."""
-        held = self.cooccur_k or DEFAULT_USER_NEIGHBORS
-        if wanted > held:
-            raise ConfigError(
-                f"backbone.n_neighbors is {wanted}, but the graph between users holds {held}: set "
-                f"graph.cooccur_k to {wanted}"
-            )
 
 
 class Relation(NamedTuple):

@@ -20,8 +20,8 @@ from ..fileio import atomic_path, write_text
 from .content_hash import dataset_hash
 
 if TYPE_CHECKING:
-    from .build import GraphOptions
     from .dgl_import import DGLGraph
+    from .options import GraphOptions
 
 FORMAT = 2
 """Raise when the rules of `build` change, so that older files are not used."""

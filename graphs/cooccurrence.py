@@ -15,9 +15,9 @@ from scipy import sparse
 from torch import Tensor
 
 from ..errors import ConfigError, unknown_name
+from .best_items import SCORES, Ranking, Score
 from .neighbors import Neighbors
-from .parts import Lists, PartStore, compute_in_parts, content_key, split_rows
-from .ranking import SCORES, Ranking, Score
+from .resumable import Lists, PartStore, compute_in_parts, content_key, split_rows
 
 BYTES_PER_ENTRY = 64
 """Peak bytes per non-zero of a block: the product and what ranking it needs."""

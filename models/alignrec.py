@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..align.base import Projected
-from ..align.functional import unit_rows
-from ..align.ids import Repeated
-from ..align.products import product, whole_tiles
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.knn import unified_features
 from ..graphs.propagation import BipartitePropagation
+from ..tensors.functional import unit_rows
+from ..tensors.ids import Repeated
+from ..tensors.products import product, whole_tiles
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .contrast import in_batch_contrast

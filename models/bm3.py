@@ -12,10 +12,10 @@ from torch.nn.functional import dropout
 
 from ..align.base import Projected, rows_of
 from ..align.bm3 import distance, linear, pair_shares
-from ..align.functional import unit_rows
 from ..align.rows import Pairs
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
+from ..tensors.functional import unit_rows
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 

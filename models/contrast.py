@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..align.base import rows_of
-from ..align.functional import contrastive_sum, full_precision, log_partition, unit_rows
-from ..align.ids import Repeated
+from ..tensors.functional import contrastive_sum, full_precision, log_partition, unit_rows
+from ..tensors.ids import Repeated
 
 
 @full_precision

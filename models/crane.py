@@ -10,11 +10,11 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor, nn
 
 from ..align.base import Projected
-from ..align.functional import unit_rows
-from ..align.ids import Repeated
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS, Adjacency
 from ..graphs.dgl_import import DGLGraph
+from ..tensors.functional import unit_rows
+from ..tensors.ids import Repeated
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .contrast import cosine_contrast

@@ -9,9 +9,9 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ..align.functional import known_gradient, row_blocks, unit_rows
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
+from ..tensors.functional import known_gradient, row_blocks, unit_rows
 from .base import BACKBONES, Backbone, Batch, Representations
 
 

@@ -11,12 +11,12 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from ..align.base import Projected
-from ..align.functional import unit_rows, widened
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
-from ..graphs.weighted import SparsePattern
+from ..graphs.sparse_pattern import SparsePattern
+from ..tensors.functional import unit_rows, widened
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .linear import TableLinear

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from ..align.base import xavier
-from ..align.functional import unit_rows
 from ..graphs.dgl_import import DGLGraph
-from ..graphs.weighted import SparsePattern
+from ..graphs.sparse_pattern import SparsePattern
+from ..tensors.functional import unit_rows
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .linear import TableLinear

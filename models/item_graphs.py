@@ -14,7 +14,7 @@ from ..graphs.adjacency import NO_EPS, Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.item_blocks import ItemHops
 from ..graphs.knn import feature_knn
-from ..graphs.weighted import SparsePattern, normalised_by_row_sums
+from ..graphs.sparse_pattern import SparsePattern, normalised_by_row_sums
 
 PREFIX = "similar_"
 

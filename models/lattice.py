@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..align.base import Projected
-from ..align.functional import full_precision, widened
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
-from ..graphs.weighted import SparsePattern, nearest_rows, normalised_by_row_sums
+from ..graphs.sparse_pattern import SparsePattern, nearest_rows, normalised_by_row_sums
+from ..tensors.functional import full_precision, widened
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .item_graphs import PREFIX, CosineGraph

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ..align.products import TILE, product, uses_onednn
+from ..tensors.products import TILE, product, uses_onednn
 
 BLOCK_BYTES = 4 << 20
 """Size of a block of gathered rows: it stays in the cache between gather and product."""

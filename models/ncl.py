@@ -8,11 +8,11 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.functional import unit_rows
-from ..align.ids import Repeated
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.faiss_import import import_faiss
 from ..graphs.propagation import BipartitePropagation
+from ..tensors.functional import unit_rows
+from ..tensors.ids import Repeated
 from .base import BACKBONES, Backbone, Batch, Representations
 from .contrast import cosine_contrast, cosine_contrast_of
 from .objectives import batch_rows, bpr_loss, norm_regulariser

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..graphs.dgl_import import DGLGraph
+from ..graphs.edge_draws import degree_scale, weighted_draw
 from ..graphs.propagation import BipartitePropagation
-from ..graphs.sampling import degree_scale, weighted_draw
 
 
 class PrunedPropagation(nn.Module):

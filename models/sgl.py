@@ -9,11 +9,11 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.ids import Repeated, joined
 from ..errors import ConfigError
 from ..graphs.dgl_import import DGLGraph
+from ..graphs.edge_draws import degree_scale, weighted_draw
 from ..graphs.propagation import BipartitePropagation
-from ..graphs.sampling import degree_scale, weighted_draw
+from ..tensors.ids import Repeated, joined
 from .base import BACKBONES, Backbone, Batch, Representations
 from .contrast import cosine_contrast, padded_contrast
 from .objectives import batch_rows, bpr_loss, half_squared_norm

@@ -10,10 +10,10 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor, nn
 
 from ..align.base import Projected, rows_of, xavier
-from ..align.functional import unit_rows
-from ..align.ids import Repeated
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
+from ..tensors.functional import unit_rows
+from ..tensors.ids import Repeated
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .contrast import in_batch_contrast

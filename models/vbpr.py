@@ -9,9 +9,9 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.ids import Repeated, joined
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Propagation
+from ..tensors.ids import Repeated, joined
 from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, Representations, RowTables
 from .linear import TableLinear, linear_rows
 from .objectives import batch_rows, bpr_loss, norm_regulariser

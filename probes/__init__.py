@@ -1,15 +1,12 @@
 """Probes: what features know before training, and what a trained run has made of them.
 
-Here are the probes themselves, of features (`features.py`, with `zero_shot.py` and `item_cf.py`)
-and of views (`clusters.py`, `geometry.py`). Three modules stand above the pipeline and are
-imported by their own names: `trained.py` probes a run folder; `mask_modality.py` and
-`content_controls.py` say what `study.run_study` has to train.
+Probes of features are in `features.py` and `zero_shot.py`, of views in `clusters.py` and
+`geometry.py`. `trained.py` stands above the pipeline and probes a run folder.
 """
 
 from .clusters import ClusterProbe, probe_clusters
 from .features import FeatureProbe, probe_features
 from .geometry import GeometryProbe, probe_geometry
-from .item_cf import item_cf_scores
 from .views import Views, run_views
 from .zero_shot import zero_shot_scores
 
@@ -18,7 +15,6 @@ __all__ = [
     "FeatureProbe",
     "GeometryProbe",
     "Views",
-    "item_cf_scores",
     "probe_clusters",
     "probe_features",
     "probe_geometry",

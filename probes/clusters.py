@@ -22,10 +22,10 @@ from torch import Tensor
 
 from ..align.base import Alignment
 from ..align.cluster import CLALoss
-from ..align.functional import unit_rows
 from ..errors import ConfigError
 from ..models.ncl import kmeans
-from ..text_table import text_table
+from ..report.text_table import text_table
+from ..tensors.functional import unit_rows
 from .views import ROWS_AT_ONCE, Views
 
 SILHOUETTE_SAMPLE = 2000

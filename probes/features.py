@@ -11,9 +11,9 @@ from tqdm.auto import tqdm
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer, Evaluator, Metrics
 from ..models.base import Representations
-from ..text_table import text_table
-from .content import content_table
-from .item_cf import SHRINK, item_cf_scores
+from ..references.content import content_table
+from ..references.item_cf import SHRINK, item_cf_scores
+from ..report.text_table import text_table
 from .zero_shot import ZERO_SHOT, zero_shot_scores
 
 CUTOFFS = (10, 20)

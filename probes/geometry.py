@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from ..models.directau import uniformity
-from ..text_table import text_table
+from ..report.text_table import text_table
 from .views import Views
 
 SAMPLE = 4000

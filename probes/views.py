@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..align.base import Alignment, Table
-from ..align.functional import unit_rows
 from ..align.rows import read_rows
 from ..datasets.dataset import Dataset
 from ..models.base import Backbone
+from ..tensors.functional import unit_rows
 
 ROWS_AT_ONCE = 4096
 """Items projected at a time."""

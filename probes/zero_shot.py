@@ -12,11 +12,11 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from ..align.functional import unit_rows
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer
 from ..models.base import Representations
-from .content import history_matrix
+from ..references.content import history_matrix
+from ..tensors.functional import unit_rows
 
 ZeroShot = Literal["mean", "max", "last"]
 ZERO_SHOT: tuple[ZeroShot, ...] = get_args(ZeroShot)

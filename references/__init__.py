@@ -5,7 +5,6 @@ from .content_knn import ContentKNN
 from .ials import IALS
 from .item_knn import ItemKNN
 from .popularity import Popularity
-from .rows import parse_names, reference_rows
 
 __all__ = [
     "IALS",
@@ -14,6 +13,4 @@ __all__ = [
     "ItemKNN",
     "Popularity",
     "Reference",
-    "parse_names",
-    "reference_rows",
 ]

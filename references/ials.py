@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from ..datasets.dataset import Dataset
 from ..models.base import Representations
-from ..probes.content import history_matrix
 from .base import REFERENCES, Reference
+from .content import history_matrix
 
 
 @REFERENCES.register("ials", paper="Hu, Koren and Volinsky, ICDM 2008")

@@ -12,9 +12,9 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
-from ..probes.content import history_matrix
-from ..probes.item_cf import NeighborScores, nearest_items
 from .base import REFERENCES, Reference
+from .content import history_matrix
+from .item_cf import NeighborScores, nearest_items
 
 
 class CooccurrenceCosine:

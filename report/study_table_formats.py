@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..fileio import write_text
-from ..text_table import WIDTH, text_table
 from .numbers import number
 from .study_notes import short_notes, table_notes
 from .study_table import Block, Cell, Row, StudyTable
+from .text_table import WIDTH, text_table
 
 SHORT = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "hit": "HR", "mrr": "MRR"}
 """Metric -> short name, for `R@20`."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from crossalign.datasets import Dataset
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # `python -m pytest` puts the current folder on the path; from the root of the repository, our
@@ -26,3 +28,49 @@ def data_root() -> Path:
     if not folder:
         pytest.skip("CROSSALIGN_DATA is not set: it names the folder of the real data sets")
     return Path(folder)
+
+
+TRAIN = [(0, 0), (0, 1), (1, 2), (1, 0), (2, 3), (3, 4), (3, 1), (3, 5)]
+VALID = [(0, 4), (1, 3), (2, 0)]
+TEST = [(0, 2), (0, 5), (1, 1), (2, 5), (3, 0)]
+
+
+def tiny() -> Dataset:
+    """4 users, 6 items, content of widths 3 and 2; item 5 lacks its text."""
+    generator = torch.Generator().manual_seed(3)
+    text = torch.randn(6, 2, generator=generator)
+    text[5] = 0
+    missing = torch.zeros(6, dtype=torch.bool)
+    missing[5] = True
+    splits = (torch.tensor(pairs).T.contiguous() for pairs in (TRAIN, VALID, TEST))
+    return Dataset(
+        "tiny",
+        4,
+        6,
+        *splits,
+        features={"image": 20 * torch.randn(6, 3, generator=generator), "text": text},
+        missing={"text": missing},
+    )
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """A tiny data set with content, whose scores can be worked out by hand."""
+    return tiny()
+
+
+@pytest.fixture(scope="session")
+def same():
+    """`same(new, old, tensors)`: two scalars and their gradients agree to 1e-10."""
+
+    def check(new, old, tensors, tolerance=1e-10):
+        torch.testing.assert_close(new, old, rtol=tolerance, atol=tolerance)
+        options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+        for mine, theirs in zip(
+            torch.autograd.grad(new, tensors, **options),
+            torch.autograd.grad(old, tensors, **options),
+            strict=True,
+        ):
+            torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
+
+    return check

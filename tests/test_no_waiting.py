@@ -24,13 +24,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from crossalign.align import ALIGNERS
-from crossalign.align.ids import HostIds
 from crossalign.align.policies import Directions
 from crossalign.config import RunConfig, load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.models import BACKBONES, Batch
 from crossalign.pipeline import make_alignment, make_backbone, make_graph
-from crossalign.training.features import MappedTable
+from crossalign.tensors.ids import HostIds
+from crossalign.training.mapped_table import MappedTable
 from crossalign.training.state import StepLog
 from crossalign.training.steps import Trained
 

@@ -1,10 +1,10 @@
 """The training loop, its options, and what it leaves on disk."""
 
 from .checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, load_weights
-from .features import MappedTable
 from .fit import FitResult, fit
+from .mapped_table import MappedTable
+from .negatives import NegativeSampler, epoch_batches
 from .options import TrainingOptions
-from .sampling import NegativeSampler, epoch_batches
 from .seeding import generator, seed_everything
 from .team import ALONE, Team
 

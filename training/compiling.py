@@ -9,7 +9,7 @@ from torch import nn
 
 from ..errors import ConfigError
 from ..graphs.adjacency import Adjacency
-from ..graphs.weighted import SparsePattern
+from ..graphs.sparse_pattern import SparsePattern
 from ..models.linear import TableLinear
 
 

@@ -21,7 +21,7 @@ from ..models.base import Backbone
 from .checkpoint import RunFolder
 from .compiling import compile_layers
 from .distributed import OthersFolder, SharedEvaluator
-from .features import MappedTable
+from .mapped_table import MappedTable
 from .optimizer import make_optimizer
 from .options import TrainingOptions
 from .precision import GradScaler, make_scaler

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from ..align.functional import widened
 from ..models.base import Representations
+from ..tensors.functional import widened
 from .options import TrainingOptions
 
 try:

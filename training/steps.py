@@ -12,14 +12,14 @@ from torch.func import functional_call
 from torch.nn.functional import embedding
 
 from ..align.base import Alignment, SomeRows, Table, Tables
-from ..align.ids import HostIds, part_of
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from ..graphs.build import build_graph
 from ..models.base import BACKBONES, Backbone, Batch, Representations, RowTables
+from ..tensors.ids import HostIds, part_of
+from .negatives import NegativeSampler, draw_epoch, epoch_batches
 from .options import TrainingOptions
 from .precision import represent
-from .sampling import NegativeSampler, draw_epoch, epoch_batches
 from .seeding import generator
 from .team import ALONE, Team
 

@@ -19,8 +19,8 @@ from ..datasets import load_dataset
 from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
-from ..processes import process_pool
 from ..run_folder import refuse_run_folder
+from ..studies.processes import process_pool
 from .outcome import TrialRecord, best_yaml, records, render, to_json
 from .space import check_space, config_at, read_space, space_yaml
 from .trials import DATABASE, Tuning, finished, run_trial

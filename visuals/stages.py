@@ -12,7 +12,7 @@ from ..datasets import Dataset
 from ..errors import RunError
 from ..pipeline import load_aligned_run, make_alignment, make_backbone, make_graph
 from ..probes import GeometryProbe, Views, probe_geometry, run_views
-from ..study import method_label
+from ..studies.study import method_label
 from ..training import seed_everything
 
 

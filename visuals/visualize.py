@@ -13,7 +13,7 @@ from ..datasets import Dataset
 from ..datasets.titles import find_titles, read_titles
 from ..errors import ConfigError, RunError
 from ..fileio import require_writable, write_text
-from ..study import method_label
+from ..studies.study import method_label
 from .maps import MapOptions, items_picture, pairs_picture
 from .nearest import chosen_items, nearest_items, original_ids
 from .page import render

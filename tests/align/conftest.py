@@ -126,20 +126,3 @@ def make_problem(n_content=2, n_pairs=14, missing=False, dtype=torch.float64, se
         neighbors=neighbors,
         missing=masks if missing else None,
     )
-
-
-@pytest.fixture(scope="session")
-def same():
-    """`same(new, old, tensors)`: two scalars and their gradients agree to 1e-10."""
-
-    def check(new, old, tensors, tolerance=1e-10):
-        torch.testing.assert_close(new, old, rtol=tolerance, atol=tolerance)
-        options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
-        for mine, theirs in zip(
-            torch.autograd.grad(new, tensors, **options),
-            torch.autograd.grad(old, tensors, **options),
-            strict=True,
-        ):
-            torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
-
-    return check

@@ -9,7 +9,7 @@ from torch.nn.functional import cosine_similarity
 
 from crossalign.align import ALIGNERS
 from crossalign.align.bm3 import BM3Alignment
-from crossalign.align.functional import unit_rows
+from crossalign.tensors.functional import unit_rows
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "backbones"
 

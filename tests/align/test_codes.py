@@ -84,7 +84,7 @@ def test_soft_codes_of_many_blocks_equal_those_of_one(problem, monkeypatch):
     p = problem(2, n_pairs=30)
     args = (p.user, p.item, *p.content, p.users, p.items)
     whole = fitted(p, code_temperature=0.3)(*args)
-    monkeypatch.setattr("crossalign.align.functional._CELLS", {"cpu": 8})
+    monkeypatch.setattr("crossalign.tensors.functional._CELLS", {"cpu": 8})
     torch.testing.assert_close(fitted(p, code_temperature=0.3)(*args), whole)
 
 

@@ -11,11 +11,14 @@ from torch import Tensor
 
 from crossalign.align import ALIGNERS, Alignment, CNALoss, ILALoss
 from crossalign.align.base import SomeRows
-from crossalign.align.functional import contrastive_sum, unit_rows
 from crossalign.align.policies import Directions
 from crossalign.config import component_options
+from crossalign.tensors.functional import contrastive_sum, unit_rows
 
-WHO_ASKS = ("base", "composed", "functional", "ids", "item", "rows")
+WHO_ASKS = (
+    *(f"align.{module}" for module in ("base", "composed", "item", "rows")),
+    *(f"tensors.{module}" for module in ("functional", "ids")),
+)
 OPTIONS = {
     name: {"n_prototypes": 6}
     for name in ALIGNERS.names()
@@ -33,7 +36,7 @@ def out_of_reach(monkeypatch: pytest.MonkeyPatch):
 
     def hide() -> None:
         for module in WHO_ASKS:
-            monkeypatch.setattr(f"crossalign.align.{module}.at_hand", lambda x: False)
+            monkeypatch.setattr(f"crossalign.{module}.at_hand", lambda x: False)
 
     return hide
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crossalign.datasets.powerlaw import powerlaw
+from crossalign.benchmarks.powerlaw import powerlaw
 from crossalign.errors import ConfigError
 from crossalign.graphs import (
     Neighbors,
@@ -142,7 +142,7 @@ def test_threads_and_parts_do_not_change_the_result(score, monkeypatch):
     """A skewed graph with many ties, in some hundred parts on three threads."""
     data = powerlaw(400, 90, 2000, n_communities=3)
     ids, counts = loop_reference(data.pairs, 90, 7, score, 1)
-    monkeypatch.setattr("crossalign.graphs.parts.PART_WORK", 300)
+    monkeypatch.setattr("crossalign.graphs.resumable.PART_WORK", 300)
     found = cooccurrence_neighbors(data.pairs, 400, 90, 7, score=score, workers=3)
     assert torch.equal(found.ids, ids)
     assert torch.equal(found.counts, counts)

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
-from crossalign.align import functional
 from crossalign.datasets import Dataset
 from crossalign.graphs import GraphOptions, build_graph
 from crossalign.models import Batch
 from crossalign.models.directau import DirectAU, uniformity
+from crossalign.tensors import functional
 
 N_USERS, N_ITEMS, GAMMA, DECAY = 9, 7, 1.7, 0.3
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from crossalign.align.functional import unit_rows
 from crossalign.models.bm3 import BM3
+from crossalign.tensors.functional import unit_rows
 
 PARAMETERS = {
     "user_embedding": "user_embedding.weight",

@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import normalize
 
 from crossalign.datasets import Dataset
-from crossalign.graphs import weighted
-from crossalign.graphs.weighted import SparsePattern
+from crossalign.graphs import sparse_pattern as weighted
+from crossalign.graphs.sparse_pattern import SparsePattern
 from crossalign.models.lattice import LATTICE
 
 RTOL, ATOL = 1e-9, 1e-12

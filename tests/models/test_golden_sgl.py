@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cosine_similarity, logsigmoid
 
 from crossalign.errors import ConfigError
-from crossalign.graphs.sampling import weighted_draw
+from crossalign.graphs.edge_draws import weighted_draw
 from crossalign.models.sgl import SGL
 
 RTOL, ATOL = 1e-9, 1e-12

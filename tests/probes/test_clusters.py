@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from crossalign.align import CLALoss
-from crossalign.align.functional import unit_rows
 from crossalign.errors import ConfigError
 from crossalign.probes import Views, probe_clusters
 from crossalign.probes.clusters import compare, nearest_prototype, silhouette, usage
+from crossalign.tensors.functional import unit_rows
 
 N_ITEMS, N_USERS, N_BLOBS = 400, 200, 5
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossalign.align.functional import unit_rows
 from crossalign.probes import Views, probe_geometry
 from crossalign.probes.geometry import gap
+from crossalign.tensors.functional import unit_rows
 
 N_USERS, N_ITEMS, DIM = 30, 40, 6
 

@@ -15,8 +15,9 @@ from crossalign.errors import ConfigError
 from crossalign.evaluation import Evaluator
 from crossalign.evaluation.scores import block_scorer
 from crossalign.models import Representations
-from crossalign.references import REFERENCES, ContentKNN, ItemKNN, Popularity, parse_names
+from crossalign.references import REFERENCES, ContentKNN, ItemKNN, Popularity
 from crossalign.references.ials import IALS
+from crossalign.studies.reference_rows import parse_names
 
 
 def score_table(scores) -> np.ndarray:

@@ -20,7 +20,7 @@ import pytest
 from crossalign.config import load_config
 from crossalign.pipeline import train
 from crossalign.report import MethodRuns, write_study_report
-from crossalign.study import MethodResult
+from crossalign.studies.study import MethodResult
 from crossalign.visuals import MapOptions, visualize
 
 CHROMIUM = shutil.which("chromium")

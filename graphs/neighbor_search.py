@@ -1,0 +1,111 @@
+"""Neighbours of a data set as its options ask for them: computed, or read from a file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..datasets.dataset import Dataset
+from ..errors import ConfigError
+from .approximate import approximate_neighbors, recall_at_k
+from .content_hash import dataset_hash
+from .cooccurrence import cooccurrence_neighbors
+from .neighbors import Neighbors, load_neighbors, save_neighbors
+from .options import NeighborOptions
+from .resumable import remove_parts
+
+RECALL_SAMPLE = 2000
+"""Items whose exact neighbours an approximate search is compared with."""
+
+
+def make_neighbors(
+    options: NeighborOptions,
+    dataset: Dataset,
+    *,
+    parts: Path | None = None,
+    progress: bool = False,
+) -> Neighbors:
+    """Co-occurrence neighbours of the training split: from the configured file, or computed.
+
+    Args:
+        options: how neighbours are searched, or the file that holds them.
+        dataset: the data.
+        parts: folder of finished parts, from which a killed computation goes on.
+        progress: show a progress bar.
+    """
+    if options.file is not None:
+        data_hash = dataset_hash(dataset)
+        stored = load_neighbors(options.file, n_items=dataset.n_items, data_hash=data_hash)
+        if stored.ids.shape[1] < options.k:
+            raise ConfigError(
+                f"{options.file} has {stored.ids.shape[1]} neighbours per item, neighbors.k is "
+                f"{options.k}: lower neighbors.k or make the file with -k {options.k}"
+            )
+        _require_the_same_search(options, stored)
+        return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
+    find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
+    return find(**_arguments(options, dataset), parts=parts, progress=progress)
+
+
+def _require_the_same_search(options: NeighborOptions, stored: Neighbors) -> None:
+    """Refuse options that are set and that the file was not made with."""
+    defaults = NeighborOptions()
+    for name in ("score", "min_count", "search"):
+        value, made_with = getattr(options, name), stored.metadata.get(name)
+        if value != getattr(defaults, name) and made_with not in (None, value):
+            raise ConfigError(
+                f"{options.file} was made with neighbors.{name}={made_with}, not {value}: leave "
+                "the option out, or make the file anew"
+            )
+
+
+def _arguments(options: NeighborOptions, dataset: Dataset) -> dict[str, Any]:
+    """Arguments that exact and approximate neighbour search share."""
+    return {
+        "pairs": dataset.train,
+        "n_users": dataset.n_users,
+        "n_items": dataset.n_items,
+        "k": options.k,
+        "score": options.score,
+        "min_count": options.min_count,
+        "memory_mib": options.memory_mib,
+        "workers": options.workers,
+    }
+
+
+def write_neighbors(
+    file: str | Path, options: NeighborOptions, dataset: Dataset, *, progress: bool = False
+) -> Neighbors:
+    """Compute co-occurrence neighbours and write them to `file`, with where they come from.
+
+    The recall of an approximate search is measured against exact lists of a sample of items and
+    written with them, as `recall`. Finished parts lie beside the file until it is written, so
+    that the same call goes on where a killed one stopped.
+
+    Args:
+        file: `.npz`, or any other name for a folder of files that can be mapped into memory.
+        options: how neighbours are searched, or the file that holds them.
+        dataset: the data.
+        progress: show a progress bar.
+    """
+    parts = Path(f"{file}.parts")
+    neighbors = make_neighbors(options, dataset, parts=parts, progress=progress)
+    about = {**asdict(options), "dataset": dataset.name}
+    if options.search != "exact":
+        about["recall"] = _neighbor_recall(neighbors, options, dataset)
+    about["data_hash"] = dataset_hash(dataset)
+    neighbors = replace(neighbors, metadata=about)
+    save_neighbors(file, neighbors)
+    remove_parts(parts)
+    return neighbors
+
+
+def _neighbor_recall(neighbors: Neighbors, options: NeighborOptions, dataset: Dataset) -> float:
+    """Share of the true neighbours of `RECALL_SAMPLE` random items that were found."""
+    order = torch.randperm(dataset.n_items, generator=torch.Generator().manual_seed(0))
+    rows = order[:RECALL_SAMPLE]
+    exact = cooccurrence_neighbors(**_arguments(options, dataset), rows=rows)
+    return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)

@@ -1,0 +1,71 @@
+"""Options of the graphs between items and users, and of the search for neighbours."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass
+
+from ..errors import ConfigError
+from ..options import STRICT, Options
+from .best_items import Score
+from .knn import Search
+
+DEFAULT_USER_NEIGHBORS = 40
+"""Neighbours per user where `cooccur_k` is 0, the number in DualGNN's published settings."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class GraphOptions(Options):
+    """How the graphs between items, and between users, are built."""
+
+    section: ClassVar[str] = "graph"
+
+    knn_k: PositiveInt = 10
+    """Neighbours per item in the feature graphs."""
+
+    knn_self: bool = True
+    """Whether an item may be its own neighbour in the feature graphs."""
+
+    knn_search: Search = "auto"
+    """Search for feature neighbours: exact, ivf, hnsw, or auto (by the number of items)."""
+
+    cooccur_k: NonNegativeInt = 0
+    """Neighbours per node in the co-occurrence graphs. 0 is 40 for the one between users, and
+    refused where the one between items is asked for."""
+
+    memory_mib: PositiveInt = 512
+    """Bound in MiB on the working memory of a block of the kNN and co-occurrence searches."""
+
+    def require_user_neighbors(self, wanted: int) -> None:
+        """Refuse a backbone that reads more neighbours of a user than the graph will hold."""
+        held = self.cooccur_k or DEFAULT_USER_NEIGHBORS
+        if wanted > held:
+            raise ConfigError(
+                f"backbone.n_neighbors is {wanted}, but the graph between users holds {held}: set "
+                f"graph.cooccur_k to {wanted}"
+            )
+
+
+@dataclass(frozen=True, config=STRICT)
+class NeighborOptions(Options):
+    """Co-occurrence neighbours for neighbour-level alignment."""
+
+    section: ClassVar[str] = "neighbors"
+
+    k: PositiveInt = 5
+    """Neighbours per item."""
+    score: Score = "count"
+    """Similarity of feedback: count, cosine or jaccard."""
+    min_count: PositiveInt = 1
+    """Common users two items need to be neighbours."""
+    search: Literal["exact", "faiss"] = "exact"
+    """Count all pairs of items, or rank only candidates that FAISS finds among compressed
+    profiles; `crossalign neighbors` measures what that misses."""
+    memory_mib: PositiveInt = 512
+    """Bound on the working memory of the search, beside interactions and result."""
+    workers: PositiveInt | None = None
+    """Threads; as many as torch uses if not given."""
+    file: str | None = None
+    """Precomputed neighbour file (`crossalign neighbors`); computed on the spot if not given."""

@@ -1,0 +1,283 @@
+"""Several runs side by side: methods times seeds, resumable, over several processes.
+
+A method is a configuration with a label. Every run has its own folder, so a finished run is
+never repeated and a killed study continues where it was; a failing run does not stop the others.
+Choices are made on validation only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config import COMPONENTS, SECTIONS, RunConfig, parse_config, to_plain
+from ..errors import ConfigError, RunError
+from ..fileio import read_json, require_writable, write_text
+from ..run_folder import METRICS_FILE, refuse_run_folder
+from .tasks import Task, describe_failures, refuse_unusable, run_tasks, unfinished
+
+
+@dataclass(frozen=True)
+class Method:
+    """A labelled configuration; its seed is replaced by each of the study's seeds.
+
+    Attributes:
+        label: name, unique among the methods on the same data.
+        config: what to train.
+        base: label of the method it is compared with, on the same data; None for no comparison.
+        data: name of the data set in a study of several; a folder of that name holds the runs.
+    """
+
+    label: str
+    config: RunConfig
+    base: str | None = None
+    data: str = ""
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """Metrics of one method over the seeds of a study.
+
+    Attributes:
+        label: name of the method.
+        folders: run folders, one per finished seed.
+        valid: metric name -> one value per seed.
+        test: metric name -> one value per seed.
+        base: label of the method it is compared with, on the same data; None for no comparison.
+        data: name of the data set in a study of several.
+        reference: whether it is a reference line and not a trained method.
+    """
+
+    label: str
+    folders: tuple[Path, ...]
+    valid: Mapping[str, tuple[float, ...]]
+    test: Mapping[str, tuple[float, ...]]
+    base: str | None = None
+    data: str = ""
+    reference: bool = False
+
+    def mean_sd(self, split: str, metric: str) -> tuple[float, float]:
+        """Mean and sample standard deviation (nan for one seed) over the seeds."""
+        values = np.array((self.valid if split == "valid" else self.test)[metric])
+        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+class StudyError(RunError):
+    """Some runs of a study failed.
+
+    Attributes:
+        results: of the methods of which at least one run is finished.
+    """
+
+    def __init__(self, message: str, results: list[MethodResult]) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+def run_study(
+    methods: Sequence[Method],
+    seeds: Sequence[int],
+    folder: str | Path,
+    *,
+    jobs: int = 1,
+    progress: bool = True,
+    tensorboard: bool = False,
+) -> list[MethodResult]:
+    """Train every method with every seed and collect the results in `folder`.
+
+    Args:
+        methods: what to compare; labels are unique.
+        seeds: seeds, the same for every method.
+        folder: study folder; each run lies in `<folder>/<data>/<label>/seed<k>`.
+        jobs: processes at a time; the machine's threads are shared among them.
+        progress: show a progress bar.
+        tensorboard: also write the history of every run for TensorBoard, into its folder.
+
+    Raises:
+        ConfigError: no methods, no seeds, a label or a seed twice, or no content where it is
+            needed.
+        RunError: a finished run in the folder has other settings or other data, or the folder
+            cannot be written.
+        DataError: a data set cannot be read.
+        StudyError: runs failed; all others are finished and the error holds their results. The
+            next call repeats only those that failed.
+    """
+    if not methods or not seeds:
+        raise ConfigError("nothing to run: give at least one method and one seed")
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds {', '.join(map(str, seeds))}: give each once")
+    names = [str(Path(method.data) / method.label) for method in methods]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"the same method twice among {names}: give each once")
+    folder = Path(folder)
+    refuse_run_folder(folder)
+    tasks = {
+        name: [Task(replace(m.config, seed=s), folder / name / f"seed{s}") for s in seeds]
+        for name, m in zip(names, methods, strict=True)
+    }
+    todo = unfinished([task for ours in tasks.values() for task in ours])
+    refuse_unusable(todo)
+    require_writable(folder)
+    failures = run_tasks(todo, jobs=jobs, progress=progress, tensorboard=tensorboard)
+    results = []
+    for name, method in zip(names, methods, strict=True):
+        done = [task.folder for task in tasks[name] if task.folder not in failures]
+        if done:
+            results.append(read_result(method.label, done, base=method.base, data=method.data))
+    save_results(folder, results)
+    if failures:
+        raise StudyError(describe_failures(failures, folder, len(names) * len(seeds)), results)
+    return results
+
+
+def save_results(folder: str | Path, results: Sequence[MethodResult]) -> None:
+    """Write `study.json` into a study folder."""
+    plain = [_plain(result) for result in results]
+    write_text(Path(folder) / "study.json", json.dumps(plain, indent=2) + "\n")
+
+
+def read_result(
+    label: str,
+    folders: Sequence[Path],
+    *,
+    base: str | None = None,
+    data: str = "",
+    reference: bool = False,
+) -> MethodResult:
+    """The result of a method from its run folders; the other arguments are `MethodResult`'s."""
+    summaries = [read_json(folder / METRICS_FILE) for folder in folders]
+
+    def values(split: str) -> dict[str, tuple[float, ...]]:
+        return {key: tuple(s[split][key] for s in summaries) for key in summaries[0][split]}
+
+    return MethodResult(
+        label, tuple(folders), values("valid"), values("test"), base, data, reference
+    )
+
+
+def grid_methods(base: RunConfig, grid: Mapping[str, Sequence[Any]]) -> list[Method]:
+    """One method per point of a grid over configuration keys.
+
+    Args:
+        base: configuration that the grid varies.
+        grid: dotted key -> values, e.g. `{"alignment.ila_weight": [1e-3, 1e-2]}`.
+
+    Raises:
+        ConfigError: there is no such option or value.
+    """
+    methods = []
+    for point in itertools.product(*grid.values()):
+        plain = to_plain(base)
+        for key, value in zip(grid, point, strict=True):
+            option_value(base, key)
+            section, _, name = key.partition(".")
+            plain[section][name] = value
+        label = ",".join(f"{k.split('.')[-1]}={v}" for k, v in zip(grid, point, strict=True))
+        methods.append(Method(label or "base", parse_config(plain)))
+    return methods
+
+
+def option_value(
+    config: RunConfig, key: str, sections: Sequence[str] = (*SECTIONS, *COMPONENTS)
+) -> Any:
+    """The value of an option; None for one that its section does not have.
+
+    Args:
+        config: the configuration.
+        key: dotted key of the option.
+        sections: those whose options may be varied.
+
+    Raises:
+        ConfigError: the key is not that of an option that may be varied.
+    """
+    plain = to_plain(config)
+    has = [name for name in sections if isinstance(plain[name], dict)]
+    section, _, name = key.partition(".")
+    if section not in has or not name:
+        unset = section in sections and section not in has
+        hint = f"no {section} is set" if unset else f"name an option of {', '.join(has)}"
+        raise ConfigError(f"'{key}' cannot be varied: {hint}")
+    if section in COMPONENTS and name == "name":
+        raise ConfigError(f"'{key}' cannot be varied: crossalign compare compares {section}s")
+    return plain[section].get(name)
+
+
+def compared_methods(configs: Sequence[RunConfig]) -> list[Method]:
+    """Methods to compare, each aligned one with its backbone alone where that takes part.
+
+    Configurations that name several data sets are compared data set by data set. Several of one
+    backbone and alignment are told apart by the options in which they differ.
+
+    Raises:
+        ConfigError: two data sets have the same name.
+    """
+    data = _data_names(configs)
+    labels = [
+        (data[config.path], label) for config, label in zip(configs, _labels(configs), strict=True)
+    ]
+    bases = [config.backbone.name if config.alignment else None for config in configs]
+    return [
+        Method(label, config, base if (name, base) in labels else None, name)
+        for (name, label), config, base in zip(labels, configs, bases, strict=True)
+    ]
+
+
+def _data_names(configs: Sequence[RunConfig]) -> dict[str, str]:
+    """Path -> name of the data set; an empty name where there is only one."""
+    paths = list(dict.fromkeys(config.path for config in configs))
+    if len(paths) == 1:
+        return {paths[0]: ""}
+    names = {path: Path(path).stem for path in paths}
+    if len(set(names.values())) < len(names):
+        raise ConfigError(f"two data sets among {paths} have the same name: rename a folder")
+    return names
+
+
+def _labels(configs: Sequence[RunConfig]) -> list[str]:
+    """Labels of methods, with `-option=value` behind those that are several of one data set."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, config in enumerate(configs):
+        groups.setdefault((config.path, method_label(config)), []).append(place)
+    labels = [method_label(config) for config in configs]
+    for places in groups.values():
+        options = [_flat(to_plain(configs[place])) for place in places]
+        for place, own in zip(places, options, strict=True):
+            other = [key for key in own if any(own[key] != o.get(key) for o in options)]
+            told = ",".join(f"{key.rpartition('.')[2]}={own[key]}" for key in other)
+            labels[place] += f"-{re.sub(r'[^A-Za-z0-9_=.,+-]', '', told)}" if told else ""
+    return labels
+
+
+def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in plain.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
+
+
+def method_label(config: RunConfig) -> str:
+    """`backbone` or `backbone+alignment`."""
+    alignment = f"+{config.alignment.name}" if config.alignment else ""
+    return config.backbone.name + alignment
+
+
+def _plain(result: MethodResult) -> dict[str, Any]:
+    return {
+        "label": result.label,
+        "data": result.data,
+        "reference": result.reference,
+        "base": result.base,
+        "folders": [str(folder) for folder in result.folders],
+        "valid": dict(result.valid),
+        "test": dict(result.test),
+    }

@@ -1,0 +1,1 @@
+"""The ground floor: ids, rows, and sums of products on plain tensors; needs torch alone."""

@@ -196,12 +196,35 @@ def component_options(kind: str, entry: Entry[Any], given: Mapping[str, Any]) ->
             raise unknown_name(f"option of {kind} '{entry.name}'", name, options)
     values = {name: option.default for name, option in options.items()}
     for name, value in given.items():
-        try:
-            values[name] = TypeAdapter(options[name].type).validate_python(value)
-        except ValidationError as error:
-            raise one_line(error, f"{kind}.{name}", []) from None
-        refuse_senseless(f"{kind}.{name}", values[name])
+        values[name] = checked_option(f"{kind}.{name}", options[name].type, value)
+        if name == getattr(entry.cls, "components", None):
+            values[name] = tuple(
+                _inner(f"{kind}.{name}", COMPONENTS[kind], v) for v in values[name]
+            )
     return values
+
+
+def checked_option(key: str, wanted: Any, value: Any) -> Any:
+    """`value` as the type that the option `key` wants. Raises `ConfigError` in one line."""
+    try:
+        found = TypeAdapter(wanted).validate_python(value)
+    except ValidationError as error:
+        raise one_line(error, key, []) from None
+    refuse_senseless(key, found)
+    return found
+
+
+def _inner(where: str, registry: Registry[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A component inside another one: its name, and what is given with the types it wants."""
+    types = {"weight": float, "start": int, "ramp": int}
+    if given.get("name") in registry:
+        entry = registry[given["name"]]
+        types |= {name: option.type for name, option in entry.options().items()}
+    where = f"{where}.{given.get('name')}"
+    return {
+        name: checked_option(f"{where}.{name}", types[name], value) if name in types else value
+        for name, value in given.items()
+    }
 
 
 def refuse_senseless(key: str, value: Any) -> None:

@@ -288,13 +288,11 @@ def judge_directions(
         user, item = backbone.aligned()
     device = user.device
     raw = {name: table.to(device) for name, table in dataset.features.items()}
-    content = alignment.content({**raw, **backbone.modalities()})
+    tables = alignment.projected(Tables(user, item, {**raw, **backbone.modalities()}))
     users, items = dataset.train.to(device)
     draws = torch.Generator().manual_seed(config.seed)
     directions = alignment_directions(
-        user,
-        item,
-        dict(zip(alignment.modalities, content, strict=True)),
+        tables,
         users,
         items,
         alignment.policy,

@@ -1,8 +1,9 @@
-"""What every alignment is, and tables that are projected only where they are read."""
+"""What every alignment is: weighed losses on representations and content, in the batch's rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -10,16 +11,21 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, unknown_name
 from ..registry import Registry
+from ..tensors.functional import full_precision
+from ..tensors.ids import sorted_ids
 from ..tensors.tables import Projected, Table, Tables, xavier
-from .policies import DirectionPolicy
+from .batch import Batch
+from .directions import DirectionPolicy
+from .loss import Fields, Loss
 
 
-class Alignment(nn.Module):
+@dataclass(eq=False, repr=False)
+class Alignment(Fields):
     """A loss over representations, content modalities and the batch's positive pairs.
 
-    Subclasses bundle losses and weights, and implement `terms`. They never look inside a
-    backbone. Arguments that describe the data come first and may be positional; hyper-parameters
-    are keyword-only, with defaults, which is what the configuration shows.
+    A subclass is a dataclass: its fields after `KW_ONLY` are its options, documented under
+    `Args:`, and what the configuration shows. In `__post_init__` it makes its losses and says with
+    `weigh` what they count; or it writes its own `on`. It never looks inside a backbone.
 
     Args:
         dim: width of the representations.
@@ -28,39 +34,72 @@ class Alignment(nn.Module):
             projects itself with a `Linear(d_m, dim)` (Xavier-uniform weight, zero bias). Tables
             of the others are handed in projected.
         missing: modality -> `(n_items,)` bool, True where an item lacks it.
+        neighbors: `(n_items, k)` ids of the items of most similar feedback, -1 where there are
+            fewer, what `load_neighbors` gives, or the path of a file that `crossalign neighbors`
+            wrote; for alignments that need them.
 
     Attributes:
-        dim: as given.
         projectors: modality -> `Linear(d_m, dim)`.
-        needs_neighbors: whether the constructor takes a `neighbors` table, unless
-            `wants_neighbors` knows better.
+        needs_neighbors: whether `neighbors` must be given, unless `wants_neighbors` knows better.
 
     Raises:
-        ConfigError: names are empty, repeated or `id`; a mapping names an unknown modality.
+        ConfigError: names are empty, repeated or `id`; a mapping names an unknown modality; or
+            neighbours are needed and not there.
     """
 
     needs_neighbors: ClassVar[bool] = False
 
-    def __init__(
+    dim: int = 64
+    modalities: Sequence[str] = ("image", "text")
+    feature_dims: InitVar[Mapping[str, int] | None] = None
+    missing: InitVar[Mapping[str, Tensor] | None] = None
+    neighbors: InitVar[Any] = None
+    _: KW_ONLY
+
+    def __post_init__(
         self,
-        dim: int = 64,
-        modalities: Sequence[str] = ("image", "text"),
-        feature_dims: Mapping[str, int] | None = None,
-        missing: Mapping[str, Tensor] | None = None,
+        feature_dims: Mapping[str, int] | None,
+        missing: Mapping[str, Tensor] | None,
+        neighbors: Any,
     ) -> None:
-        super().__init__()
-        check_modalities(modalities)
+        check_modalities(self.modalities)
+        self.modalities = tuple(self.modalities)
         for name in (*(feature_dims or {}), *(missing or {})):
-            if name not in modalities:
-                raise unknown_name("modality", name, modalities)
-        self.dim = dim
-        self.modalities = tuple(modalities)
+            if name not in self.modalities:
+                raise unknown_name("modality", name, self.modalities)
+        if neighbors is None and self.needs_neighbors:
+            raise ConfigError(
+                f"alignment '{type(self).__name__}' needs neighbors, an (n_items, k) table of item "
+                "ids: compute it with graphs.cooccurrence_neighbors or `crossalign neighbors`"
+            )
         self.projectors = nn.ModuleDict(
-            {name: xavier(nn.Linear(width, dim)) for name, width in (feature_dims or {}).items()}
+            {name: xavier(nn.Linear(w, self.dim)) for name, w in (feature_dims or {}).items()}
         )
         for name, mask in (missing or {}).items():
             self.register_buffer(f"missing_{name}", mask.bool(), persistent=False)
+        self._weights: dict[str, float | dict[str, float]] = {}
 
+    def weigh(self, loss: str, weight: float | None = None, **terms: float) -> None:
+        """Say what the loss in the attribute `loss` counts; a term of weight 0 does not take part.
+
+        Args:
+            loss: name of an attribute that holds a `Loss`.
+            weight: of all its terms; None if each has its own.
+            terms: weights by term.
+        """
+        self._weights[loss] = terms if weight is None else weight
+
+    def on(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted, named parts of the loss on a batch: those of all losses that take part."""
+        found = {}
+        for loss, weight in self._taking_part():
+            for term, value in loss.on(batch).items():
+                factor = weight if isinstance(weight, float | int) else weight[term]
+                if factor:
+                    found[term] = factor * value
+        return found
+
+    @full_precision
     def terms(
         self,
         user: Tensor,
@@ -79,7 +118,8 @@ class Alignment(nn.Module):
             users: `(batch,)` user ids of the positive pairs.
             items: `(batch,)` item ids of the positive pairs; repeats are allowed.
         """
-        raise NotImplementedError
+        tables = self.projected(Tables(user, item, modalities))
+        return self.on(Batch(tables, self.missing_masks(), users, items, self.reach))
 
     def forward(
         self,
@@ -97,7 +137,7 @@ class Alignment(nn.Module):
 
     @classmethod
     def wants_neighbors(cls, options: Mapping[str, Any]) -> bool:
-        """Whether an alignment with these constructor options is given a `neighbors` table."""
+        """Whether an alignment with these options is given a `neighbors` table."""
         return cls.needs_neighbors
 
     def begin_epoch(self, epoch: int, rng: torch.Generator, tables: Callable[[], Tables]) -> None:
@@ -111,42 +151,69 @@ class Alignment(nn.Module):
             tables: gives the tables as they are now, without gradients; this costs a forward pass
                 of the backbone, so ask only where they are needed.
         """
+        for loss, _ in self._taking_part():
+            loss.begin_epoch(rng, lambda: self.projected(tables()), self.missing_masks())
 
     def reach(self, items: Tensor) -> Tensor:
         """Sorted ids of all items whose content is read for a batch of distinct `items`."""
-        return items
+        return union_of_reach(items, (loss.reach for loss, _ in self._taking_part()))
 
     @property
     def policy(self) -> DirectionPolicy | None:
         """The rule that opens directions; None for an alignment that knows none."""
-        return None
+        rules = (getattr(getattr(self, name), "policy", None) for name in self._weights)
+        return next((rule for rule in rules if rule is not None), None)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Detached scalars that describe the last step, by name; a trainer averages them."""
-        return {}
+        found: dict[str, Tensor] = {}
+        for name in self._weights:
+            found |= getattr(self, name).diagnostics()
+        return found
 
-    def missing_masks(self) -> list[Tensor | None]:
-        """Mask of missing rows of each modality, in order; None where all are present."""
-        return [getattr(self, f"missing_{name}", None) for name in self.modalities]
+    def missing_masks(self) -> dict[str, Tensor]:
+        """Mask of missing rows of each modality that has some."""
+        masks = {name: getattr(self, f"missing_{name}", None) for name in self.modalities}
+        return {name: mask for name, mask in masks.items() if mask is not None}
 
-    def content(self, modalities: Mapping[str, Table]) -> list[Table]:
-        """Projected tables in the order of `self.modalities`, own projectors applied on reading.
+    def projected(self, tables: Tables) -> Tables:
+        """The tables with content in the order of `modalities`, own projectors applied on reading.
 
         Raises:
             ConfigError: a modality has no table.
         """
-        absent = [name for name in self.modalities if name not in modalities]
+        given = tables.modalities
+        absent = [name for name in self.modalities if name not in given]
         if absent:
             raise ConfigError(
                 f"no table for modality '{absent[0]}': the alignment was built for "
-                f"{', '.join(self.modalities)} and got {', '.join(modalities) or 'none'}"
+                f"{', '.join(self.modalities)} and got {', '.join(given) or 'none'}"
             )
-        return [
-            Projected(modalities[name], self.projectors[name])
-            if name in self.projectors
-            else modalities[name]
+        own = self.projectors
+        content: dict[str, Table] = {
+            name: Projected(given[name], own[name]) if name in own else given[name]
             for name in self.modalities
+        }
+        return tables._replace(modalities=content)
+
+    def _taking_part(self) -> list[tuple[Loss, float | dict[str, float]]]:
+        """The losses of which a term has a weight, and their weights."""
+        return [
+            (getattr(self, name), weight)
+            for name, weight in self._weights.items()
+            if (any(weight.values()) if isinstance(weight, dict) else weight)
         ]
+
+
+def union_of_reach(items: Tensor, reaches: Iterable[Callable[[Tensor], Tensor]]) -> Tensor:
+    """Sorted ids of all items that any of `reaches` names for the distinct `items`."""
+    found = [ids for ids in (reach(items) for reach in reaches) if ids is not items]
+    return sorted_ids(items, *found) if len(found) > 1 else found[0] if found else items
+
+
+def shared(owner: object, options: type) -> dict[str, Any]:
+    """The values that `owner` has for the fields of a dataclass of `options` that it inherits."""
+    return {field.name: getattr(owner, field.name) for field in fields(options)}
 
 
 def check_modalities(names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..align.policies import Directions
+from ..align.directions import Directions
 from ..config import Component, RunConfig
 from ..errors import ConfigError, unknown_name
 from ..evaluation.significance import Difference, correct

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from ..align.policies import Directions, ThetaOf
+from ..align.directions import Directions, ThetaOf
 from ..config import RunConfig
 from ..errors import ConfigError, unknown_name
 from ..fileio import read_json

@@ -6,8 +6,8 @@ import yaml
 
 from crossalign.align import ALIGNERS, FETTLE, Composed, Tables
 from crossalign.align.batch_rows import ReadAhead
-from crossalign.align.policies import Threshold
-from crossalign.align.schedules import Schedule
+from crossalign.align.directions import Threshold
+from crossalign.align.term_options import Schedule
 from crossalign.config import load_config, parse_config, to_yaml
 from crossalign.errors import ConfigError
 from crossalign.pipeline import train

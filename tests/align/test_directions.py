@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from crossalign.align import ILALoss, alignment_directions, catalogue_scores
-from crossalign.align.dynamic import Dynamic
-from crossalign.align.policies import OneWay, RandomWay
+from crossalign.align.directions import Dynamic
+from crossalign.align.directions import OneWay, RandomWay
 
 
 @pytest.mark.parametrize("chunk", [2, 65536])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from crossalign.align import ALIGNERS, Alignment, CNALoss, ILALoss
-from crossalign.align.policies import Directions
+from crossalign.align.directions import Directions
 from crossalign.config import component_options
 from crossalign.tensors.functional import contrastive_sum, unit_rows
 from crossalign.tensors.tables import SomeRows

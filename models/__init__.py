@@ -1,5 +1,6 @@
 """Backbones: recommenders that turn graphs and ids into representations and their own loss."""
 
+from ..tensors.representations import Representations
 from .alignrec import AlignRec
 from .base import BACKBONES, Backbone, Batch
 from .bm3 import BM3

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from crossalign.tensors.xavier import xavier_linear, xavier_table
+from crossalign.tensors.tables import xavier, xavier_table
 
 
 def test_tables_are_trainable_and_follow_the_chosen_distribution() -> None:
@@ -23,7 +23,7 @@ def test_tables_are_trainable_and_follow_the_chosen_distribution() -> None:
 
 def test_a_layer_keeps_its_class_and_loses_its_bias() -> None:
     layer = nn.Linear(30, 20)
-    assert xavier_linear(layer) is layer
+    assert xavier(layer) is layer
     assert not layer.bias.any()
     assert layer.weight.abs().max() <= math.sqrt(6 / 50)
-    assert xavier_linear(nn.Linear(30, 20, bias=False)).bias is None
+    assert xavier(nn.Linear(30, 20, bias=False)).bias is None

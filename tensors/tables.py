@@ -105,6 +105,12 @@ class SomeRows:
         return self.rows.device
 
 
+def xavier_table(n: int, dim: int, *, normal: bool = False) -> nn.Parameter:
+    """A trainable `(n, dim)` table, drawn Xavier-uniform or Xavier-normal."""
+    draw = nn.init.xavier_normal_ if normal else nn.init.xavier_uniform_
+    return nn.Parameter(draw(torch.empty(n, dim)))
+
+
 def xavier(layer: nn.Linear) -> nn.Linear:
     """`layer` with Xavier-uniform weight and zero bias, as the papers initialise."""
     nn.init.xavier_uniform_(layer.weight)

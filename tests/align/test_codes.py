@@ -68,8 +68,8 @@ def test_equals_a_loop(problem, same, n_content, missing, code_temperature):
     terms = cla.terms(*args, missing=p.missing)
     user_item, modalities = loop_cla(p, cla)
     tensors = [p.user, p.item, *p.content, *cla.parameters()]
-    same(terms["user_item"], user_item, tensors)
-    same(terms["modalities"], modalities, tensors)
+    same(terms["cla_user_item"], user_item, tensors)
+    same(terms["cla_modalities"], modalities, tensors)
 
 
 def test_soft_codes_reach_the_nearest_centroid_in_the_limit(problem):

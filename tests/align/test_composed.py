@@ -5,7 +5,6 @@ import torch
 import yaml
 
 from crossalign.align import ALIGNERS, FETTLE, Composed, Tables
-from crossalign.align.batch_rows import ReadAhead
 from crossalign.align.directions import Threshold
 from crossalign.align.term_options import Schedule
 from crossalign.config import load_config, parse_config, to_yaml
@@ -110,15 +109,6 @@ def test_projectors_are_shared_and_every_row_is_read_once(problem):
     names = [name for name, _ in composed.named_parameters() if "projectors" in name]
     assert names == [f"projectors.{m}.{kind}" for m in WIDTHS for kind in ("weight", "bias")]
     assert all(x.grad is not None for x in composed.projectors.parameters())
-
-
-def test_rows_that_were_not_read_ahead_are_read_on_demand():
-    table = torch.randn(9, 3)
-    ahead = ReadAhead(table, torch.tensor([1, 4, 6]), None)
-    for ids in ([4, 1, 4], [0, 8], [6, 7], []):
-        rows = torch.tensor(ids, dtype=torch.int64)
-        assert torch.equal(ahead[rows], table[rows])
-    assert ReadAhead(table, torch.tensor([], dtype=torch.int64), None)[torch.tensor([2])].any()
 
 
 def test_schedule_by_hand():

@@ -182,6 +182,19 @@ def test_any_number_of_modalities_works(
 
 
 @every_backbone
+def test_each_modality_is_projected_by_the_backbone_or_left_raw(
+    name: str, checkerboard, registered
+) -> None:
+    """An alignment gets one table of each modality, in their order, and projects the raw ones."""
+    raw = checkerboard.features
+    backbone = registered(name, checkerboard)
+    content, left = backbone.content(raw), backbone.unprojected(raw)
+    assert list(content) == list(raw)
+    assert set(left) == set(raw) - set(backbone.modalities())
+    assert all((content[m] is raw[m]) == (m in left) for m in raw)
+
+
+@every_backbone
 def test_missing_rows_leave_everything_finite(name: str, checkerboard, registered) -> None:
     """Some items lack one modality, and one item lacks both."""
     items = torch.arange(checkerboard.n_items)

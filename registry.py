@@ -7,7 +7,6 @@ and defaults, and the lines of its docstring's `Args:` section are what the conf
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import sys
@@ -47,8 +46,6 @@ class Entry(Generic[T]):
 
     def options(self) -> dict[str, Option]:
         """The keyword-only arguments of the constructor, in order; help may be inherited."""
-        written = (inspect.get_annotations(cls) for cls in self.cls.__mro__)
-        order = [name for names in written for name in names]
         help_of: dict[str, str] = {}
         for cls in reversed(self.cls.__mro__):  # options that are inherited are documented once
             help_of |= argument_help(inspect.cleandoc(cls.__dict__.get("__doc__") or ""))
@@ -57,8 +54,9 @@ class Entry(Generic[T]):
             for name, parameter in inspect.signature(self.cls.__init__).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         ]
-        if dataclasses.is_dataclass(self.cls):  # its own options first, then those it inherits
-            found.sort(key=lambda option: order.index(option.name))
+        if has_fields(self.cls):  # its own options first, then those it inherits
+            written = [name for cls in self.cls.__mro__ for name in inspect.get_annotations(cls)]
+            found.sort(key=lambda option: written.index(option.name))
         return {option.name: option for option in found}
 
 
@@ -102,10 +100,15 @@ class Registry(Generic[T]):
         return sorted(self._entries)
 
 
+def has_fields(cls: type) -> bool:
+    """Whether the constructor of `cls` is that of a dataclass."""
+    return "__dataclass_fields__" in vars(cls)
+
+
 def _hint(cls: type, parameter: inspect.Parameter) -> Any:
     """Type of a constructor's argument; of a dataclass it stands where the field was written."""
     owners = (c for c in cls.__mro__ if parameter.name in inspect.get_annotations(c))
-    owner: Any = next(owners, cls) if dataclasses.is_dataclass(cls) else cls
+    owner: Any = next(owners, cls) if has_fields(cls) else cls
     written = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     scope = {**vars(sys.modules[owner.__module__]), **getattr(cls.__init__, "__globals__", {})}
     return typing.get_type_hints(written, scope, include_extras=True).get(parameter.name, Any)

@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from crossalign.align import ALIGNERS, CLALoss, Projected
 from crossalign.align.codes import fit_centroids, nearest
-from crossalign.errors import ConfigError
+from crossalign.errors import ConfigError, CrossalignError
 from crossalign.tensors.tables import Tables
 
 pytest.importorskip("faiss")
@@ -205,5 +205,5 @@ def test_wrong_use_says_what_is_wrong(problem, monkeypatch):
         with pytest.raises(ConfigError, match="choose a positive number with codes 'kmeans'"):
             CLALoss(5, 4, **wrong)
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ConfigError, match="install faiss-cpu"):
+    with pytest.raises(CrossalignError, match="install faiss-cpu"):
         fitted(p)

@@ -60,7 +60,7 @@ def test_missing_masks_in_order_or_by_name(problem):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"item": torch.randn(6, 4)}, "tables of the items have 6, 9 rows: give whole tables"),
+        ({"item": torch.randn(6, 4)}, "tables of the items have 6, 9, 9 rows: give whole tables"),
         ({"text": torch.randn(9, 7)}, "rows of the items and of their content are 4, 4, 7 wide"),
         ({"user": torch.randn(5, 3)}, "rows of the users are 3 wide, but the alignment was built"),
         ({"neighbors": torch.zeros(8, 2).long()}, "neighbors are of 8 items, but the tables of"),

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .colors import CARD, INK, SERIES, Style, series_style
-from .numbers import mean_and_spread
+from .numbers import measure
 from .svg import STYLE, as_svg, legend, plain
 
 
@@ -110,11 +110,11 @@ def dot_plot(
         for index, (label, ours) in enumerate(rows.items()):
             if not ours:
                 continue
-            mean, spread = mean_and_spread(ours)
+            found = measure(ours)
+            point = {"x": found.mean, "y": index, "xerr": found.spread}
             color, marker = looks[label].color, looks[label].marker
-            error = spread if math.isfinite(spread) else None
             axes.plot(ours, [index - 0.22] * len(ours), "o", ms=3.5, mfc="none", mec=color)
-            axes.errorbar(mean, index, xerr=error, fmt=marker, ms=7, color=color, capsize=4, lw=1.8)
+            axes.errorbar(**point, fmt=marker, ms=7, color=color, capsize=4, lw=1.8)
         axes.set_yticks(range(len(rows)), list(map(plain, rows)))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")

@@ -24,7 +24,8 @@ from ..graphs import dataset_hash
 from ..graphs.faiss_import import import_faiss
 from ..models import BACKBONES
 from ..pipeline import load_run
-from ..run_folder import METRICS_FILE, versions
+from ..run_files import METRICS_FILE
+from ..run_folder import versions
 from .content_map import (
     ContentMap,
     MapQuality,

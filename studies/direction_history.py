@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..report.plots import line_plot
-from ..report.run_files import Epoch, read_run
+from ..report.run_record import Epoch, read_run
 
 SHARE, SCORE, VARIANCE = "direction/", "score/", "score_variance/"
 """Prefixes of diagnostics in `history.jsonl`."""

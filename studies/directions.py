@@ -16,12 +16,12 @@ from ..fileio import read_json
 from ..report import markup
 from ..report.colors import method_styles
 from ..report.markup import Html
-from ..report.numbers import metric_label
+from ..report.numbers import Measure, measure, metric_label
 from ..report.plots import curve_plot
 from ..report.text_table import text_table
-from ..run_folder import METRICS_FILE
+from ..run_files import METRICS_FILE
 from .direction_history import DirectionHistory, history_plots, read_direction_history
-from .measures import Measure, change, measure, percent
+from .measures import change, percent
 from .study import Method, MethodResult, compared_methods, method_label
 
 ONE_WAY: Directions = "one_way"

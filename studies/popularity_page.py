@@ -13,9 +13,9 @@ from ..fileio import write_text
 from ..report import markup
 from ..report.colors import method_styles
 from ..report.markup import Html, breakable, escape
-from ..report.numbers import metric_label
+from ..report.numbers import Measure, metric_label
 from ..report.plots import curve_plot
-from .measures import Measure
+from ..run_files import REPORT_FILE
 from .popularity import DataByPopularity, PopularityReport, list_rows
 
 
@@ -30,8 +30,8 @@ def write_popularity(folder: str | os.PathLike[str], found: PopularityReport, co
         f"{found.split} split, lists of {found.k}, mean ± standard deviation over seeds",
         markup.join([*sections, markup.section("Repeat this", markup.code(command))]),
     )
-    write_text(place / "report.html", page)
-    return place / "report.html"
+    write_text(place / REPORT_FILE, page)
+    return place / REPORT_FILE
 
 
 def _sections(found: PopularityReport, block: DataByPopularity) -> Iterator[Html]:

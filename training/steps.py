@@ -37,6 +37,16 @@ class Losses(NamedTuple):
     diagnostics: Terms
     """Detached scalars that the alignment describes the step with."""
 
+    def total(self) -> Tensor:
+        """The sum of the terms."""
+        return torch.stack(list(self.terms.values())).sum()
+
+    def named(self, total: Tensor) -> Terms:
+        """All scalars of the step as the history names them."""
+        losses = {f"loss/{name}": value for name, value in self.terms.items()}
+        told = {f"diagnostics/{name}": value for name, value in self.diagnostics.items()}
+        return losses | {"loss": total} | told
+
 
 class Trained(NamedTuple):
     """Who takes part in a step."""
@@ -81,10 +91,13 @@ class Trained(NamedTuple):
 
 
 class Steps(Protocol):
-    """One epoch of losses, computed one after the other as the loop takes them."""
+    """What a step computes, and of which part of the graph."""
 
-    def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
-        """The losses of every batch of epoch `epoch`; order and negatives come from `rng`."""
+    def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
+        """The losses of every batch of epoch `epoch`, each computed when the loop asks for it.
+
+        Order and negatives come from `rng`.
+        """
 
 
 class WholeGraph:
@@ -96,7 +109,7 @@ class WholeGraph:
         self.options = options
         self.sampler = negative_sampler(dataset, options)
 
-    def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
+    def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
         backbone, options = self.trained.backbone, self.options
         device = options.torch_device()
@@ -151,7 +164,7 @@ class SampledBlocks:
         self.team = trained.team
         self.loss = _Loss(trained.backbone)
 
-    def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
+    def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
         from ..graphs.dgl_import import dgl
 

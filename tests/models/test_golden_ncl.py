@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity
 
 from crossalign.graphs import GraphOptions, build_graph
 from crossalign.models.ncl import NCL, kmeans
-from crossalign.training import TrainingOptions, fit, seed_everything
+from crossalign.training import RunContext, TrainingOptions, fit, seed_everything
 
 RTOL, ATOL = 1e-9, 1e-12
 SIDES = ("user", "item")
@@ -124,9 +124,8 @@ def test_the_warm_up_goes_without_prototypes_and_survives_a_resume(
         seed_everything(0)
         backbone = NCL(graph, {}, **{**RELEASED, "n_clusters": 5, "warm_up": 2})
         options = TrainingOptions(epochs=epochs, batch_size=100, device="cpu")
-        return fit(
-            backbone, data, options, run_dir=folder, resume=folder is not None, progress=False
-        ).history
+        context = RunContext(folder, resume=folder is not None, progress=False)
+        return fit(backbone, data, options, context=context).history
 
     whole = train(4, None)
     assert ["loss/proto_user" in row for row in whole] == [False, False, True, True]

@@ -35,14 +35,26 @@ class Mark:
     label: str
 
 
+@dataclass(frozen=True)
+class Ticks:
+    """The x axis of an option.
+
+    Attributes:
+        label: of the axis, with its unit.
+        values: of the option, as text.
+    """
+
+    label: str
+    values: Sequence[str]
+
+
 def line_plot(
     name: str,
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
     xlabel: str,
     ylabel: str,
-    scale: Literal["linear", "magnitudes"] = "linear",
-    percent: bool = False,
+    scale: Literal["linear", "magnitudes", "percent"] = "linear",
     mark: Mark | None = None,
     styles: Mapping[str, Style] | None = None,
 ) -> str:
@@ -54,8 +66,8 @@ def line_plot(
         xlabel: label of the x axis, with its unit.
         ylabel: label of the y axis, with its unit.
         scale: `magnitudes` gives values of different orders of magnitude room: a logarithmic axis,
-            linear around zero where some values are not positive.
-        percent: y values are shares of one, drawn from 0 to 100 %.
+            linear around zero where some values are not positive. `percent` draws shares of one
+            from 0 to 100 %.
         mark: a point to point out.
         styles: label -> style; by default in the order of the series.
     """
@@ -75,7 +87,7 @@ def line_plot(
             handles[mark.label] = axes.plot(mark.x, mark.y, "o", **style)[0]
         if scale == "magnitudes":
             _spread_magnitudes(axes, [value for _, y in drawn.values() for value in y])
-        if percent:
+        if scale == "percent":
             axes.set_ylim(-0.02, 1.02)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
@@ -127,9 +139,8 @@ def dot_plot(
 def curve_plot(
     name: str,
     series: Mapping[str, Sequence[tuple[float, float]]],
-    ticks: Sequence[str],
+    ticks: Ticks,
     *,
-    xlabel: str,
     ylabel: str,
     percent: bool = False,
     level: tuple[str, float] | None = None,
@@ -141,8 +152,7 @@ def curve_plot(
         name: what the plot shows, for screen readers.
         series: label -> mean and standard deviation at every tick; a mean that is not finite is
             left out, a deviation that is not is not drawn.
-        ticks: the values of the option, as text.
-        xlabel: label of the x axis, with its unit.
+        ticks: the option and its values.
         ylabel: label of the y axis, with its unit.
         percent: y values are shares of one.
         level: label and value of a line across, to compare with.
@@ -174,9 +184,9 @@ def curve_plot(
             handles[level[0]] = axes.axhline(level[1], color=color, linestyle=":", linewidth=1.2)
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_xticks(range(len(ticks)), list(map(plain, ticks)))
-        axes.set_xlim(-0.3, len(ticks) - 0.7)
-        axes.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
+        axes.set_xticks(range(len(ticks.values)), list(map(plain, ticks.values)))
+        axes.set_xlim(-0.3, len(ticks.values) - 0.7)
+        axes.set(xlabel=plain(ticks.label), ylabel=plain(ylabel))
         if len(handles) > 1:
             legend(figure, handles, ncols=n_columns)
         return as_svg(figure, name)

@@ -149,7 +149,7 @@ def _alignment_curves(history: Sequence[Epoch]) -> Iterator[Html]:
             {name.replace("_to_", " → "): line for name, line in lines.items()},
             xlabel="epoch",
             ylabel="share of items",
-            percent=True,
+            scale="percent",
         )
         yield markup.figure(title, shares)
     title = "Learnt temperatures"

@@ -59,13 +59,13 @@ def _mean(runs: Sequence[Sequence[Epoch]], name: str, length: int) -> tuple[floa
 def history_plots(label: str, history: DirectionHistory) -> Iterator[tuple[str, str]]:
     """Titles and plots of shares and scores by epoch."""
     kinds = (
-        ("directions", history.shares, "share of items", True),
-        ("mean scores", history.scores, "mean cosine with users", False),
-        ("variance of scores", history.variances, "variance over items", False),
+        ("directions", history.shares, "share of items", "percent"),
+        ("mean scores", history.scores, "mean cosine with users", "linear"),
+        ("variance of scores", history.variances, "variance over items", "linear"),
     )
-    for what, values, ylabel, percent in kinds:
+    for what, values, ylabel, scale in kinds:
         series = {
             name.replace("_to_", " → "): (history.epochs, line) for name, line in values.items()
         }
         title = f"{label}: {what}"
-        yield title, line_plot(title, series, xlabel="epoch", ylabel=ylabel, percent=percent)
+        yield title, line_plot(title, series, xlabel="epoch", ylabel=ylabel, scale=scale)

@@ -159,8 +159,7 @@ class SampledBlocks:
         self.sampler = negative_sampler(dataset, options)
         fanouts = checked_fanouts(trained.backbone, options)
         graph = build_graph(dataset)  # edges in the order of the training pairs
-        exclude = options.exclude_positives
-        self._sampler_of = functools.partial(BlockSampler, graph, fanouts, exclude=exclude)
+        self.blocks = BlockSampler(graph, fanouts, exclude=options.exclude_positives)
         self.team = trained.team
         self.loss = _Loss(trained.backbone)
 
@@ -196,8 +195,8 @@ class SampledBlocks:
 
     def blocks_of_epoch(self) -> BlockSampler:
         """Draws from what the backbone keeps of the graph in this epoch."""
-        graph = self.trained.backbone.block_graph()
-        return self._sampler_of(kept=graph.kept, similar=graph.similar)
+        self.blocks.draw_from(*self.trained.backbone.block_graph())
+        return self.blocks
 
     def seeds(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Distinct, sorted users and items of a batch, those that the alignment adds included."""

@@ -7,8 +7,9 @@ Depends on torch alone, so that it can be lifted into any project together with 
 from whom, `functional.py` is the fast core.
 """
 
+from ..tensors.tables import Projected, Table, Tables
 from .alignrec import AlignRecAlignment
-from .base import ALIGNERS, Alignment, Projected, Table, Tables
+from .base import ALIGNERS, Alignment
 from .bm3 import BM3Alignment
 from .cluster import CLALoss
 from .composed import Composed

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from ..errors import require_positive_temperature
 from ..tensors.functional import full_precision, unit_rows
-from .base import ALIGNERS, Alignment, Table, rows_of
+from ..tensors.tables import Table, read_rows, rows_of
+from .base import ALIGNERS, Alignment
 from .infonce import directed_infonce
-from .rows import ItemViews, Pairs, read_rows
+from .rows import ItemViews, Pairs
 
 
 @ALIGNERS.register("alignrec", paper="Liu et al., AlignRec, CIKM 2024")

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..tensors.functional import unit_rows
-from .base import Alignment, Table
-from .rows import ItemViews, Pairs, read_rows, row_lengths
+from ..tensors.tables import Table, read_rows
+from .base import Alignment
+from .rows import ItemViews, Pairs, row_lengths
 
 
 @dataclass(frozen=True)

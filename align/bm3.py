@@ -10,8 +10,9 @@ from torch.nn.functional import dropout
 
 from ..errors import wrong_value
 from ..tensors.functional import full_precision, unit_rows
-from .base import ALIGNERS, Alignment, Table
-from .rows import Pairs, read_rows, require_width
+from ..tensors.tables import Table, read_rows
+from .base import ALIGNERS, Alignment
+from .rows import Pairs, require_width
 
 
 @ALIGNERS.register("bm3", paper="Zhou et al., BM3, WWW 2023")

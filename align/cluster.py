@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from ..errors import ConfigError, require_positive_temperature, wrong_value
 from ..tensors.functional import full_precision, unit_rows
 from ..tensors.products import tiled_length
-from .base import Alignment, Table, Tables
+from ..tensors.tables import Table, Tables, read_rows
+from .base import Alignment
 from .codes import Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
 from .policies import known
-from .rows import ItemViews, Missing, Pairs, missing_masks, read_rows, require_width
+from .rows import ItemViews, Missing, Pairs, missing_masks, require_width
 
 CHUNK = 65536
 """Rows that are read at a time for k-means."""

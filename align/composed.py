@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ..tensors.functional import full_precision
 from ..tensors.ids import at_hand, sorted_ids
-from .base import ALIGNERS, Alignment, Table, Tables
+from ..tensors.tables import Table, Tables
+from .base import ALIGNERS, Alignment
 from .batch_rows import ReadAhead
 from .policies import DirectionPolicy
 from .term_options import Term, parse_terms

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..tensors.functional import full_precision
-from .base import ALIGNERS, Alignment, Table, Tables
+from ..tensors.tables import Table, Tables
+from .base import ALIGNERS, Alignment
 from .batch_rows import BatchRows
 from .cluster import CLALoss, refit_codes
 from .codes import Codes

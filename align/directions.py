@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..tensors.functional import unit_rows, widened
-from .base import Table
+from ..tensors.tables import Table
 from .policies import DirectionPolicy, Feedback, OneWay
 from .rows import ItemViews, missing_masks
 from .scores import direction_name, feedback_scores

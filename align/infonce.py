@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..errors import ConfigError, require_positive_temperature
 from ..tensors.functional import contrastive_sum, full_precision
 from ..tensors.ids import Repeated
-from .base import ALIGNERS, Alignment, Table, check_modalities
+from ..tensors.tables import Table
+from .base import ALIGNERS, Alignment, check_modalities
 from .rows import ItemViews, Missing, missing_masks
 
 TEMPERATURES = (0.01, 1.0)

@@ -11,19 +11,11 @@ from torch import Tensor, nn
 from ..errors import ConfigError, require_positive_temperature
 from ..tensors.functional import contrastive_sum, full_precision, unit_rows
 from ..tensors.ids import at_hand
-from .base import check_modalities, xavier
+from ..tensors.tables import read_rows, xavier
+from .base import check_modalities
 from .dynamic import variance
 from .policies import Directions, Feedback, Spread, SpreadOver, ThetaOf
-from .rows import (
-    ItemViews,
-    Missing,
-    Pairs,
-    mean_users,
-    missing_masks,
-    read_rows,
-    require_width,
-    row_lengths,
-)
+from .rows import ItemViews, Missing, Pairs, mean_users, missing_masks, require_width, row_lengths
 from .rules import direction_policy
 from .scores import direction_name, feedback_scores, user_variance
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..errors import ConfigError
 from ..tensors.functional import full_precision
-from .base import ALIGNERS, Alignment, Table, Tables
+from ..tensors.tables import Table, Tables
+from .base import ALIGNERS, Alignment
 from .batch_rows import BatchRows
 from .cluster import CLALoss, refit_codes
 from .codes import Codes

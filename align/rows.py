@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, unknown_name
-from ..tensors.functional import unit_rows, widened
-from ..tensors.ids import Repeated, at_hand
-from .base import Table, rows_of
+from ..tensors.functional import unit_rows
+from ..tensors.ids import Repeated
+from ..tensors.tables import Table, read_rows
 
 Missing = Mapping[str, Tensor] | Sequence[Tensor | None] | None
 
@@ -135,20 +135,6 @@ def require_width(dim: int, **rows: Tensor) -> None:
 def row_lengths(rows: Tensor) -> Tensor:
     """Length of each row, `(n,)`, detached."""
     return torch.linalg.vector_norm(rows.detach(), dim=1)
-
-
-def read_rows(table: Table, ids: Tensor, absent: Tensor | None = None) -> Tensor:
-    """`table[ids]`, `(len(ids), dim)`, at least float32; rows marked `absent` are zero, unread."""
-    if absent is None:
-        return widened(rows_of(table, ids))
-    if at_hand(absent):
-        kept = (~absent).nonzero().squeeze(1)
-        read = read_rows(table, ids[kept])
-        return read.new_zeros(len(ids), read.shape[1]).index_copy(0, kept, read)
-    # To skip rows the host would have to wait for their number: read a row that is there instead.
-    present = ids.gather(0, absent.long().argmin(0, keepdim=True))
-    rows = read_rows(table, torch.where(absent, present, ids))
-    return rows.masked_fill(absent.unsqueeze(1), 0.0)
 
 
 def mean_users(user_rows: Tensor, pairs: Pairs) -> Tensor:

@@ -10,7 +10,6 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from ..align.base import Projected
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.knn import unified_features
@@ -18,6 +17,7 @@ from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
 from ..tensors.products import product, whole_tiles
+from ..tensors.tables import Projected
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .contrast import in_batch_contrast

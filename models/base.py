@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..registry import Registry
+from ..tensors.tables import Projected
 
 if TYPE_CHECKING:
     from ..graphs.item_blocks import ItemHops

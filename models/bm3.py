@@ -10,12 +10,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from ..align.base import Projected, rows_of
 from ..align.bm3 import distance, linear, pair_shares
 from ..align.rows import Pairs
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
+from ..tensors.tables import Projected, rows_of
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 

@@ -9,12 +9,12 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS, Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
+from ..tensors.tables import Projected
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .contrast import cosine_contrast

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..graphs.dgl_import import DGLGraph
+from ..tensors.tables import Projected
 from .attention import BlockwiseSelfAttention
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables

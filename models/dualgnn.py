@@ -10,13 +10,13 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..graphs.sparse_pattern import SparsePattern
 from ..tensors.functional import unit_rows, widened
+from ..tensors.tables import Projected
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .linear import TableLinear

@@ -9,10 +9,10 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Propagation
 from ..tensors.ids import Repeated, joined
+from ..tensors.tables import Projected
 from .base import (
     BACKBONES,
     EMBEDDINGS,

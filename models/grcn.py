@@ -10,10 +10,10 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from ..align.base import xavier
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.sparse_pattern import SparsePattern
 from ..tensors.functional import unit_rows
+from ..tensors.tables import xavier
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .linear import TableLinear

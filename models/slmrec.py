@@ -9,11 +9,11 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected, rows_of, xavier
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
+from ..tensors.tables import Projected, rows_of, xavier
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
 from .contrast import in_batch_contrast

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..align.base import Alignment, Table
-from ..align.rows import read_rows
+from ..align.base import Alignment
 from ..datasets.dataset import Dataset
 from ..models.base import Backbone
 from ..tensors.functional import unit_rows
+from ..tensors.tables import Table, read_rows
 
 ROWS_AT_ONCE = 4096
 """Items projected at a time."""

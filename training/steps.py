@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import embedding
 
-from ..align.base import Alignment, SomeRows, Table, Tables
+from ..align.base import Alignment
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from ..graphs.build import build_graph
 from ..models.base import BACKBONES, Backbone, Batch, Representations, RowTables
 from ..tensors.ids import HostIds, part_of
+from ..tensors.tables import SomeRows, Table, Tables
 from .negatives import NegativeSampler, draw_epoch, epoch_batches
 from .options import TrainingOptions
 from .precision import represent

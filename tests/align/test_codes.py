@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import normalize
 
 from crossalign.align import ALIGNERS, CLALoss, Projected
-from crossalign.align.base import Tables
 from crossalign.align.codes import fit_centroids, nearest
 from crossalign.errors import ConfigError
+from crossalign.tensors.tables import Tables
 
 pytest.importorskip("faiss")
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from crossalign.align import ALIGNERS
-from crossalign.align.base import SomeRows
 from crossalign.errors import ConfigError
 from crossalign.graphs import build_graph
 from crossalign.models import BACKBONES
+from crossalign.tensors.tables import SomeRows
 from crossalign.training import (
     NegativeSampler,
     RunContext,

@@ -120,7 +120,8 @@ def test_both_engines_agree(name: str, checkerboard, registered) -> None:
         backbone = begin(registered(name, checkerboard).double())
         for module in backbone.modules():
             if isinstance(module, Adjacency):
-                module.use_engine(engine)
+                module.engine = engine
+        backbone.double()  # prepares the kernels anew
         step(backbone, batch_of(checkerboard))
         gradients = [p.grad for p in backbone.parameters() if p.grad is not None]
         results.append([*backbone.eval()(), *gradients])

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer
 from ..models.base import Representations
-from ..references.content import history_matrix
+from ..references.inputs import history_matrix
 from ..tensors.functional import unit_rows
 
 ZeroShot = Literal["mean", "max", "last"]

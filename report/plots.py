@@ -19,6 +19,8 @@ from .colors import CARD, INK, SERIES, Style, series_style
 from .numbers import measure
 from .svg import STYLE, as_svg, legend, plain
 
+Scale = Literal["linear", "magnitudes", "percent"]
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -54,7 +56,7 @@ def line_plot(
     *,
     xlabel: str,
     ylabel: str,
-    scale: Literal["linear", "magnitudes", "percent"] = "linear",
+    scale: Scale = "linear",
     mark: Mark | None = None,
     styles: Mapping[str, Style] | None = None,
 ) -> str:
@@ -122,11 +124,12 @@ def dot_plot(
         for index, (label, ours) in enumerate(rows.items()):
             if not ours:
                 continue
-            found = measure(ours)
-            point = {"x": found.mean, "y": index, "xerr": found.spread}
+            at = measure(ours)
             color, marker = looks[label].color, looks[label].marker
             axes.plot(ours, [index - 0.22] * len(ours), "o", ms=3.5, mfc="none", mec=color)
-            axes.errorbar(**point, fmt=marker, ms=7, color=color, capsize=4, lw=1.8)
+            axes.errorbar(
+                at.mean, index, xerr=at.spread, fmt=marker, ms=7, color=color, capsize=4, lw=1.8
+            )
         axes.set_yticks(range(len(rows)), list(map(plain, rows)))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..report.plots import line_plot
+from ..report.plots import Scale, line_plot
 from ..report.run_record import Epoch, read_run
 
 SHARE, SCORE, VARIANCE = "direction/", "score/", "score_variance/"
@@ -58,7 +58,7 @@ def _mean(runs: Sequence[Sequence[Epoch]], name: str, length: int) -> tuple[floa
 
 def history_plots(label: str, history: DirectionHistory) -> Iterator[tuple[str, str]]:
     """Titles and plots of shares and scores by epoch."""
-    kinds = (
+    kinds: tuple[tuple[str, Mapping[str, Sequence[float]], str, Scale], ...] = (
         ("directions", history.shares, "share of items", "percent"),
         ("mean scores", history.scores, "mean cosine with users", "linear"),
         ("variance of scores", history.variances, "variance over items", "linear"),

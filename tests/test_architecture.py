@@ -15,7 +15,7 @@ ROOT = Path(crossalign.__file__).parent
 MOST_PARAMETERS = 7
 WITHOUT_ALIGNMENT = ("tensors", "datasets", "graphs", "evaluation", "encoders")
 """Rooms that know nothing of alignment."""
-OF_COMPONENTS = ("align", "models", "benchmarks")
+OF_COMPONENTS = ("align", "models")
 """Rooms whose constructors take options."""
 LONG_STILL = {
     "align.codes:kmeans_view",

@@ -1,6 +1,6 @@
 """One process against several that train together: seconds of an epoch, and their ratio.
 
-    python benchmarks/processes.py [--data FOLDER] [--processes 2] [--epochs 3] [--out FILE]
+    python benchmarks/team.py [--data FOLDER] [--processes 2] [--epochs 3] [--out FILE]
 
 LightGCN + CROSS on the whole graph and on sampled blocks, with all pairs contrasted by every
 process (`gather`) and with its own part alone. Every run is `crossalign train`, one thread a

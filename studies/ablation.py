@@ -12,8 +12,9 @@ from ..errors import ConfigError, unknown_name
 from ..evaluation.significance import Difference, correct
 from ..report import markup
 from ..report.markup import Html, escape
+from ..report.numbers import Measure
 from ..report.text_table import text_table
-from .measures import Measure, change, paired, percent
+from .measures import change, paired, percent
 from .study import Method, MethodResult, compared_methods
 
 PARTS = ("ila", "dt", "cla", "cna")

@@ -39,6 +39,16 @@ class Losses(NamedTuple):
     diagnostics: Terms
     """Detached scalars that the alignment describes the step with."""
 
+    def total(self) -> Tensor:
+        """The sum of the terms."""
+        return torch.stack(list(self.terms.values())).sum()
+
+    def named(self, total: Tensor) -> Terms:
+        """All scalars of the step as the history names them."""
+        losses = {f"loss/{name}": value for name, value in self.terms.items()}
+        told = {f"diagnostics/{name}": value for name, value in self.diagnostics.items()}
+        return losses | {"loss": total} | told
+
 
 class Trained(NamedTuple):
     """Who takes part in a step."""
@@ -82,10 +92,13 @@ class Trained(NamedTuple):
 
 
 class Steps(Protocol):
-    """One epoch of losses, computed one after the other as the loop takes them."""
+    """What a step computes, and of which part of the graph."""
 
-    def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
-        """The losses of every batch of epoch `epoch`; order and negatives come from `rng`."""
+    def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
+        """The losses of every batch of epoch `epoch`, each computed when the loop asks for it.
+
+        Order and negatives come from `rng`.
+        """
 
 
 class WholeGraph:
@@ -97,7 +110,7 @@ class WholeGraph:
         self.options = options
         self.sampler = negative_sampler(dataset, options)
 
-    def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
+    def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
         backbone, options = self.trained.backbone, self.options
         device = options.torch_device()
@@ -147,12 +160,11 @@ class SampledBlocks:
         self.sampler = negative_sampler(dataset, options)
         fanouts = checked_fanouts(trained.backbone, options)
         graph = build_graph(dataset)  # edges in the order of the training pairs
-        exclude = options.exclude_positives
-        self._sampler_of = functools.partial(BlockSampler, graph, fanouts, exclude=exclude)
+        self.blocks = BlockSampler(graph, fanouts, exclude=options.exclude_positives)
         self.team = trained.team
         self.loss = _Loss(trained.backbone)
 
-    def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
+    def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
         from ..graphs.dgl_import import dgl
 
@@ -184,8 +196,8 @@ class SampledBlocks:
 
     def blocks_of_epoch(self) -> BlockSampler:
         """Draws from what the backbone keeps of the graph in this epoch."""
-        graph = self.trained.backbone.block_graph()
-        return self._sampler_of(kept=graph.kept, similar=graph.similar)
+        self.blocks.draw_from(*self.trained.backbone.block_graph())
+        return self.blocks
 
     def seeds(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Distinct, sorted users and items of a batch, those that the alignment adds included."""

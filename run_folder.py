@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,22 @@ from .evaluation import Metrics
 from .fileio import read_json, write_text
 from .graphs import dataset_hash, load_neighbors
 from .graphs.content_hash import tensor_hash
-from .run_files import CONFIG_FILE, METRICS_FILE
+from .run_files import (
+    BEFORE,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    HISTORY_FILE,
+    METRICS_FILE,
+    REPORT_FILE,
+    TIMINGS_FILE,
+    USERS_FILE,
+    WEIGHTS_FILE,
+)
 from .training import FitResult
 
 WITHOUT_EFFECT = frozenset(
     {
+        "path",  # data are known by their content, wherever they lie
         "cache_dir",
         "training.epochs",
         "training.patience",
@@ -34,13 +46,40 @@ WITHOUT_EFFECT = frozenset(
 )
 """Options that do not change what an epoch computes: a run may be resumed with others."""
 
+LEFT = (
+    WEIGHTS_FILE,
+    METRICS_FILE,
+    CHECKPOINT_FILE,
+    USERS_FILE,
+    HISTORY_FILE,
+    TIMINGS_FILE,
+    REPORT_FILE,
+)
+"""What a run leaves beside its configuration, the most precious first."""
+
 
 def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
     """Hash of data and configuration: a checkpoint is only continued under an equal one.
 
     Options without effect on an epoch are left out, so that a run can be lengthened.
     """
-    identity: list[Any] = [sorted(_settings(config)), dataset_hash(dataset)]
+    return _fingerprint(_settings(config), config, dataset)
+
+
+def former_fingerprints(folder: Path, config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
+    """What earlier versions made of the same, with the place of the data that `folder` recorded."""
+    if not (folder / CONFIG_FILE).is_file():
+        return ()
+    places = {load_config(folder / CONFIG_FILE).path, config.path}
+    settings = _settings(config)
+    return tuple(
+        _fingerprint(settings | {("path", repr(place))}, config, dataset)
+        for place in sorted(places)
+    )
+
+
+def _fingerprint(settings: set[tuple[str, str]], config: RunConfig, dataset: Dataset) -> str:
+    identity: list[Any] = [sorted(settings), dataset_hash(dataset)]
     file = config.neighbors.file
     if file is not None and reads_neighbors(config):  # the file may have been made anew
         identity.append(tensor_hash(load_neighbors(file).ids))
@@ -81,6 +120,25 @@ def require_run(folder: Path) -> Path:
     return folder
 
 
+def run_config(folder: Path, data: str | None = None) -> RunConfig:
+    """The configuration of a run, with its data where they lie now.
+
+    Args:
+        folder: run folder.
+        data: where the data were moved; None if they are where they were.
+
+    Raises:
+        RunError: the data are not there.
+    """
+    config = load_config(folder / CONFIG_FILE, path=data)
+    if data is None and config.path != "planted" and not Path(config.path).exists():
+        raise RunError(
+            f"{folder} was trained on {config.path}, where there is nothing now: say where the "
+            "data are with --data"
+        )
+    return config
+
+
 def refuse_taken_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
     """Refuse to overwrite a run, or to continue one of other settings."""
     if (folder / CONFIG_FILE).exists() and not resume:
@@ -90,6 +148,33 @@ def refuse_taken_folder(folder: Path, config: RunConfig, *, resume: bool) -> Non
     refuse_other_settings(folder, config)
     if (folder / METRICS_FILE).is_file():
         trained_less(folder, config)
+
+
+def set_aside(folder: Path) -> Path:
+    """Move what a run left into a folder of its own, so that the run can be begun anew.
+
+    A kill in between loses nothing: all is there under its new names before an old one goes.
+
+    Returns:
+        A run folder, `before-<number>`, inside `folder`.
+    """
+    left = [name for name in LEFT if (folder / name).exists()]
+    number = 1
+    while (aside := folder / f"{BEFORE}{number}").exists():
+        number += 1
+    fresh = aside.with_name(f".{aside.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)  # of one that was killed
+    try:
+        fresh.mkdir()
+        for name in (CONFIG_FILE, *left):
+            shutil.copy2(folder / name, fresh / name)
+        fresh.rename(aside)
+        for name in left:
+            (folder / name).unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"cannot write {aside}: {reason}; free some space, then again") from error
+    return aside
 
 
 def refuse_run_folder(folder: str | Path) -> None:
@@ -114,6 +199,25 @@ def refuse_other_settings(folder: Path, config: RunConfig) -> None:
         )
 
 
+def finished_metrics(folder: Path) -> dict[str, Any]:
+    """What `metrics.json` of a finished run says, with numbers under `valid` and `test`.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    found = read_json(folder / METRICS_FILE)
+    for split in ("valid", "test"):
+        values = found.get(split)
+        if not isinstance(values, dict) or not all(
+            isinstance(value, int | float) for value in values.values()
+        ):
+            raise RunError(
+                f"{folder / METRICS_FILE} is damaged (no numbers under '{split}'): put back a copy "
+                "of it, or delete it and resume the run, which writes it again"
+            )
+    return found
+
+
 def refuse_other_data(folder: Path, path: str, data_hash: str) -> None:
     """Raise `RunError` if the finished run in `folder` was trained on other data.
 
@@ -125,8 +229,8 @@ def refuse_other_data(folder: Path, path: str, data_hash: str) -> None:
     recorded = read_json(folder / METRICS_FILE).get("data_hash")  # older runs have none
     if recorded not in (None, data_hash):
         raise RunError(
-            f"{folder} was trained on other data than {path} holds now: restore the data, or train "
-            "anew into another folder"
+            f"{folder} was trained on other data than {path} holds now: restore the data or say "
+            "where they are (--data), or train anew into another folder"
         )
 
 

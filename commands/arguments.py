@@ -21,6 +21,13 @@ def add_set(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_moved(command: argparse._ActionsContainer) -> None:
+    """`--data NEW`, where the data of a run lie now."""
+    command.add_argument(
+        "--data", dest="moved", metavar="DATA", help="where the data of the run lie now, if moved"
+    )
+
+
 def add_quiet(command: argparse.ArgumentParser) -> None:
     """`--quiet`."""
     command.add_argument("--quiet", action="store_true", help="no progress bars")

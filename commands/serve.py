@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .arguments import add_out, add_quiet, folder, name_list, positive
+from .arguments import add_moved, add_out, add_quiet, folder, name_list, positive
 from .parser import Commands
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("run_folder", metavar="RUN", help="run folder")
     add_out(command, "folder of the export", required=True)
+    add_moved(command)
     command.add_argument(
         "--unbought",
         choices=["auto", "content", "trained"],
@@ -68,7 +69,9 @@ def export(options: argparse.Namespace) -> None:
     """Write the export and say what is in it."""
     from ..serving import export_run
 
-    about = export_run(options.run_folder, options.out, unbought=options.unbought)
+    about = export_run(
+        options.run_folder, options.out, unbought=options.unbought, data=options.moved
+    )
     print(f"{about['users']} users, {about['items']} items, {about['dim']} numbers each")
     index = about["index"]
     print(f"index: {index['kind']}, recall@20 {index['recall@20']:.3f} against exact search")

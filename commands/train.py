@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from .arguments import DATA_HELP, add_components, add_out, add_quiet, add_tensorboard
+from ..errors import ConfigError
+from .arguments import DATA_HELP, add_components, add_moved, add_out, add_quiet, add_tensorboard
 from .parser import Commands, run_config
 
 
@@ -26,6 +27,12 @@ def add(commands: Commands) -> None:
     where = command.add_mutually_exclusive_group()
     add_out(where, "new run folder (default runs/...)")
     where.add_argument("--resume", metavar="FOLDER", help="continue the run in this folder")
+    command.add_argument(
+        "--anew",
+        action="store_true",
+        help="with --resume: begin at the first epoch; what the folder holds is kept inside it",
+    )
+    add_moved(command)
     add_tensorboard(command)
     add_quiet(command)
 
@@ -37,15 +44,22 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("run_folder", metavar="RUN", help="run folder")
     command.add_argument("--split", choices=["valid", "test"], default="test", help="default test")
+    add_moved(command)
 
 
 def train(options: argparse.Namespace) -> None:
     """Train, print the metrics, and say where everything is."""
     from ..pipeline import assist, train
-    from ..run_files import CONFIG_FILE, REPORT_FILE
+    from ..run_files import BEFORE, CONFIG_FILE, REPORT_FILE
     from ..run_folder import require_run
     from ..training.distributed import started_team
 
+    if options.moved is not None:
+        if options.data is not None:
+            raise ConfigError("the data are named twice: give DATA or --data")
+        options.data = options.moved
+    if options.anew and options.resume is None:
+        raise ConfigError("--anew begins a run anew that is there: name its folder with --resume")
     if options.resume is not None:
         folder = require_run(Path(options.resume))
         options.config = options.config or folder / CONFIG_FILE
@@ -60,7 +74,7 @@ def train(options: argparse.Namespace) -> None:
         run = train(
             config,
             folder,
-            resume=resume,
+            resume="anew" if options.anew else resume,
             progress=not options.quiet,
             command=options.command_line,
             tensorboard=options.tensorboard,
@@ -80,6 +94,10 @@ def train(options: argparse.Namespace) -> None:
             f"\ndirections between modalities: {judged.decided} of {judged.items} items decided"
             + share
         )
+    if options.anew:
+        print(
+            f"\nbefore      {folder / BEFORE}{len(list(folder.glob(f'{BEFORE}*')))}, kept as it was"
+        )
     print(f"\nrun folder  {folder}\nreport      {folder / REPORT_FILE}")
 
 
@@ -87,7 +105,7 @@ def evaluate(options: argparse.Namespace) -> None:
     """Print the metrics of a run on one split."""
     from ..pipeline import evaluate_split, load_run
 
-    config, dataset, backbone = load_run(options.run_folder)
+    config, dataset, backbone = load_run(options.run_folder, options.moved)
     metrics = evaluate_split(backbone, dataset, options.split, config)
     print(f"{options.split}, {metrics.n_users} users")
     print("\n".join(metric_table(metrics)))

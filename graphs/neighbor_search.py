@@ -10,6 +10,7 @@ import torch
 
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
+from ..locks import only_writer
 from .approximate import approximate_neighbors, recall_at_k
 from .best_items import Similarity
 from .content_hash import dataset_hash
@@ -93,6 +94,12 @@ def write_neighbors(
         dataset: the data.
         progress: show a progress bar.
     """
+    with only_writer(file):
+        return _write(Path(file), options, dataset, progress=progress)
+
+
+def _write(file: Path, options: NeighborOptions, dataset: Dataset, *, progress: bool) -> Neighbors:
+    """`write_neighbors`, by the only process that writes the file."""
     parts = Path(f"{file}.parts")
     neighbors = make_neighbors(options, dataset, parts=parts, progress=progress)
     about = {**asdict(options), "dataset": dataset.name}

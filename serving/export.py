@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,17 +14,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
+from ..checksums import file_checksum, tensor_bytes
 from ..datasets import SPLITS, Dataset
 from ..errors import RunError
-from ..fileio import atomic_path, read_json, require_writable, write_text
+from ..fileio import atomic_path, write_json
 from ..graphs import dataset_hash
+from ..locks import only_writer
 from ..models import BACKBONES
 from ..pipeline import load_run
 from ..run_files import METRICS_FILE
-from ..run_folder import versions
+from ..run_folder import finished_metrics, versions
 from ..tensors.faiss_import import import_faiss
 from .content_map import (
     ContentMap,
@@ -47,7 +48,11 @@ Unbought = Literal["auto", "content", "trained"]
 
 
 def export_run(
-    run: str | os.PathLike[str], out: str | os.PathLike[str], *, unbought: Unbought = "auto"
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    unbought: Unbought = "auto",
+    data: str | None = None,
 ) -> dict[str, Any]:
     """Write vectors, ids, the FAISS index, what every user has, and the map for new items.
 
@@ -56,6 +61,7 @@ def export_run(
         out: folder; an earlier export there is replaced, once all files of the new one are written.
         unbought: vectors of items without training interactions: `trained` takes the backbone's,
             `content` makes them from content, `auto` does so where the backbone reads none.
+        data: where the data of the run lie now, if they were moved.
 
     Returns:
         What `about.json` says.
@@ -63,11 +69,16 @@ def export_run(
     Raises:
         CrossalignError: the run is not finished, or has no content where content is asked for.
     """
-    run, out = Path(run), Path(out)
+    with only_writer(out):
+        return _export(Path(run), Path(out), unbought, data)
+
+
+def _export(run: Path, out: Path, unbought: Unbought, data: str | None) -> dict[str, Any]:
+    """`export_run`, by the only process that writes into the folder."""
     if not (run / METRICS_FILE).is_file():
         raise RunError(f"{run} holds no finished run: export one that has a {METRICS_FILE}")
-    metrics = read_json(run / METRICS_FILE)
-    config, dataset, backbone = load_run(run)
+    metrics = finished_metrics(run)
+    config, dataset, backbone = load_run(run, data)
     if unbought == "content" and not dataset.features:
         raise RunError(f"'{dataset.name}' has no content, from which vectors could be made")
     with torch.no_grad():
@@ -106,15 +117,17 @@ def export_run(
         _write_ids(fresh, dataset, counts, made)
         _write_seen(fresh / SEEN, dataset)
         about["index"] = _write_index(fresh / INDEX, user, item)
-        write_text(fresh / ABOUT, json.dumps(about, indent=2) + "\n")
+        parts = (VECTORS, INDEX, SEEN, USERS, ITEMS)
+        about["checksums"] = {name: file_checksum(fresh / name) for name in parts}
+        write_json(fresh / ABOUT, about)
     return about
 
 
 @contextmanager
 def _all_at_once(out: Path) -> Iterator[Path]:
     """A folder whose files replace those in `out` when the block succeeds, `about.json` last."""
-    require_writable(out)
-    out.mkdir(parents=True, exist_ok=True)
+    for leftover in out.glob(".new-*"):  # of an export that was killed: the lock is ours
+        shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".new-") as fresh:
         yield Path(fresh)
         (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced
@@ -143,7 +156,7 @@ def _write_vectors(file: Path, user: Tensor, item: Tensor, content_map: ContentM
         parts = ("centre", "weight", "bias")
         tensors |= {f"content_map.{name}": getattr(content_map, name) for name in parts}
     with atomic_path(file) as path:
-        path.write_bytes(save({name: table.contiguous() for name, table in tensors.items()}))
+        path.write_bytes(tensor_bytes(tensors))
 
 
 def _write_ids(out: Path, dataset: Dataset, bought: Tensor, made: Tensor) -> None:

@@ -19,6 +19,7 @@ from ..datasets import load_dataset
 from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
+from ..locks import only_writer
 from ..run_files import REPORT_FILE
 from ..run_folder import refuse_run_folder
 from ..studies.processes import process_pool
@@ -76,6 +77,14 @@ def tune(
     """
     check_space(tuning.space, tuning.config)
     refuse_run_folder(tuning.folder)
+    with only_writer(tuning.folder):
+        return _tune(tuning, n_trials, jobs=jobs, progress=progress, command=command)
+
+
+def _tune(
+    tuning: Tuning, n_trials: int, *, jobs: int, progress: bool, command: str
+) -> TuningResult:
+    """`tune`, by the only process that writes into the folder."""
     try:
         study = _prepare(tuning)
         _run(tuning, study, n_trials, jobs=jobs, progress=progress)

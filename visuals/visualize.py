@@ -47,6 +47,7 @@ def visualize(
     out: str | Path,
     *,
     against: str | Path | None = None,
+    data: str | None = None,
     options: MapOptions | None = None,
     listed: Listed | None = None,
     command: str = "",
@@ -58,6 +59,7 @@ def visualize(
         folder: run that is shown after alignment.
         out: folder of the page.
         against: run that is shown before; None takes `folder` before its training.
+        data: where the data of the runs lie now, if they were moved.
         options: how the maps are drawn.
         listed: items whose neighbours are listed; None lists those of popular ones.
         command: command line to repeat this, for the page.
@@ -68,7 +70,7 @@ def visualize(
     """
     options, listed = options or MapOptions(), listed or Listed()
     require_writable(out)
-    config, dataset, stages = run_stages(folder, against, seed=options.seed)
+    config, dataset, stages = run_stages(folder, against, data, seed=options.seed)
     if not any(len(stage.views.items) > 1 for stage in stages):
         raise RunError(
             f"{folder} has no view of its items but their ids ({method_label(config)}): give a run "

@@ -30,11 +30,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checksums import SEAL, file_checksum, require_seal
 from ..errors import DataError, RunError
-from ..fileio import atomic_path, write_text
+from ..fileio import atomic_path, write_json
 
 FORMAT = "crossalign-neighbors-1"
 METADATA = "metadata.json"
+CHECKSUMS = "checksums"
 CHECKED_ROWS = 2**16
 """Rows checked at a time, so that a mapped table is never held whole."""
 REMAKE = "make it again with: crossalign neighbors"
@@ -97,7 +99,8 @@ def _save_folder(path: Path, ids: np.ndarray, counts: np.ndarray, about: dict[st
     for name, table in (("ids", ids), ("counts", counts)):
         with atomic_path(path / f"{name}.npy") as temporary:
             np.save(temporary, table)
-    write_text(path / METADATA, json.dumps({"format": FORMAT, **about}, indent=2) + "\n")
+    checksums = {name: file_checksum(path / f"{name}.npy") for name in ("ids", "counts")}
+    write_json(path / METADATA, {"format": FORMAT, **about, CHECKSUMS: checksums})
 
 
 def load_neighbors(
@@ -168,6 +171,11 @@ def _read_folder(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     if not (path / METADATA).is_file():
         raise DataError(f"{path} is damaged or no neighbour file (no {METADATA}); {REMAKE}")
     metadata = dict(json.loads((path / METADATA).read_text(encoding="utf-8")))
+    require_seal(metadata)
+    metadata.pop(SEAL, None)
+    for name, checksum in metadata.pop(CHECKSUMS, {}).items():
+        if file_checksum(path / f"{name}.npy") != checksum:
+            raise ValueError(f"the checksum of {name}.npy is wrong")
     _check_format(path, metadata.pop("format"))
     ids, counts = (
         np.load(path / f"{name}.npy", mmap_mode="c", allow_pickle=False)

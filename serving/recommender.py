@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,19 +12,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ..checksums import DAMAGED, read_tensors, require_seal
 from ..errors import ConfigError, DataError
 from ..evaluation.recommend import recommend
 from ..tensors.representations import Representations
+from .checks import require_ids, require_same_files, require_seen, require_vectors
 from .content_map import ContentMap
 from .export import ABOUT, FORMAT, ITEMS, SEEN, USERS, VECTORS
 
 COLUMNS = ("user", "rank", "item", "score")
-DAMAGED = (SafetensorError, zipfile.BadZipFile, zlib.error)
-"""What readers of compressed files raise, beside errors of Python's own."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +62,21 @@ class Recommender:
             raise DataError(f"{folder} is no export (no {ABOUT}): make one with crossalign export")
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            require_seal(about)
             if about["format"] != FORMAT:
                 raise DataError(f"{folder}: format {about['format']} is not {FORMAT}: export again")
-            tensors = load_file(folder / VECTORS)
+            require_same_files(folder, about)
+            tensors = read_tensors(folder / VECTORS)
             users, items = (_ids(folder / name) for name in (USERS, ITEMS))
             with np.load(folder / SEEN, allow_pickle=False) as seen:
                 seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
             content_map = _content_map(about["content_map"], tensors)
             user, item = tensors["user"], tensors["item"]
-            if (len(user), len(item), len(user) + 1) != (len(users), len(items), len(seen_from)):
-                raise ValueError("vectors, ids and seen items are of different numbers")
-        except (OSError, EOFError, ValueError, LookupError, TypeError, *DAMAGED) as error:
+            require_vectors(user, item)
+            require_ids("user", users, len(user))
+            require_ids("item", items, len(item))
+            require_seen(seen_from, has, len(user), len(item))
+        except (AttributeError, RecursionError, *DAMAGED) as error:
             raise DataError(f"{folder} is damaged ({error}): export the run again") from error
         return cls(user, item, users, items, seen_from, has, content_map)
 

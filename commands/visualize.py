@@ -63,12 +63,13 @@ def visualize(options: argparse.Namespace) -> None:
         pairs=options.pairs,
         seed=options.seed,
     )
-    listed = Listed(options.items, options.neighbors, options.titles, options.title_columns)
+    listed = Listed(
+        options.items, options.neighbors, options.titles, options.title_columns, options.moved
+    )
     found = visualize(
         options.run_folder,
         out,
         against=options.against,
-        data=options.moved,
         options=maps,
         listed=listed,
         command=options.command_line,

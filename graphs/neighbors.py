@@ -171,12 +171,13 @@ def _read_folder(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     if not (path / METADATA).is_file():
         raise DataError(f"{path} is damaged or no neighbour file (no {METADATA}); {REMAKE}")
     metadata = dict(json.loads((path / METADATA).read_text(encoding="utf-8")))
+    _check_format(path, metadata["format"])
     require_seal(metadata)
     metadata.pop(SEAL, None)
     for name, checksum in metadata.pop(CHECKSUMS, {}).items():
         if file_checksum(path / f"{name}.npy") != checksum:
             raise ValueError(f"the checksum of {name}.npy is wrong")
-    _check_format(path, metadata.pop("format"))
+    metadata.pop("format")
     ids, counts = (
         np.load(path / f"{name}.npy", mmap_mode="c", allow_pickle=False)
         for name in ("ids", "counts")

@@ -26,7 +26,7 @@ DATABASE = "trials.db"
 ERROR = "error"
 REPEATED = "repeats"
 INDEX = "index"
-"""Of a trial among the outcomes that were asked for; one that a kill cut off leaves it to the next."""
+"""Of a trial among the outcomes asked for; one that a kill cut off leaves it to the next."""
 _STUDY = "tuning"
 _WAIT = 120
 """Seconds that a process waits while others write to the database."""

@@ -24,7 +24,6 @@ import torch
 
 from crossalign.cli import main
 
-WITH_TIMES = {"timings.jsonl", "checkpoint.pt", "trials.db"}
 KILLS = 2
 WAIT = 600
 """Seconds after which a command hangs, however loaded the machine is."""
@@ -58,31 +57,6 @@ def fire(asked: dict[str, Any]) -> tuple[float, list[float]]:
     ]
     assert finishes(partial(command, asked, place / "fire"), wait=WAIT)
     return usual, hit
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file that holds no times; of the others, the rest. Hidden leftovers are files too."""
-    found = {}
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        timed = any((file.parent / other).is_file() for other in ("metrics.json", "trials.db"))
-        if not file.is_file() or file.name in WITH_TIMES:
-            continue
-        if timed and file.name == "report.html":
-            continue
-        found[name] = file.read_bytes()
-        if file.suffix == ".json" and b'"seconds"' in found[name]:
-            found[name] = json.dumps(_timeless(json.loads(found[name]))).encode()
-    return found
-
-
-def _timeless(value: Any) -> Any:
-    """A JSON value without seconds, and without checksums, which are over them."""
-    if isinstance(value, list):
-        return [_timeless(part) for part in value]
-    if not isinstance(value, dict):
-        return value
-    return {k: _timeless(v) for k, v in value.items() if k not in ("seconds", "checksum")}
 
 
 def warm_up(commands: list[list[str]]) -> None:

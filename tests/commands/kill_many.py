@@ -20,8 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from commands_under_fire import contents
-from test_kill_and_continue import COMMANDS, GOES_ON, SCRIPT, write_given
+from test_kill_and_continue import COMMANDS, GOES_ON, SCRIPT, contents, write_given
 
 CHOSEN = ("train", "compare", "tune", "neighbors", "export", "encode")
 KILLS_OF_A_ROUND = 3

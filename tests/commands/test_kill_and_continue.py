@@ -9,9 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from commands_under_fire import contents
 
 SCRIPT = Path(__file__).with_name("commands_under_fire.py")
 CONFIG = """
@@ -49,6 +49,7 @@ COMMANDS = {
     "encode": ["encode", "planted", "-o", "unified_feat.npy", "--encoder", "epochs=3", "--quiet"],
     "visualize": ["visualize", "RUN", "--perplexity", "5", "--quiet", "--out", "study"],
 }  # fmt: skip
+WITH_TIMES = {"timings.jsonl", "checkpoint.pt", "trials.db"}
 GOES_ON = {"train": {"again": ["train", "--resume", "run", "--quiet"], "begun": "run/config.yaml"}}
 """How a command goes on that is not simply given again, and the file from which on it does."""
 
@@ -81,6 +82,31 @@ def fire(given: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     )  # fmt: skip
     yield script
     script.communicate(timeout=60)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file that holds no times; of the others, the rest. Hidden leftovers are files too."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        timed = any((file.parent / other).is_file() for other in ("metrics.json", "trials.db"))
+        if not file.is_file() or file.name in WITH_TIMES:
+            continue
+        if timed and file.name == "report.html":
+            continue
+        found[name] = file.read_bytes()
+        if file.suffix == ".json" and b'"seconds"' in found[name]:
+            found[name] = json.dumps(_timeless(json.loads(found[name]))).encode()
+    return found
+
+
+def _timeless(value: Any) -> Any:
+    """A JSON value without seconds, and without checksums, which are over them."""
+    if isinstance(value, list):
+        return [_timeless(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    return {k: _timeless(v) for k, v in value.items() if k not in ("seconds", "checksum")}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

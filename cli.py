@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from .commands import make_parser
 from .errors import ConfigError, CrossalignError
@@ -23,13 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if n_processes() > 1 and not getattr(options, "shared", False):
             raise ConfigError("of all commands, only train can be started by torchrun")
         options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed before we began: there is nobody to tell
+            sys.stdout.flush()
     except CrossalignError as error:
         _say(str(error))
         return USER_ERROR
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
     except OSError as error:  # a full disk under our output, say
+        _drop_output()
         _say(f"{error.filename or 'output'}: {error.strerror or error}; mend it and try again")
         return USER_ERROR
     except KeyboardInterrupt:
@@ -39,6 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _drop_output() -> None:
+    """Let what is still to be printed go nowhere: Python would fail at it again as it ends."""
+    with suppress(OSError, ValueError, AttributeError):  # there is no such stream, or of no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _say(message: str) -> None:
-    if speaks():
-        print(f"crossalign: {message}", file=sys.stderr)
+    if speaks() and sys.stderr is not None:
+        with suppress(OSError, ValueError):  # a closed or full terminal: the exit code says it
+            print(f"crossalign: {' '.join(message.split())}", file=sys.stderr, flush=True)

@@ -110,9 +110,9 @@ def recommend(options: argparse.Namespace) -> None:
 def _blocks(
     shop: Recommender, users: Sequence[str], k: int, among: Sequence[str] | None, *, quiet: bool
 ) -> Iterator[pd.DataFrame]:
-    from tqdm.auto import tqdm
+    from ..progress import Bar
 
-    with tqdm(total=len(users), unit="user", disable=quiet or len(users) <= USERS_AT_ONCE) as bar:
+    with Bar(total=len(users), unit="user", disable=quiet or len(users) <= USERS_AT_ONCE) as bar:
         for first in range(0, len(users), USERS_AT_ONCE):
             block = users[first : first + USERS_AT_ONCE]
             yield shop.recommend(block, k, among=among)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from ..config import load_config
 from ..datasets import Dataset, load_dataset
@@ -27,6 +26,7 @@ from ..evaluation.groups import (
 )
 from ..evaluation.ranking import evaluate
 from ..pipeline import load_run
+from ..progress import Bar
 from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
 from ..run_files import CONFIG_FILE
@@ -183,7 +183,7 @@ def popularity_report(
     if data is not None and len(by_data) > 1:
         raise ConfigError(f"--data names one of {len(by_data)} data sets: give runs on one alone")
     n_runs = sum(len(method.folders) for method in methods)
-    with tqdm(total=n_runs, desc="runs", disable=not progress) as bar:
+    with Bar(total=n_runs, desc="runs", disable=not progress) as bar:
         blocks = [_block(ours, n_groups, by, k, split, bar, data) for ours in by_data.values()]
     return PopularityReport(k, split, by, tuple(blocks))
 
@@ -194,7 +194,7 @@ def _block(
     by: GroupBy,
     k: int,
     split: str,
-    bar: tqdm,
+    bar: Bar,
     data: str | None,
 ) -> DataByPopularity:
     """All methods on one data set; the first run says which data."""

@@ -12,7 +12,6 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
-from tqdm import tqdm
 
 from ..config import RunConfig, load_config, to_plain, to_yaml
 from ..datasets import load_dataset
@@ -20,6 +19,7 @@ from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
 from ..locks import only_writer
+from ..progress import Bar
 from ..run_files import REPORT_FILE
 from ..run_folder import refuse_run_folder
 from ..studies.processes import process_pool
@@ -162,7 +162,7 @@ def _tasks(
 def _run(tuning: Tuning, study: optuna.Study, n_trials: int, *, jobs: int, progress: bool) -> None:
     """Run what is missing of `n_trials`, with a progress bar."""
     tasks = _tasks(tuning, study, n_trials)
-    for _ in tqdm(
+    for _ in Bar(
         _outcomes(tuning, tasks, jobs),
         total=len(tasks),
         desc="trials",

@@ -18,6 +18,7 @@ USER_ERROR = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 2 for errors the user can mend, 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _occupy_streams()
     try:
         options = make_parser().parse_args(given)
         options.command_line = "crossalign " + shlex.join(given)
@@ -40,6 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"interrupted; continue with {'--resume' if trains else 'the same command'}")
         return 130
     return 0
+
+
+def _occupy_streams() -> None:
+    """Open what was closed of the standard streams: else a file of ours would get their number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _drop_output() -> None:

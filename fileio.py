@@ -19,6 +19,7 @@ from typing import Any
 from .checksums import require_seal, sealed
 from .errors import RunError
 from .locks import hold, is_held
+from .run_files import EXPORT_FILES
 
 
 @contextmanager
@@ -93,6 +94,18 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error}): restore it or run again") from None
     return value
+
+
+def refuse_export(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder that is an export or lies in one: it would no longer be what was exported.
+
+    Raises:
+        RunError: it does.
+    """
+    place = Path(folder).absolute()
+    for one in (place, *place.parents):
+        if all((one / name).is_file() for name in EXPORT_FILES):
+            raise RunError(f"{folder} lies in the export {one}: choose a folder outside of it")
 
 
 def require_writable(folder: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, CrossalignError
-from ..fileio import require_writable
+from ..fileio import refuse_export, require_writable
 
 DATA_HELP = "data folder or file, or 'planted' (built in)"
 NONE = "none"
@@ -121,7 +121,17 @@ def seed(text: str) -> int:
 
 
 def folder(text: str) -> str:
-    """A folder that can be written, or made."""
+    """A folder that can be written, or made, and is not that of an export or inside it."""
+    try:
+        refuse_export(text)
+        require_writable(text)
+    except CrossalignError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def export_folder(text: str) -> str:
+    """A folder that can be written, or made; an export there is replaced."""
     try:
         require_writable(text)
     except CrossalignError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .arguments import add_moved, add_out, add_quiet, folder, name_list, positive
+from .arguments import add_moved, add_quiet, export_folder, folder, name_list, positive
 from .parser import Commands
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def add(commands: Commands) -> None:
         example="runs/first --out shop",
     )
     command.add_argument("run_folder", metavar="RUN", help="run folder")
-    add_out(command, "folder of the export", required=True)
+    command.add_argument(
+        "--out", type=export_folder, required=True, metavar="FOLDER", help="folder of the export"
+    )
     add_moved(command)
     command.add_argument(
         "--unbought",

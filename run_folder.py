@@ -131,12 +131,16 @@ def run_config(folder: Path, data: str | None = None) -> RunConfig:
         RunError: the data are not there.
     """
     config = load_config(folder / CONFIG_FILE, path=data)
-    if data is None and config.path != "planted" and not Path(config.path).exists():
-        raise RunError(
-            f"{folder} was trained on {config.path}, where there is nothing now: say where the "
-            "data are with --data"
-        )
+    require_data(folder, config.path)
     return config
+
+
+def require_data(folder: Path, path: str) -> None:
+    """Raise `RunError` if the data of the run in `folder` are not at `path`."""
+    if path != "planted" and not Path(path).exists():
+        raise RunError(
+            f"the data of {folder} are not at {path}: say where they are now with --data"
+        )
 
 
 def refuse_taken_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:

@@ -51,7 +51,7 @@ def train(options: argparse.Namespace) -> None:
     """Train, print the metrics, and say where everything is."""
     from ..pipeline import assist, train
     from ..run_files import BEFORE, CONFIG_FILE, REPORT_FILE
-    from ..run_folder import require_run
+    from ..run_folder import require_data, require_run
     from ..training.distributed import started_team
 
     if options.moved is not None:
@@ -67,6 +67,8 @@ def train(options: argparse.Namespace) -> None:
         folder = Path(options.out or _default_folder(options))
     config = run_config(options)
     resume = options.resume is not None
+    if resume:
+        require_data(folder, config.path)
     with started_team(config.training.torch_device()) as team:
         if not team.first:
             assist(config, folder, team, resume=resume)

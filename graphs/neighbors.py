@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checksums import SEAL, file_checksum, require_seal
+from ..checksums import SEAL, file_checksum, require_seal, require_sound_archive
 from ..errors import DataError, RunError
 from ..fileio import atomic_path, write_json
 
@@ -161,6 +161,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
 
 
 def _read_archive(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    require_sound_archive(path)
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         _check_format(path, str(archive["format"]))
         metadata = json.loads(str(archive["metadata"]))

@@ -53,6 +53,10 @@ class RunRecord:
         config: text of `config.yaml`.
         history: rows of `history.jsonl`.
         per_epoch: phase -> seconds of the median epoch, from `timings.jsonl`.
+        evidence: kind, weight and candidates of what is added to the model's scores.
+        alone: split -> metrics of the model without evidence.
+        tried: kind of evidence -> weights, and the validation metric of each, from
+            `evidence.json`; weight 0 is the model alone.
     """
 
     folder: Path
@@ -72,11 +76,15 @@ class RunRecord:
     config: str = ""
     history: tuple[Epoch, ...] = ()
     per_epoch: Mapping[str, float] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    alone: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tried: Mapping[str, tuple[list[float], list[float]]] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
-        """Backbone and alignment, such as `lightgcn + cross`."""
-        return f"{self.backbone} + {self.alignment}" if self.alignment else self.backbone
+        """Backbone, alignment and evidence, such as `lightgcn + cross + evidence`."""
+        parts = [self.backbone, self.alignment, "evidence" if self.evidence else None]
+        return " + ".join(part for part in parts if part)
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -107,6 +115,9 @@ def read_run(folder: Path) -> RunRecord:
         config=_text(folder / "config.yaml"),
         history=tuple(_epochs(_rows(folder / "history.jsonl"))),
         per_epoch=_medians(_rows(folder / "timings.jsonl")),
+        evidence=_mapping(metrics.get("evidence")),
+        alone={k: _numbers(v) for k, v in _mapping(metrics.get("without_evidence")).items()},
+        tried=_tried(folder / "evidence.json"),
     )
 
 
@@ -137,6 +148,20 @@ def _epochs(rows: Iterable[Mapping[str, Any]]) -> Iterator[Epoch]:
             valid=_under("valid/", row),
             diagnostics=_under("diagnostics/", row),
         )
+
+
+def _tried(file: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Kind of evidence -> weights and values; the model alone stands at the head of each."""
+    points = _parse(_text(file), str(file)).get("tried", []) if file.is_file() else []
+    alone = [point["value"] for point in points if point["weight"] == 0][:1]
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for point in points:
+        if point["weight"]:
+            start = ([0.0], list(alone)) if alone else ([], [])
+            weights, values = found.setdefault(point["kind"], start)
+            weights.append(point["weight"])
+            values.append(point["value"])
+    return found
 
 
 def _medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -33,6 +33,8 @@ from .content_map import (
     judge_content_map,
     judge_unbought,
 )
+from .served_evidence import FILE as EVIDENCE
+from .served_evidence import ServedEvidence
 
 FORMAT = "crossalign-export-1"
 ABOUT, VECTORS, INDEX, SEEN = "about.json", "vectors.safetensors", "items.faiss", "seen.npz"
@@ -48,7 +50,7 @@ Unbought = Literal["auto", "content", "trained"]
 def export_run(
     run: str | os.PathLike[str], out: str | os.PathLike[str], *, unbought: Unbought = "auto"
 ) -> dict[str, Any]:
-    """Write vectors, ids, the FAISS index, what every user has, and the map for new items.
+    """Write vectors, ids, FAISS index, what users have, evidence, and the map for new items.
 
     Args:
         run: a finished run.
@@ -79,6 +81,7 @@ def export_run(
         made = (counts == 0) & (unbought == "content" or not placed)
         item[made] = content_map(*content_rows(dataset.features, dataset.missing, made))
 
+    evidence = ServedEvidence.of_run(config, dataset, run)
     about = {
         "format": FORMAT,
         "run": str(run),
@@ -96,6 +99,7 @@ def export_run(
             "test_rows": int((counts[dataset.test[1]] == 0).sum()),
             "auc": judge_unbought(user, item, dataset.test, counts > 0),
         },
+        "evidence": evidence and evidence.about(),
         "content_map": content_map and _about_map(content_map),
         "content_map_quality": quality and asdict(quality),
         "versions": versions(),
@@ -104,6 +108,8 @@ def export_run(
         _write_vectors(fresh / VECTORS, user, item, content_map)
         _write_ids(fresh, dataset, counts, made)
         _write_seen(fresh / SEEN, dataset)
+        if evidence is not None:
+            evidence.save(fresh / EVIDENCE)
         about["index"] = _write_index(fresh / INDEX, user, item)
         write_text(fresh / ABOUT, json.dumps(about, indent=2) + "\n")
     return about
@@ -117,6 +123,7 @@ def _all_at_once(out: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=out, prefix=".new-") as fresh:
         yield Path(fresh)
         (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced
+        (out / EVIDENCE).unlink(missing_ok=True)  # the new export may have none
         for file in sorted(Path(fresh).iterdir(), key=lambda file: file.name == ABOUT):
             file.replace(out / file.name)
 

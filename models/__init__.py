@@ -12,6 +12,7 @@ from .freedom import FREEDOM
 from .grcn import GRCN
 from .lattice import LATTICE
 from .lightgcn import LightGCN
+from .lirdrec import LIRDRec
 from .ncl import NCL
 from .sgl import SGL
 from .slmrec import SLMRec
@@ -34,6 +35,7 @@ __all__ = [
     "CRANEReleased",
     "DirectAU",
     "DualGNN",
+    "LIRDRec",
     "LightGCN",
     "Representations",
     "SLMRec",

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
 from ..tensors.products import TILE, product, uses_onednn
 
@@ -35,10 +36,22 @@ class TableLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """`input W^T + b`, `(n, out_features)`."""
-        table = input.ndim == 2 and len(input) == self.n_rows > 0
-        if not (table and uses_onednn(input)):
-            return super().forward(input)
-        return _Product.apply(input, self.weight, self.bias)
+        if input.ndim == 2 and len(input) == self.n_rows > 0:
+            return linear_table(input, self.weight, self.bias)
+        return super().forward(input)
+
+
+def linear_table(table: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`table weight^T + bias` of a whole table, `(n, out_features)`; see `TableLinear`.
+
+    Args:
+        table: `(n, in_features)`, n at least 1.
+        weight: `(out_features, in_features)`.
+        bias: `(out_features,)`.
+    """
+    if uses_onednn(table):
+        return _Product.apply(table, weight, bias)
+    return linear(table, weight, bias)
 
 
 class _Product(torch.autograd.Function):

@@ -13,6 +13,7 @@ from .grcn import GRCN
 from .lattice import LATTICE
 from .lightgcn import LightGCN
 from .lirdrec import LIRDRec
+from .mgcn import MGCN
 from .ncl import NCL
 from .sgl import SGL
 from .slmrec import SLMRec
@@ -26,6 +27,7 @@ __all__ = [
     "FREEDOM",
     "GRCN",
     "LATTICE",
+    "MGCN",
     "NCL",
     "SGL",
     "VBPR",

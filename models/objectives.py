@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -66,10 +65,13 @@ def norm_regulariser(rows: Rows) -> Tensor:
     return torch.stack(norms).sum() / len(rows.user)
 
 
-def half_squared_norm(tables: Iterable[Tensor]) -> Tensor:
-    """Half the sum of all squared entries, the usual L2 regulariser; a scalar.
+def batch_regulariser(rows: Rows, batch_size: int | None = None) -> Tensor:
+    """Half the squared norm of the batch's rows, repeated ones included, per pair.
 
     Args:
-        tables: such as the rows of a batch, repeated ones included.
+        rows: rows of the batch.
+        batch_size: divide by this number instead of by the number of pairs; the published MMRec
+            backbones take the configured batch size even for a smaller last batch.
     """
-    return torch.stack([table.square().sum() for table in tables]).sum() / 2
+    squares = torch.stack([table.square().sum() for table in rows]).sum()
+    return squares / (2 * (batch_size or len(rows.user)))

@@ -11,10 +11,13 @@ from .dualgnn import DualGNN
 from .freedom import FREEDOM
 from .grcn import GRCN
 from .lattice import LATTICE
+from .lgmrec import LGMRec
 from .lightgcn import LightGCN
+from .mmgcn import MMGCN
 from .ncl import NCL
 from .sgl import SGL
 from .slmrec import SLMRec
+from .smore import SMORE
 from .vbpr import VBPR
 
 __all__ = [
@@ -25,8 +28,10 @@ __all__ = [
     "FREEDOM",
     "GRCN",
     "LATTICE",
+    "MMGCN",
     "NCL",
     "SGL",
+    "SMORE",
     "VBPR",
     "AlignRec",
     "Backbone",
@@ -34,6 +39,7 @@ __all__ = [
     "CRANEReleased",
     "DirectAU",
     "DualGNN",
+    "LGMRec",
     "LightGCN",
     "Representations",
     "SLMRec",

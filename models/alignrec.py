@@ -20,7 +20,7 @@ from ..tensors.ids import Repeated
 from ..tensors.products import product, whole_tiles
 from .base import BACKBONES, Backbone, Batch, Representations
 from .content import FeatureTables
-from .contrast import in_batch_contrast
+from .contrast import contrast_of_pairs
 from .item_graphs import CosineGraph
 from .linear import TableLinear
 from .objectives import Rows, batch_rows, bpr_loss, half_squared_norm
@@ -159,18 +159,12 @@ class AlignRec(Backbone):
     def _content_to_ids(self, batch: Batch) -> dict[str, Tensor]:
         """Terms `cca_user` and `cca_item`, means over the positive pairs."""
         assert self.views is not None
-        terms = {}
-        for side, ids in (("user", batch.users), ("item", batch.items)):
-            batch_ids = Repeated.of_batch(ids)
-            own, content = (
-                unit_rows(getattr(view, side).index_select(0, batch_ids.ids)) for view in self.views
-            )
-            total = in_batch_contrast(content, batch_ids, own, batch_ids, self.temperature)
-            if self.symmetric:
-                back = in_batch_contrast(own, batch_ids, content, batch_ids, self.temperature)
-                total = (total + back) / 2
-            terms[f"cca_{side}"] = self.cl_weight * total / len(ids)
-        return terms
+        own, content = self.views
+        terms = contrast_of_pairs(content, own, batch, self.temperature)
+        if self.symmetric:
+            back = contrast_of_pairs(own, content, batch, self.temperature)
+            terms = {name: (value + back[name]) / 2 for name, value in terms.items()}
+        return {f"cca_{name[3:]}": self.cl_weight * value for name, value in terms.items()}
 
     def _similarity_gap(self, items: Tensor) -> Tensor:
         """SIM of the items of the positive pairs; the target has no gradient."""

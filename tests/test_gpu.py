@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a GPU that torch can compute on"
 )
 GPU = torch.device("cuda")
-GOLDEN = Path(__file__).parent / "golden" / "align"
+GOLDEN = Path(__file__).parent / "golden"
 LETTERS = {"i": "image", "t": "text", "d": "id"}
 SMALL = ["data.planted_users=60", "data.planted_items=40"]
 WITHOUT_DRAWS = {"bm3": ["backbone.dropout=0"], "sgl": ["backbone.views=epoch"]}

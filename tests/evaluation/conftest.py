@@ -69,6 +69,6 @@ def as_representations():
 @pytest.fixture(scope="session")
 def golden():
     """Metrics that MMRec computes, with per-user values and an end-to-end case."""
-    path = Path(__file__).parents[1] / "golden" / "metrics" / "metrics.npz"
+    path = Path(__file__).parents[1] / "golden" / "backbones" / "metrics.npz"
     with np.load(path) as file:
         return dict(file)

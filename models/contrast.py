@@ -8,7 +8,8 @@ from torch import Tensor
 from ..align.base import rows_of
 from ..tensors.functional import contrastive_sum, full_precision, log_partition, unit_rows
 from ..tensors.ids import Repeated
-from .base import Batch, Representations
+from ..tensors.representations import Representations
+from .base import Batch
 
 
 @full_precision

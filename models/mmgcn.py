@@ -16,9 +16,10 @@ from ..errors import unknown_name
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..tensors.functional import unit_rows
+from ..tensors.representations import Representations
 from ..tensors.xavier import xavier_table
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from .base import BACKBONES, Backbone, Batch
+from .feature_tables import FeatureTables
 from .linear import TableLinear
 from .objectives import batch_rows, bpr_loss
 

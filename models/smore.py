@@ -16,10 +16,11 @@ from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import widened
+from ..tensors.representations import Representations
 from ..tensors.xavier import xavier_table
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from .base import BACKBONES, Backbone, Batch
 from .contrast import contrast_of_pairs
+from .feature_tables import FeatureTables
 from .item_graphs import PREFIX, CosineGraph, UnionGraph
 from .linear import TableLinear
 from .objectives import batch_rows, bpr_loss, half_squared_norm

@@ -17,7 +17,7 @@ hyper-parameters. The folder is `tests/golden`, or the one given with `--golden`
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,9 @@ OPTIMIZERS = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
 Names = Mapping[str | tuple[str, ...], str]
 """Our parameter -> its published name; several of ours may be stacked in a published one. A name
 that ends in `.T` is of a published parameter that is the transpose of ours."""
+
+Multiply = Callable[[Tensor], Tensor]
+"""A sparse matrix, as what it does to a dense one."""
 
 Terms = Mapping[str, tuple[str, float]]
 """Our term -> its published name, and the weight that ours already has."""
@@ -170,18 +173,21 @@ class GoldenCase:
     def check_step(self, backbone: Backbone, names: Names, terms: Terms, prefix: str = "") -> None:
         """The batch's loss, in total and by terms, and all gradients, in training mode.
 
-        `terms` must name every term of ours. Keys of the file begin with `prefix`; those that begin
-        with `second/` were recorded after an optimiser's step and are held to its tolerance.
+        `terms` must name every term of ours; one of weight 0 may be left out of our loss. Keys of
+        the file begin with `prefix`; what was recorded after an optimiser's step is held to its
+        tolerance.
         """
-        equals = self.equals_after_step if prefix == "second/" else self.equals
+        equals = self.equals_after_step if self._stepped(prefix) else self.equals
         backbone.train().zero_grad(set_to_none=True)
         found = backbone.loss(self.batch, backbone())
         total = torch.stack(list(found.values())).sum()
         total.backward()
         equals(total, f"{prefix}loss/total")
-        assert set(found) == set(terms)
-        for term, (recorded, weight) in terms.items():
-            equals(found[term], f"{prefix}loss/{recorded}", weight)
+        weighted = {term for term, (_, weight) in terms.items() if weight != 0}
+        assert weighted <= set(found) <= set(terms)
+        for term, value in found.items():
+            recorded, weight = terms[term]
+            equals(value, f"{prefix}loss/{recorded}", weight)
         self.check_gradients(backbone, names, prefix)
 
     def check_gradients(self, backbone: Backbone, names: Names, prefix: str = "") -> None:
@@ -191,18 +197,14 @@ class GoldenCase:
         assert recorded <= {theirs.removesuffix(".T") for theirs in names.values()}
         for ours, theirs in names.items():
             parts = ours if isinstance(ours, tuple) else (ours,)
-            gradients = [backbone.get_parameter(part).grad for part in parts]
-            missing = theirs.removesuffix(".T") not in recorded
-            assert all((gradient is None) == missing for gradient in gradients), begin + theirs
-            if missing:
+            parameters = [backbone.get_parameter(part) for part in parts]
+            if theirs.removesuffix(".T") not in recorded:
+                assert all(parameter.grad is None for parameter in parameters), begin + theirs
                 continue
+            found = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
             expected = self._published(begin, theirs)
-            self._close(
-                torch.cat(gradients),
-                expected,
-                begin + theirs,
-                **self._of_gradients(expected, prefix),
-            )
+            tolerance = self._of_gradients(expected, prefix)
+            self._close(torch.cat(found), expected, begin + theirs, **tolerance)
 
     def check_representations(self, backbone: Backbone, prefix: str = "") -> None:
         """Scores and representations while evaluating; keys of the latter begin with `prefix`."""
@@ -231,6 +233,30 @@ class GoldenCase:
             user, item = backbone.eval()()
         self.equals_after_step(user @ item.T, "second/scores")
 
+    def check_item_graph(self, graph: Multiply, name: str) -> None:
+        """`graph` multiplies by the recorded items x items matrix `graph/<name>_*`."""
+        n = int(self["n_items"])
+        expected = self.matrix(name, n)
+        ours = graph(torch.eye(n, dtype=torch.float64))
+        self._close(ours, expected, f"graph/{name}", rtol=RTOL, atol=ATOL)
+
+    def check_user_item_graph(self, to_user: Multiply, name: str = "ui") -> None:
+        """`to_user` multiplies by the users x items block of the recorded symmetric matrix."""
+        n_users, n_items = int(self["n_users"]), int(self["n_items"])
+        expected = self.matrix(name, n_users + n_items)
+        block = to_user(torch.eye(n_items, dtype=torch.float64))
+        ours = torch.zeros_like(expected)
+        ours[:n_users, n_users:], ours[n_users:, :n_users] = block, block.T
+        self._close(ours, expected, f"graph/{name}", rtol=RTOL, atol=ATOL)
+
+    def matrix(self, name: str, n_rows: int, n_columns: int | None = None) -> Tensor:
+        """The recorded sparse matrix `graph/<name>_row`, `_col`, `_val` in dense form."""
+        places = torch.stack([self[f"graph/{name}_row"], self[f"graph/{name}_col"]])
+        size = n_rows, n_columns or n_rows
+        return torch.sparse_coo_tensor(
+            places, self[f"graph/{name}_val"], size, check_invariants=True
+        ).to_dense()
+
     def step(self, backbone: Backbone, names: Names) -> None:
         """One step of the recorded optimiser, without the tables that are outside it there."""
         settings = dict(self.hparams["second_step"])
@@ -248,26 +274,26 @@ class GoldenCase:
             return self[begin + theirs.removesuffix(".T")].T
         return self[begin + theirs]
 
+    def _stepped(self, prefix: str) -> bool:
+        return prefix == "second/" and "second_step" in self.hparams
+
     def _of_gradients(self, expected: Tensor, prefix: str) -> dict[str, float]:
-        if prefix == "second/":
+        if self._stepped(prefix):
             return {"rtol": 0, "atol": AFTER_A_STEP * largest(expected) + NOISE}
         if self.path.parent.name == "hosts":  # some gradients are far smaller than ATOL there
             return {"rtol": 0, "atol": RTOL * largest(expected) + NOISE}
         return {"rtol": RTOL, "atol": ATOL}
 
     def _close(self, ours: Tensor, expected: Tensor, key: str, *, rtol: float, atol: float) -> None:
-        message: Callable[[str], str] = lambda m: f"{self.path}: {key}: {m}"  # noqa: E731
-        expected = expected.to(ours.dtype)
-        torch.testing.assert_close(ours.detach(), expected, rtol=rtol, atol=atol, msg=message)
+        torch.testing.assert_close(
+            ours.detach(),
+            expected.to(ours.dtype),
+            rtol=rtol,
+            atol=atol,
+            msg=lambda message: f"{self.path}: {key}: {message}",
+        )
 
 
 def largest(tensor: Tensor) -> float:
     """The largest absolute entry."""
     return float(tensor.abs().max())
-
-
-def unread(folder: Path, read: Iterable[tuple[str, str]]) -> list[str]:
-    """Files of the folder that belong to none of the `(part, prefix)` that tests name."""
-    known = {path for part, prefix in read for path in find(folder, part, prefix)}
-    files = {path for part in PARTS for path in folder.joinpath(part).glob("*.npz")}
-    return sorted(str(path.relative_to(folder)) for path in files - known)

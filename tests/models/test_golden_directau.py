@@ -30,6 +30,8 @@ def test_losses_gradients_scores_and_a_second_step_equal_the_released_code(case)
         "uniformity_user": ("uniformity_user", half),
         "uniformity_item": ("uniformity_item", half),
     }
+    if "graph/ui_row" in case:
+        case.check_user_item_graph(backbone.propagation.to_user)
     case.check_representations(backbone)
     case.check_step(backbone, PARAMETERS, terms)
     case.check_second_step(backbone, PARAMETERS, terms)

@@ -16,14 +16,12 @@ RTOL, ATOL = 1e-9, 1e-12
 SIDES = ("user", "item")
 PARAMETERS = {f"{side}_embedding": f"{side}_embedding.weight" for side in SIDES}
 RELEASED = {"dim": 16, "reg_weight": 0.05, "ssl_weight": 1e-3, "alpha": 0.7, "proto_weight": 3e-3}
-TERMS = {
-    "bpr": ("bpr", 1.0),
-    "reg": ("emb_reg", 0.05),
-    "ssl_user": ("ssl_user", 1e-3),
-    "ssl_item": ("ssl_item", 1e-3 * 0.7),
-    "proto_user": ("proto_user", 3e-3),
-    "proto_item": ("proto_item", 3e-3),
-}
+
+
+def use_recorded_prototypes(backbone: NCL, numbers) -> None:
+    for side in SIDES:
+        raw = numbers[f"graph/{side}_centroids_raw"].double()
+        getattr(backbone, f"{side}_prototypes").set(raw, numbers[f"graph/{side}_cluster"])
 
 
 @pytest.fixture
@@ -38,18 +36,42 @@ def make(numbers, golden_data, build):
     def make(*, prototypes=True, **options):
         backbone = build(NCL, golden_data(), **{**RELEASED, **options})
         numbers.fill(backbone, PARAMETERS)
-        for side in SIDES if prototypes else ():
-            raw = numbers[f"graph/{side}_centroids_raw"].double()
-            getattr(backbone, f"{side}_prototypes").set(raw, numbers[f"graph/{side}_cluster"])
+        if prototypes:
+            use_recorded_prototypes(backbone, numbers)
         return backbone
 
     return make
 
 
-def test_the_released_losses_gradients_and_scores(numbers, make) -> None:
-    backbone = make()
-    numbers.check_step(backbone, PARAMETERS, TERMS)
-    numbers.check_representations(backbone)
+@pytest.mark.golden("backbones", "ncl")
+def test_the_released_losses_gradients_and_scores(case) -> None:
+    """With the recorded prototypes: k-means is not repeated."""
+    hparams = case.hparams
+    ssl, proto = hparams["ssl_reg"], hparams["proto_reg"]
+    backbone = case.build(
+        NCL,
+        dim=hparams["embedding_size"],
+        n_layers=hparams["n_layers"],
+        reg_weight=hparams["reg_weight"],
+        ssl_weight=ssl,
+        alpha=hparams["alpha"],
+        temperature=hparams["ssl_temp"],
+        hyper_layers=hparams["hyper_layers"],
+        proto_weight=proto,
+        n_clusters=hparams["num_clusters"],
+    )
+    case.fill(backbone, PARAMETERS)
+    use_recorded_prototypes(backbone, case)
+    terms = {
+        "bpr": ("bpr", 1.0),
+        "reg": ("emb_reg", hparams["reg_weight"]),
+        "ssl_user": ("ssl_user", ssl),
+        "ssl_item": ("ssl_item", ssl * hparams["alpha"]),
+        "proto_user": ("proto_user", proto),
+        "proto_item": ("proto_item", proto),
+    }
+    case.check_representations(backbone)
+    case.check_step(backbone, PARAMETERS, terms)
 
 
 def test_context_beyond_the_output_layers_equals_a_loop(numbers, make) -> None:

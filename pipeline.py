@@ -26,7 +26,7 @@ from .fileio import write_text
 from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
-from .models import BACKBONES, Backbone, Representations
+from .models import BACKBONES, Backbone
 from .report import write_report
 from .run_folder import (
     CONFIG_FILE,
@@ -39,6 +39,7 @@ from .run_folder import (
     summarise,
     versions,
 )
+from .tensors.representations import Representations
 from .training import ALONE, FitResult, Team, fit, load_weights, seed_everything
 from .training.tensorboard import TENSORBOARD_FOLDER, tensorboard_log
 
@@ -227,9 +228,9 @@ def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> A
         return None
     require_content(config, dataset)
     cls = ALIGNERS[config.alignment.name].cls
-    own = backbone.modalities()
+    raw = backbone.unprojected(dataset.features)
     data: dict[str, Any] = {
-        "feature_dims": {m: t.shape[1] for m, t in dataset.features.items() if m not in own},
+        "feature_dims": {name: table.shape[1] for name, table in raw.items()},
         "missing": dataset.missing,
     }
     if cls.wants_neighbors(config.alignment.options):
@@ -288,7 +289,7 @@ def judge_directions(
         user, item = backbone.aligned()
     device = user.device
     raw = {name: table.to(device) for name, table in dataset.features.items()}
-    content = alignment.content({**raw, **backbone.modalities()})
+    content = alignment.content(backbone.content(raw))
     users, items = dataset.train.to(device)
     draws = torch.Generator().manual_seed(config.seed)
     directions = alignment_directions(

@@ -18,7 +18,7 @@ from .ranking import Evaluator
 
 if TYPE_CHECKING:
     from ..datasets.dataset import Dataset
-    from ..models.base import Representations
+    from ..tensors.representations import Representations
     from .scores import BlockScorer
 
 USERS_FILE = "test_users.npz"

@@ -15,9 +15,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from ..tensors.faiss_import import import_faiss
 from .best_items import Ranking, Score
 from .cooccurrence import check_options, interaction_matrix
-from .faiss_import import import_faiss
 from .neighbors import Neighbors
 from .resumable import Lists, PartStore, compute_in_parts, content_key, split_rows
 from .vector_index import Search, VectorIndex

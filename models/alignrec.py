@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ..align.base import Projected
@@ -18,12 +18,15 @@ from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
 from ..tensors.products import product, whole_tiles
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.xavier import xavier_table
+from .base import BACKBONES, Backbone, Batch
+from .contrast import contrast_of_pairs
+from .feature_tables import FeatureTables
 from .item_graphs import CosineGraph
 from .linear import TableLinear
-from .objectives import Rows, batch_regulariser, batch_rows, bpr_loss
-from .views import LastViews, Views, content_to_ids
+from .objectives import batch_regulariser, batch_rows, bpr_loss, mean_cosine_distance
+from .views import LastViews, Views
 
 BLOCK = 512
 """Rows of a block of cosines."""
@@ -100,10 +103,8 @@ class AlignRec(Backbone):
         content = unified_features(features)
         self.propagation = BipartitePropagation.from_graph(graph, eps=NO_EPS)
         self.item_graph = CosineGraph(graph, "unified", content)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
         self.features = FeatureTables({"content": content}, trainable=trainable_features)
         kept = content if trainable_features and sim_target == "frozen" else None
         self.register_buffer("initial", kept, persistent=False)
@@ -135,15 +136,22 @@ class AlignRec(Backbone):
         if self.reg_weight > 0:
             terms["reg"] = self.reg_weight * batch_regulariser(rows, self.reg_batch_size)
         if self.cl_weight > 0:
-            contrast = content_to_ids(
-                self.last.read(), batch, self.temperature, symmetric=self.symmetric
-            )
-            terms |= {f"cca_{side}": self.cl_weight * term for side, term in contrast.items()}
+            terms |= self._content_to_ids(batch)
         if self.uia_weight > 0:
-            terms["uia"] = self.uia_weight * user_item_distance(rows)
+            distance = mean_cosine_distance(unit_rows(rows.user), unit_rows(rows.positive))
+            terms["uia"] = self.uia_weight * distance
         if self.sim_weight > 0:
             terms["sim"] = self.sim_weight * self._similarity_gap(batch.items)
         return terms
+
+    def _content_to_ids(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms `cca_user` and `cca_item`, means over the positive pairs."""
+        own, content = self.last.read()
+        terms = contrast_of_pairs(content, own, batch, self.temperature)
+        if self.symmetric:
+            back = contrast_of_pairs(own, content, batch, self.temperature)
+            terms = {name: (value + back[name]) / 2 for name, value in terms.items()}
+        return {f"cca_{name[3:]}": self.cl_weight * value for name, value in terms.items()}
 
     def _similarity_gap(self, items: Tensor) -> Tensor:
         """SIM of the items of the positive pairs; the target has no gradient."""
@@ -160,11 +168,6 @@ class AlignRec(Backbone):
         if len(self.names) > 1:
             return {}
         return {self.names[0]: Projected(self.features["content"], self.projector)}
-
-
-def user_item_distance(rows: Rows) -> Tensor:
-    """Mean of `1 - cos` between the users and the items of the positive pairs."""
-    return (1 - (unit_rows(rows.user) * unit_rows(rows.positive)).sum(1)).mean()
 
 
 def similarity_gap(content: Tensor, target: Tensor, counts: Tensor) -> Tensor:

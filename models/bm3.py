@@ -16,8 +16,11 @@ from ..align.rows import Pairs
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.xavier import xavier_table
+from .base import BACKBONES, Backbone, Batch
+from .feature_tables import FeatureTables
+from .objectives import mean_cosine_distance
 
 
 @BACKBONES.register("bm3", paper="Zhou et al., BM3, WWW 2023")
@@ -66,10 +69,8 @@ class BM3(Backbone):
         self.cl_weight = cl_weight
         self.reg_weight = reg_weight
         self.propagation = BipartitePropagation.from_graph(graph)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
         self.predictor = linear(dim, dim)
         self.features = FeatureTables(features, trainable=trainable_features)
         self.projectors = nn.ModuleDict(
@@ -99,8 +100,12 @@ class BM3(Backbone):
         user_target = self.target("user", user, pairs.users)
         item_target = self.target("item", item, pairs.items)
         terms = {
-            "ui": _pair_distance(self._online(user), item_target, pairs.user_of, pairs.item_of),
-            "iu": _pair_distance(self._online(item), user_target, pairs.item_of, pairs.user_of),
+            "ui": mean_cosine_distance(
+                rows_of(self._online(user), pairs.user_of), rows_of(item_target, pairs.item_of)
+            ),
+            "iu": mean_cosine_distance(
+                rows_of(self._online(item), pairs.item_of), rows_of(user_target, pairs.user_of)
+            ),
             "reg": self.reg_weight * _norms(representations),
         }
         if self.cl_weight > 0:
@@ -140,8 +145,3 @@ def _norms(tables: Representations) -> Tensor:
     """Frobenius norms of both whole tables, un-squared, over the number of items."""
     norms = torch.linalg.matrix_norm(tables.user) + torch.linalg.matrix_norm(tables.item)
     return norms / len(tables.item)
-
-
-def _pair_distance(online: Tensor, target: Tensor, online_of: Tensor, target_of: Tensor) -> Tensor:
-    """Mean of `1 - cos` over the pairs of unit rows at positions `online_of` and `target_of`."""
-    return (1.0 - (rows_of(online, online_of) * rows_of(target, target_of)).sum(1)).mean()

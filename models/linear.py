@@ -36,22 +36,25 @@ class TableLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """`input W^T + b`, `(n, out_features)`."""
-        if input.ndim == 2 and len(input) == self.n_rows > 0:
-            return linear_table(input, self.weight, self.bias)
-        return super().forward(input)
+        table = input.ndim == 2 and len(input) == self.n_rows > 0
+        if not (table and uses_onednn(input)):
+            return super().forward(input)
+        return linear_table(input, self.weight, self.bias)
 
 
 def linear_table(table: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`table weight^T + bias` of a whole table, `(n, out_features)`; see `TableLinear`.
+    """`table W^T + b`, `(n_rows, out_features)`, in the faster kernel; differentiable once.
+
+    For tables that always have the same number of rows, like `TableLinear`.
 
     Args:
-        table: `(n, in_features)`, n at least 1.
-        weight: `(out_features, in_features)`.
-        bias: `(out_features,)`.
+        table: `(n_rows, in_features)`
+        weight: `(out_features, in_features)`
+        bias: `(out_features,)`
     """
-    if uses_onednn(table):
-        return _Product.apply(table, weight, bias)
-    return linear(table, weight, bias)
+    if not uses_onednn(table):
+        return linear(table, weight, bias)
+    return _Product.apply(table, weight, bias)
 
 
 class _Product(torch.autograd.Function):

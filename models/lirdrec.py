@@ -13,8 +13,10 @@ from torch.nn.functional import leaky_relu
 from ..graphs.dgl_import import DGLGraph
 from ..tensors.cosine_transform import inverse_cosine_transform
 from ..tensors.functional import unit_rows, widened
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.xavier import xavier_table
+from .base import BACKBONES, Backbone, Batch
+from .feature_tables import FeatureTables
 from .item_graphs import ItemGraphs
 from .linear import TableLinear, linear_table
 from .objectives import batch_rows, bpr_loss
@@ -96,9 +98,9 @@ class LIRDRec(Backbone):
         self.widths = [table.shape[1] for table in features.values()]
         self.preferences, self.networks = nn.ParameterDict(), nn.ModuleDict()
         for name, table in features.items():
-            self.preferences[name] = _preferences(n_users, dim)
+            self.preferences[name] = xavier_table(n_users, dim, normal=True)
             self.networks[name] = _network(len(table), table.shape[1], dim)
-        self.shared_preferences = _preferences(n_users, dim)
+        self.shared_preferences = xavier_table(n_users, dim, normal=True)
         self.shared_network = _network(graph.num_nodes("item"), sum(self.widths), dim)
         self.mixture = None
         if weight_copy != "off":
@@ -189,7 +191,7 @@ class Mixture(nn.Module):
             nn.Sequential(nn.Linear(dim, hidden), nn.LeakyReLU(), nn.Linear(hidden, 1))
             for _ in range(n_blocks)
         )
-        self.own = _preferences(n_users, n_blocks)
+        self.own = xavier_table(n_users, n_blocks, normal=True)
         self.next_own = nn.Parameter(self.own.detach().clone(), requires_grad=False)
         self.epochs_begun = nn.Parameter(torch.zeros(()), requires_grad=False)
 
@@ -216,11 +218,6 @@ class Mixture(nn.Module):
             next_own = weights if self.copied == "probabilities" else logits
             self.next_own.data.copy_(next_own.detach())
         return weights
-
-
-def _preferences(n: int, width: int) -> nn.Parameter:
-    """A trainable `(n, width)` table, Xavier-normal."""
-    return nn.Parameter(nn.init.xavier_normal_(torch.empty(n, width)))
 
 
 def _network(n_rows: int, width: int, dim: int) -> nn.Sequential:

@@ -15,12 +15,15 @@ from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import widened
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.xavier import xavier_table
+from .base import BACKBONES, Backbone, Batch
+from .contrast import contrast_of_pairs
+from .feature_tables import FeatureTables
 from .item_graphs import PREFIX, CosineGraph
 from .linear import TableLinear
 from .objectives import batch_regulariser, batch_rows, bpr_loss
-from .views import LastViews, Views, content_to_ids
+from .views import LastViews, Views
 
 
 @BACKBONES.register("mgcn", paper="Yu et al., MGCN, MM 2023")
@@ -89,10 +92,8 @@ class MGCN(Backbone):
             {name: CosineGraph(graph, PREFIX + name, table) for name, table in features.items()}
         )
         self.register_buffer("present", self._present(features), persistent=False)
-        self.user_embedding = nn.Parameter(torch.empty(n_users, dim))
-        self.item_embedding = nn.Parameter(torch.empty(n_items, dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(n_users, dim)
+        self.item_embedding = xavier_table(n_items, dim)
         self.features = FeatureTables(features, trainable=trainable_features)
         self.projectors = nn.ModuleDict(
             {name: TableLinear(n_items, table.shape[1], dim) for name, table in features.items()}
@@ -152,8 +153,9 @@ class MGCN(Backbone):
         if self.reg_weight > 0:
             terms["reg"] = self.reg_weight * batch_regulariser(rows, self.reg_batch_size)
         if self.cl_weight > 0:
-            contrast = content_to_ids(self.last.read(), batch, self.temperature)
-            terms |= {f"cl_{side}": self.cl_weight * term for side, term in contrast.items()}
+            ids, content = self.last.read()
+            contrast = contrast_of_pairs(content, ids, batch, self.temperature)
+            terms |= {name: self.cl_weight * value for name, value in contrast.items()}
         return terms
 
     def modalities(self) -> Mapping[str, Projected]:

@@ -9,14 +9,16 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected, rows_of, xavier
+from ..align.base import Projected, rows_of
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.xavier import xavier_linear, xavier_table
+from .base import BACKBONES, Backbone, Batch
 from .contrast import in_batch_contrast
+from .feature_tables import FeatureTables
 from .linear import TableLinear
 
 Product = Callable[[Tensor], Tensor]
@@ -73,21 +75,19 @@ class SLMRec(Backbone):
         self.reg_weight = reg_weight
         self.ssl_temperature = ssl_temperature
         self.propagation = BipartitePropagation.from_graph(graph, eps=1e-8)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
         unit = {name: unit_rows(table) for name, table in features.items()}
         self.features = FeatureTables(unit, trainable=False)
         self.projectors = nn.ModuleDict(
             {
-                name: xavier(TableLinear(len(table), table.shape[1], dim))
+                name: xavier_linear(TableLinear(len(table), table.shape[1], dim))
                 for name, table in features.items()
             }
         )
         width = dim * (1 + len(features))
-        self.user_fusion = xavier(TableLinear(len(self.user_embedding), width, dim))
-        self.item_fusion = xavier(TableLinear(len(self.item_embedding), width, dim))
+        self.user_fusion = xavier_linear(TableLinear(len(self.user_embedding), width, dim))
+        self.item_fusion = xavier_linear(TableLinear(len(self.item_embedding), width, dim))
         self.chain = Chain(tuple(features), dim, n_spaces)
         self.views: tuple[Tensor, ...] = ()
 
@@ -172,15 +172,15 @@ class Chain(nn.Module):
         super().__init__()
         coarse = max(dim // 2, 1)
         n_steps = max(len(names), n_spaces) - 1 if len(names) > 1 else 0
-        self.item = xavier(nn.Linear(dim, dim))
+        self.item = xavier_linear(nn.Linear(dim, dim))
         self.steps = nn.ModuleList(
-            xavier(nn.Linear(dim, coarse if step == n_steps - 1 else dim))
+            xavier_linear(nn.Linear(dim, coarse if step == n_steps - 1 else dim))
             for step in range(n_steps)
         )
         is_coarse = [n_steps > 0 and name == names[-1] for name in names]
         self.heads = nn.ModuleDict(
             {
-                name: xavier(nn.Linear(dim, coarse if last else dim))
+                name: xavier_linear(nn.Linear(dim, coarse if last else dim))
                 for name, last in zip(names, is_coarse, strict=True)
             }
         )

@@ -1,15 +1,10 @@
-"""Two views of every node, ids and content, and the contrast that ties one to the other."""
+"""Two views of every node, ids and content, kept from a forward to its loss."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from ..tensors.functional import unit_rows
-from ..tensors.ids import Repeated
-from .base import Batch, Representations
-from .contrast import in_batch_contrast
+from ..tensors.representations import Representations
 
 
 class Views(NamedTuple):
@@ -40,27 +35,3 @@ class LastViews:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"kept": None}
-
-
-def content_to_ids(
-    views: Views, batch: Batch, temperature: float, *, symmetric: bool = False
-) -> dict[str, Tensor]:
-    """InfoNCE from the content to the ids of the batch's nodes, by `user` and `item`.
-
-    Means over the positive pairs, with cosines; repeats count as negatives, too.
-
-    Args:
-        views: of all nodes.
-        batch: whose users, and items of positive pairs, are contrasted.
-        temperature: positive.
-        symmetric: mean of both directions; else content is the anchor.
-    """
-    terms = {}
-    for side, ids in (("user", batch.users), ("item", batch.items)):
-        nodes = Repeated.of_batch(ids)
-        own, content = (unit_rows(getattr(view, side).index_select(0, nodes.ids)) for view in views)
-        total = in_batch_contrast(content, nodes, own, nodes, temperature)
-        if symmetric:
-            total = (total + in_batch_contrast(own, nodes, content, nodes, temperature)) / 2
-        terms[side] = total / len(ids)
-    return terms

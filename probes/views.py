@@ -50,11 +50,10 @@ def run_views(dataset: Dataset, backbone: Backbone, alignment: Alignment | None)
     """
     backbone.eval()
     user, item = backbone.aligned()
-    own = backbone.modalities()
     if alignment is None:
-        tables: dict[str, Table] = dict(own)
+        tables: dict[str, Table] = dict(backbone.modalities())
     else:
-        content = alignment.content({**dataset.features, **own})
+        content = alignment.content(backbone.content(dataset.features))
         tables = dict(zip(alignment.modalities, content, strict=True))
     present = {"id": torch.ones(dataset.n_items, dtype=torch.bool)}
     items = {"id": unit_rows(item)}

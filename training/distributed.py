@@ -35,7 +35,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..evaluation.ranking import Evaluator
 from ..evaluation.scores import BlockScorer
-from ..models.base import Representations
+from ..tensors.representations import Representations
 from .checkpoint import RunFolder
 from .state import TrainingState
 from .team import ALONE, Team, in_touch

@@ -173,8 +173,8 @@ class _Training:
             compile_layers(backbone, device)
         team.copy_first(modules.state_dict().values())
         raw: Mapping[str, Tensor | MappedTable] = dataset.features if features is None else features
-        read = set(raw) - set(backbone.modalities()) if alignment is not None else set()
-        tables = {name: raw[name].to(device) for name in raw if name in read}
+        read = backbone.unprojected(raw) if alignment is not None else {}
+        tables = {name: table.to(device) for name, table in read.items()}
         trained = Trained(backbone, alignment, tables, team, options.gather)
         steps = make_steps(trained, dataset, options, seed)
         optimizer = make_optimizer(modules.parameters(), options)

@@ -15,8 +15,9 @@ from ..align.base import Alignment, SomeRows, Table, Tables
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from ..graphs.build import build_graph
-from ..models.base import BACKBONES, Backbone, Batch, Representations, RowTables
+from ..models.base import BACKBONES, Backbone, Batch, RowTables
 from ..tensors.ids import HostIds, part_of
+from ..tensors.representations import Representations
 from .negatives import NegativeSampler, draw_epoch, epoch_batches
 from .options import TrainingOptions
 from .precision import represent
@@ -53,8 +54,7 @@ class Trained(NamedTuple):
     def tables(self, representations: Representations) -> Tables:
         """What the alignment reads beside these representations."""
         user, item = representations
-        content: dict[str, Table] = {**self.features, **self.backbone.modalities()}
-        return Tables(user, item, content)
+        return Tables(user, item, self.backbone.content(self.features))
 
     def detached_tables(self) -> Tables:
         """Everything that the alignment may read, as it is now, without gradients."""

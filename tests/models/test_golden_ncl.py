@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from crossalign.graphs import GraphOptions, build_graph
-from crossalign.models.ncl import NCL, kmeans
+from crossalign.models.ncl import NCL
 from crossalign.training import TrainingOptions, fit, seed_everything
 
 RTOL, ATOL = 1e-9, 1e-12
@@ -118,22 +118,6 @@ def test_prototypes_come_with_the_first_epoch_and_repeat_with_the_generator(numb
     assert not torch.equal(fits[0].centroids, fits[2].centroids)
     assert fits[0].centroids.dtype == torch.float64
     torch.testing.assert_close(fits[0].centroids.norm(dim=1), torch.ones(5, dtype=torch.float64))
-
-
-def test_every_row_is_in_the_cluster_of_its_nearest_centroid() -> None:
-    table = torch.randn(200, 6, generator=torch.Generator().manual_seed(0))
-    centroids, cluster = kmeans(table, 12, seed=3)
-    assert centroids.shape == (12, 6)
-    assert torch.equal(cluster, torch.cdist(table, centroids).argmin(1))
-    for k in range(12):
-        torch.testing.assert_close(centroids[k], table[cluster == k].mean(0), atol=0.2, rtol=0.2)
-
-
-def test_there_are_at_most_as_many_clusters_as_nodes() -> None:
-    table = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
-    centroids, cluster = kmeans(table, 1000, seed=0)
-    assert centroids.shape == (7, 4)
-    torch.testing.assert_close(centroids[cluster], table)
 
 
 def test_the_warm_up_goes_without_prototypes_and_survives_a_resume(

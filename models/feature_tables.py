@@ -1,4 +1,4 @@
-"""Content tables of the backbones."""
+"""The content tables of a backbone, frozen or trained."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ COUPLED = {
     "lgmrec": {"hcl_user", "hcl_item"},
     "mgcn": {"cl_user", "cl_item"},
     "ncl": {"ssl_user", "ssl_item", "proto_user", "proto_item"},
+    "rearm": {"cl_user", "cl_item", "diff_user", "diff_item"},
     "sgl": {"cl_user", "cl_item"},
     "smore": {"cl_user", "cl_item"},
     "slmrec": {"main", "fac_shape", "fac_sound"},
@@ -39,6 +40,7 @@ COUPLED = {
 STILL: dict[str, dict[str, object]] = {
     "freedom": {"dropout": 0.0},
     "lgmrec": {"dropout": 0.0, "noise": "none"},
+    "rearm": {"self_dropout": 0.0, "cross_dropout": 0.0},
 }
 """Options without which a forward pass in training draws at random."""
 

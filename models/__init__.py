@@ -14,6 +14,8 @@ from .grcn import GRCN
 from .lattice import LATTICE
 from .lgmrec import LGMRec
 from .lightgcn import LightGCN
+from .lirdrec import LIRDRec
+from .mgcn import MGCN
 from .mmgcn import MMGCN
 from .ncl import NCL
 from .sgl import SGL
@@ -29,6 +31,7 @@ __all__ = [
     "FREEDOM",
     "GRCN",
     "LATTICE",
+    "MGCN",
     "MMGCN",
     "NCL",
     "SGL",
@@ -41,6 +44,7 @@ __all__ = [
     "DirectAU",
     "DualGNN",
     "LGMRec",
+    "LIRDRec",
     "LightGCN",
     "Representations",
     "SLMRec",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -25,19 +25,11 @@ from .contrast import contrast_of_pairs
 from .feature_tables import FeatureTables
 from .item_graphs import CosineGraph
 from .linear import TableLinear
-from .objectives import batch_rows, bpr_loss, half_squared_norm, mean_cosine_distance
+from .objectives import batch_regulariser, batch_rows, bpr_loss, mean_cosine_distance
+from .views import LastViews, Views
 
 BLOCK = 512
 """Rows of a block of cosines."""
-
-
-class Views(NamedTuple):
-    """The two sides of users and items that the representations are sums of."""
-
-    ids: Representations
-    """`C`, propagated ids"""
-    content: Representations
-    """`M`, gated ids over the content graph; for users, those of their items"""
 
 
 @BACKBONES.register("alignrec", paper="Liu et al., AlignRec, CIKM 2024")
@@ -118,7 +110,7 @@ class AlignRec(Backbone):
         self.register_buffer("initial", kept, persistent=False)
         self.projector = TableLinear(len(content), content.shape[1], dim)
         self.gate = TableLinear(len(content), dim, dim)
-        self.views: Views | None = None
+        self.last = LastViews()
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`.
@@ -131,12 +123,8 @@ class AlignRec(Backbone):
         for _ in range(self.n_item_layers):
             content = self.item_graph(content)
         of_users = self.propagation.to_user(content)
-        self.views = Views(Representations(user, item), Representations(of_users, content))
-        return Representations(user + of_users, item + content)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a forward keeps for `loss` is not copied or pickled."""
-        return {**self.__dict__, "views": None}
+        views = Views(Representations(user, item), Representations(of_users, content))
+        return self.last.keep(views)
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr`, `reg`, `cca_user`, `cca_item`, `uia` and `sim`, unless their weight is 0.
@@ -146,8 +134,7 @@ class AlignRec(Backbone):
         rows = batch_rows(*representations, batch)
         terms = {"bpr": bpr_loss(rows, eps=0)}
         if self.reg_weight > 0:
-            divisor = self.reg_batch_size or len(batch.users)
-            terms["reg"] = self.reg_weight * half_squared_norm(rows) / divisor
+            terms["reg"] = self.reg_weight * batch_regulariser(rows, self.reg_batch_size)
         if self.cl_weight > 0:
             terms |= self._content_to_ids(batch)
         if self.uia_weight > 0:
@@ -159,8 +146,7 @@ class AlignRec(Backbone):
 
     def _content_to_ids(self, batch: Batch) -> dict[str, Tensor]:
         """Terms `cca_user` and `cca_item`, means over the positive pairs."""
-        assert self.views is not None
-        own, content = self.views
+        own, content = self.last.read()
         terms = contrast_of_pairs(content, own, batch, self.temperature)
         if self.symmetric:
             back = contrast_of_pairs(own, content, batch, self.temperature)
@@ -169,11 +155,10 @@ class AlignRec(Backbone):
 
     def _similarity_gap(self, items: Tensor) -> Tensor:
         """SIM of the items of the positive pairs; the target has no gradient."""
-        assert self.views is not None
         distinct, _, counts = Repeated.of_batch(items)
         target = self.features["content"] if self.initial is None else self.initial
         return similarity_gap(
-            self.views.content.item.index_select(0, distinct),
+            self.last.read().content.item.index_select(0, distinct),
             unit_rows(target.detach().index_select(0, distinct)),
             counts,
         )

@@ -27,6 +27,7 @@ COUPLED = {
     "crane": {"cl_user", "cl_item"},
     "directau": {"uniformity_user", "uniformity_item"},
     "lgmrec": {"hcl_user", "hcl_item"},
+    "mgcn": {"cl_user", "cl_item"},
     "ncl": {"ssl_user", "ssl_item", "proto_user", "proto_item"},
     "sgl": {"cl_user", "cl_item"},
     "smore": {"cl_user", "cl_item"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -16,6 +16,7 @@ from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import widened
+from ..tensors.ids import Repeated, at_hand, joined
 from ..tensors.representations import Representations
 from ..tensors.xavier import xavier_table
 from .base import BACKBONES, Backbone, Batch
@@ -23,16 +24,8 @@ from .contrast import contrast_of_pairs
 from .feature_tables import FeatureTables
 from .item_graphs import PREFIX, CosineGraph, UnionGraph
 from .linear import TableLinear
-from .objectives import batch_rows, bpr_loss, half_squared_norm
-
-
-class Views(NamedTuple):
-    """The two sides of users and items that the representations are sums of."""
-
-    ids: Representations
-    """`C`, propagated ids"""
-    side: Representations
-    """Ids that content has gated, over the item graphs, mixed by the preferences of the node"""
+from .objectives import batch_regulariser, batch_rows, bpr_loss
+from .views import LastViews, Views
 
 
 @BACKBONES.register("smore", paper="Ong and Khong, SMORE, WSDM 2025")
@@ -136,27 +129,51 @@ class SMORE(Backbone):
                 for name in features
             }
         )
-        self.views: Views | None = None
+        self.last = LastViews()
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`.
 
         The two sides of this call are kept for the terms of `loss`.
         """
-        user, item = self.propagation(self.user_embedding, self.item_embedding, self.n_layers)
-        ids = torch.cat([user, item])
-        *views, fused = self._gated_ids()
-        *preferences, fused_preference = [
+        ids = self._ids()
+        return self._keep(ids, self._side(ids, self._gated_ids()), self.user_embedding)
+
+    def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
+        """`loss`, for which views are mixed at the nodes of the batch alone.
+
+        Where the host does not know which these are, it does not wait to hear of it.
+        """
+        if not at_hand(batch.users):
+            return super().batch_loss(batch)
+        users = Repeated.of_batch(batch.users)
+        items = Repeated.of_batch(joined(batch.items, batch.negatives))
+        nodes = torch.cat([users.ids, items.ids + len(self.user_embedding)])
+        ids, *views = (table.index_select(0, nodes) for table in (self._ids(), *self._gated_ids()))
+        representations = self._keep(ids, self._side(ids, views), users.ids)
+        return self.loss(Batch(users.of, *items.of.split(len(batch.items))), representations)
+
+    def _ids(self) -> Tensor:
+        """C, `(n_users + n_items, dim)`."""
+        tables = self.user_embedding, self.item_embedding
+        return torch.cat(self.propagation(*tables, self.n_layers))
+
+    def _keep(self, ids: Tensor, side: Tensor, users: Tensor) -> Representations:
+        """The sum of both sides, of as many users as `users` has rows and then of items."""
+        sizes = [len(users), len(ids) - len(users)]
+        return self.last.keep(Views(*(Representations(*x.split(sizes)) for x in (ids, side))))
+
+    def _side(self, ids: Tensor, views: list[Tensor]) -> Tensor:
+        """What content adds to C at some nodes, `(n, dim)`, of C and Z there."""
+        *views, fused = views
+        wanted = [
             self.dropped(gate.preference(ids).sigmoid())
             for gate in (*self.gates.values(), self.fused_gate)
         ]
-        total = fused_preference * fused
-        for query, preference, view in zip(self.queries.values(), preferences, views, strict=True):
-            total = total + preference * (query(fused).softmax(dim=1) * view)
-        side = total / (len(views) + 1)
-        sizes = [len(user), len(item)]
-        self.views = Views(Representations(user, item), Representations(*side.split(sizes)))
-        return Representations(*(ids + side).split(sizes))
+        total = wanted.pop() * fused
+        for query, share, view in zip(self.queries.values(), wanted, views, strict=True):
+            total = total + share * (query(fused).softmax(dim=1) * view)
+        return total / (len(views) + 1)
 
     def _gated_ids(self) -> list[Tensor]:
         """Z of every modality and of all together, `(n_users + n_items, dim)` each."""
@@ -188,10 +205,6 @@ class SMORE(Backbone):
         """`preferences`, of which a share is zero while training and the others are scaled."""
         return drop(preferences, self.dropout, self.training)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What a forward keeps for `loss` is not copied or pickled."""
-        return {**self.__dict__, "views": None}
-
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr`, and unless their weight is 0 `reg`, `cl_user` and `cl_item`.
 
@@ -200,11 +213,10 @@ class SMORE(Backbone):
         rows = batch_rows(*representations, batch)
         terms = {"bpr": bpr_loss(rows, eps=0)}
         if self.reg_weight > 0:
-            divisor = self.reg_batch_size or len(batch.users)
-            terms["reg"] = self.reg_weight * half_squared_norm(rows) / divisor
+            terms["reg"] = self.reg_weight * batch_regulariser(rows, self.reg_batch_size)
         if self.cl_weight > 0:
-            assert self.views is not None
-            contrast = contrast_of_pairs(self.views.side, self.views.ids, batch, self.temperature)
+            ids, side = self.last.read()
+            contrast = contrast_of_pairs(side, ids, batch, self.temperature)
             terms |= {name: self.cl_weight * value for name, value in contrast.items()}
         return terms
 

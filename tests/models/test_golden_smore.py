@@ -97,7 +97,7 @@ def test_views_and_filtered_content_equal_the_released_code(case) -> None:
     with torch.no_grad():
         backbone()
         contents = [layer(backbone.features[m]) for m, layer in backbone.projectors.items()]
-    for kind, view in (("content", backbone.views.ids), ("side", backbone.views.side)):
+    for kind, view in zip(("content", "side"), backbone.last.read(), strict=True):
         case.equals(view.user, f"{kind}_user_repr")
         case.equals(view.item, f"{kind}_item_repr")
     spectra = [spectrum(content) for content in contents]

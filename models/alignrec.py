@@ -10,7 +10,6 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..align.base import Projected
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.knn import unified_features
@@ -19,7 +18,7 @@ from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
 from ..tensors.products import product, whole_tiles
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import contrast_of_pairs
 from .feature_tables import FeatureTables

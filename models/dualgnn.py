@@ -10,7 +10,6 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.neighbor_lists import NeighborLists
@@ -18,7 +17,7 @@ from ..graphs.propagation import BipartitePropagation
 from ..graphs.sparse_pattern import SparsePattern
 from ..tensors.functional import unit_rows, widened
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .feature_tables import FeatureTables
 from .linear import TableLinear

@@ -11,13 +11,13 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
 
-from ..align.base import Projected
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
 from ..tensors.representations import Representations
+from ..tensors.tables import Projected
 from ..tensors.xavier import xavier_linear, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import cosine_contrast_of

@@ -10,13 +10,12 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import widened
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import contrast_of_pairs
 from .feature_tables import FeatureTables

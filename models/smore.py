@@ -10,7 +10,6 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
 
-from ..align.base import Projected
 from ..errors import unknown_name
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
@@ -18,7 +17,7 @@ from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import widened
 from ..tensors.ids import Repeated, at_hand, joined
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import contrast_of_pairs
 from .feature_tables import FeatureTables

@@ -24,7 +24,7 @@ from .feature_tables import FeatureTables
 from .item_graphs import PREFIX, CosineGraph, UnionGraph
 from .linear import TableLinear
 from .objectives import batch_regulariser, batch_rows, bpr_loss
-from .views import LastViews, Views
+from .views import Kept, Views
 
 
 @BACKBONES.register("smore", paper="Ong and Khong, SMORE, WSDM 2025")
@@ -128,7 +128,7 @@ class SMORE(Backbone):
                 for name in features
             }
         )
-        self.last = LastViews()
+        self.last: Kept[Views] = Kept()
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`.
@@ -160,7 +160,9 @@ class SMORE(Backbone):
     def _keep(self, ids: Tensor, side: Tensor, users: Tensor) -> Representations:
         """The sum of both sides, of as many users as `users` has rows and then of items."""
         sizes = [len(users), len(ids) - len(users)]
-        return self.last.keep(Views(*(Representations(*x.split(sizes)) for x in (ids, side))))
+        views = Views(*(Representations(*x.split(sizes)) for x in (ids, side)))
+        self.last.keep(views)
+        return views.total()
 
     def _side(self, ids: Tensor, views: list[Tensor]) -> Tensor:
         """What content adds to C at some nodes, `(n, dim)`, of C and Z there."""

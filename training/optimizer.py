@@ -69,7 +69,7 @@ class LazyAdam(torch.optim.Adam):
 def make_optimizer(
     parameters: Iterable[nn.Parameter], options: TrainingOptions
 ) -> torch.optim.Optimizer:
-    """Adam, or AdamW, lazy if asked for, as one fused kernel where this torch has it for the device."""
+    """Adam or AdamW, lazy if asked for, as one fused kernel where this torch has it."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     kind = torch.optim.AdamW if options.decoupled_weight_decay else torch.optim.Adam
     adam = functools.partial(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from crossalign.datasets import Dataset
 from crossalign.errors import ConfigError
 from crossalign.graphs import build_graph
 from crossalign.graphs.interests import mean_content
@@ -33,17 +34,16 @@ def test_shares_are_a_softmax_over_the_entries_there_are() -> None:
     torch.testing.assert_close(values, torch.cat([of_counts, torch.ones(1, dtype=torch.float64)]))
 
 
-def test_who_shares_nothing_gets_the_most_popular(tiny_dataset) -> None:
-    graph = build_graph(tiny_dataset, relations=("interacts", "cooccurs"))
-    alone = NeighborLists.from_graph(graph, "item", 2)
+def test_who_shares_nothing_gets_the_most_popular() -> None:
+    """Item 3 is alone with its user; items 1 and 0 have two users and one."""
+    train = torch.tensor([[0, 0, 1, 1, 2], [0, 1, 1, 2, 3]])
+    held_out = torch.tensor([[0], [3]])
+    data = Dataset("lonely", 3, 4, train, held_out, held_out, {})
+    graph = build_graph(data, relations=("interacts", "cooccurs"))
+    assert NeighborLists.from_graph(graph, "item", 2).ids[3].tolist() == [-1, -1]
     lists = cooccurrence_lists(graph, "item", 2)
-    lonely = alone.ids[:, 0] < 0
-    degree = torch.bincount(tiny_dataset.train[1], minlength=tiny_dataset.n_items)
-    most = degree.sort(descending=True, stable=True)
-    for row in lonely.nonzero().flatten().tolist():
-        assert lists.ids[row].tolist() == most.indices[:2].tolist()
-        torch.testing.assert_close(lists.counts[row].sum(), torch.tensor(1.0).double())
-    assert torch.equal(lists.ids[~lonely], alone.ids[~lonely])
+    assert lists.ids.tolist() == [[1, -1], [0, 2], [1, -1], [1, 0]]
+    torch.testing.assert_close(lists.counts[3], torch.tensor([2 / 3, 1 / 3]).double())
     with pytest.raises(ConfigError, match="user_cooccurs"):
         NeighborLists.from_graph(graph, "user", 2)
 

@@ -15,7 +15,7 @@ from ..align.base import Projected
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
-from ..tensors.functional import unit_rows
+from ..tensors.functional import unit_rows, widened
 from ..tensors.ids import Repeated
 from ..tensors.representations import Representations
 from ..tensors.xavier import xavier_linear, xavier_table
@@ -143,7 +143,7 @@ class LGMRec(Backbone):
         read = []
         for name, projector in self.projectors.items():
             weight = torch.cat([projector.weight, self.hyperedges[name].weight])
-            read.append(linear_table(self.features[name], weight))
+            read.append(widened(linear_table(self.features[name], weight)))
         item = torch.stack(read, dim=1)
         user = self.items_of(item.flatten(1)).view(-1, *item.shape[1:])
         widths = [self.representation_dim, self.n_hyperedges]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..align.base import Projected, Table
+from ..align.base import Table
 from ..registry import Registry
 from ..tensors.representations import Representations
 
@@ -111,7 +111,7 @@ class Backbone(nn.Module):
         """What the blocks of this epoch are cut from; read after `begin_epoch`."""
         return BlockGraph()
 
-    def modalities(self) -> Mapping[str, Projected]:
+    def modalities(self) -> Mapping[str, Table]:
         """Content tables the backbone projects itself; alignment reuses these projectors."""
         return {}
 

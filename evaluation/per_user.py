@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..tensors.representations import Representations
     from .scores import BlockScorer
 
-USERS_FILE = "test_users.npz"
-"""Name of the file in a run folder."""
 KEPT = ("recall", "ndcg")
 """Metrics that are kept for every user."""
 

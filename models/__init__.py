@@ -18,6 +18,7 @@ from .lirdrec import LIRDRec
 from .mgcn import MGCN
 from .mmgcn import MMGCN
 from .ncl import NCL
+from .rearm import REARM
 from .sgl import SGL
 from .slmrec import SLMRec
 from .smore import SMORE
@@ -34,6 +35,7 @@ __all__ = [
     "MGCN",
     "MMGCN",
     "NCL",
+    "REARM",
     "SGL",
     "SMORE",
     "VBPR",

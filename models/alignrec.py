@@ -10,7 +10,6 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..align.base import Projected
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.knn import unified_features
@@ -19,14 +18,14 @@ from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
 from ..tensors.products import product, whole_tiles
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import contrast_of_pairs
 from .feature_tables import FeatureTables
 from .item_graphs import CosineGraph
 from .linear import TableLinear
 from .objectives import batch_regulariser, batch_rows, bpr_loss, mean_cosine_distance
-from .views import LastViews, Views
+from .views import Kept, Views
 
 BLOCK = 512
 """Rows of a block of cosines."""
@@ -110,7 +109,7 @@ class AlignRec(Backbone):
         self.register_buffer("initial", kept, persistent=False)
         self.projector = TableLinear(len(content), content.shape[1], dim)
         self.gate = TableLinear(len(content), dim, dim)
-        self.last = LastViews()
+        self.last: Kept[Views] = Kept()
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`.
@@ -124,7 +123,8 @@ class AlignRec(Backbone):
             content = self.item_graph(content)
         of_users = self.propagation.to_user(content)
         views = Views(Representations(user, item), Representations(of_users, content))
-        return self.last.keep(views)
+        self.last.keep(views)
+        return views.total()
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr`, `reg`, `cca_user`, `cca_item`, `uia` and `sim`, unless their weight is 0.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..align.base import Table
 from ..registry import Registry
 from ..tensors.representations import Representations
+from ..tensors.tables import Table
 
 if TYPE_CHECKING:
     from ..graphs.item_blocks import ItemHops

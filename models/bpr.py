@@ -11,7 +11,7 @@ from torch import Tensor
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Propagation
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import xavier_table
 from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, RowTables
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 

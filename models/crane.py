@@ -9,14 +9,13 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS, Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import cosine_contrast
 from .feature_tables import FeatureTables

@@ -9,10 +9,9 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..graphs.dgl_import import DGLGraph
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .attention import BlockwiseSelfAttention
 from .base import BACKBONES, Backbone, Batch
 from .feature_tables import FeatureTables

@@ -13,7 +13,7 @@ from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import known_gradient, row_blocks, unit_rows
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .objectives import half_squared_norm
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ..align.base import Projected
+from ..tensors.tables import Projected
 from .linear import linear_rows
 
 

@@ -9,12 +9,11 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Propagation
 from ..tensors.ids import Repeated, joined
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .base import (
     BACKBONES,
     EMBEDDINGS,

@@ -14,7 +14,7 @@ from ..graphs.dgl_import import DGLGraph
 from ..graphs.sparse_pattern import SparsePattern
 from ..tensors.functional import unit_rows
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_linear, xavier_table
+from ..tensors.tables import xavier, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .feature_tables import FeatureTables
 from .linear import TableLinear
@@ -95,7 +95,7 @@ class GRCN(Backbone):
         )
         self.projectors = nn.ModuleDict(
             {
-                name: xavier_linear(TableLinear(len(table), table.shape[1], dim))
+                name: xavier(TableLinear(len(table), table.shape[1], dim))
                 for name, table in features.items()
             }
         )

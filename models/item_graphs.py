@@ -41,7 +41,7 @@ class ItemGraphs(nn.ModuleDict):
                 for etype in relations
             }
         )
-        self._weights = _normalised_weights(weights, tuple(self))
+        self._weights = normalised_weights(weights, tuple(self))
 
     def forward(self, item: Tensor) -> Tensor:
         """The product with `item`, `(n_items, dim)`."""
@@ -220,7 +220,7 @@ def _nearest(rows: Tensor, n: int, k: int, etype: str) -> Tensor:
     return (place < k).nonzero().squeeze(1)
 
 
-def _normalised_weights(
+def normalised_weights(
     weights: Mapping[str, float] | None, names: tuple[str, ...]
 ) -> dict[str, float]:
     """Weights of the item graphs that sum to one, equal where none are given."""

@@ -10,13 +10,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ..align.base import Projected
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.sparse_pattern import SparsePattern, nearest_rows, normalised_by_row_sums
 from ..tensors.functional import full_precision, widened
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .feature_tables import FeatureTables
 from .item_graphs import PREFIX, CosineGraph

@@ -11,14 +11,13 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
 
-from ..align.base import Projected
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows, widened
 from ..tensors.ids import Repeated
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_linear, xavier_table
+from ..tensors.tables import Projected, xavier, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import cosine_contrast_of
 from .feature_tables import FeatureTables
@@ -237,7 +236,7 @@ def _linear_maps(features: Mapping[str, Tensor], width: int) -> nn.ModuleDict:
     """A linear map from the features of each modality, without bias."""
     return nn.ModuleDict(
         {
-            name: xavier_linear(TableLinear(len(table), table.shape[1], width, bias=False))
+            name: xavier(TableLinear(len(table), table.shape[1], width, bias=False))
             for name, table in features.items()
         }
     )

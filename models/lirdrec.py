@@ -14,7 +14,7 @@ from ..graphs.dgl_import import DGLGraph
 from ..tensors.cosine_transform import inverse_cosine_transform
 from ..tensors.functional import unit_rows, widened
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .feature_tables import FeatureTables
 from .item_graphs import ItemGraphs

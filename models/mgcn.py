@@ -10,20 +10,19 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import widened
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import contrast_of_pairs
 from .feature_tables import FeatureTables
 from .item_graphs import PREFIX, CosineGraph
 from .linear import TableLinear
 from .objectives import batch_regulariser, batch_rows, bpr_loss
-from .views import LastViews, Views
+from .views import Kept, Views
 
 
 @BACKBONES.register("mgcn", paper="Yu et al., MGCN, MM 2023")
@@ -103,7 +102,7 @@ class MGCN(Backbone):
         )
         self.content_gates = nn.ModuleDict({m: TableLinear(n_items, dim, dim) for m in features})
         self.behaviour_gates = nn.ModuleDict({m: TableLinear(n_nodes, dim, dim) for m in features})
-        self.last = LastViews()
+        self.last: Kept[Views] = Kept()
 
     def _present(self, features: Mapping[str, Tensor]) -> Tensor:
         """Modalities of each node, `(n_users + n_items, M)` bool: a user has those of the items."""
@@ -119,7 +118,9 @@ class MGCN(Backbone):
         ids = torch.cat(self.propagation(self.user_embedding, self.item_embedding, self.n_layers))
         side = self._side(ids, [self._view(name) for name in self.projectors])
         sizes = [len(self.user_embedding), len(self.item_embedding)]
-        return self.last.keep(Views(*(Representations(*x.split(sizes)) for x in (ids, side))))
+        views = Views(*(Representations(*x.split(sizes)) for x in (ids, side)))
+        self.last.keep(views)
+        return views.total()
 
     def _view(self, name: str) -> Tensor:
         """V of one modality, `(n_users + n_items, dim)`."""

@@ -11,13 +11,12 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from ..align.base import Table
 from ..errors import unknown_name
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..tensors.functional import unit_rows
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Table, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .feature_tables import FeatureTables
 from .linear import TableLinear

@@ -14,7 +14,7 @@ from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
 from ..tensors.kmeans import kmeans, nearest_centroids
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import cosine_contrast, cosine_contrast_of
 from .objectives import batch_rows, bpr_loss, norm_regulariser

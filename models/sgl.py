@@ -15,7 +15,7 @@ from ..graphs.edge_draws import degree_scale, weighted_draw
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.ids import Repeated, joined
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import cosine_contrast, padded_contrast
 from .objectives import batch_regulariser, batch_rows, bpr_loss

@@ -9,13 +9,12 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected, rows_of
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_linear, xavier_table
+from ..tensors.tables import Projected, rows_of, xavier, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import in_batch_contrast
 from .feature_tables import FeatureTables
@@ -81,13 +80,13 @@ class SLMRec(Backbone):
         self.features = FeatureTables(unit, trainable=False)
         self.projectors = nn.ModuleDict(
             {
-                name: xavier_linear(TableLinear(len(table), table.shape[1], dim))
+                name: xavier(TableLinear(len(table), table.shape[1], dim))
                 for name, table in features.items()
             }
         )
         width = dim * (1 + len(features))
-        self.user_fusion = xavier_linear(TableLinear(len(self.user_embedding), width, dim))
-        self.item_fusion = xavier_linear(TableLinear(len(self.item_embedding), width, dim))
+        self.user_fusion = xavier(TableLinear(len(self.user_embedding), width, dim))
+        self.item_fusion = xavier(TableLinear(len(self.item_embedding), width, dim))
         self.chain = Chain(tuple(features), dim, n_spaces)
         self.views: tuple[Tensor, ...] = ()
 
@@ -172,15 +171,15 @@ class Chain(nn.Module):
         super().__init__()
         coarse = max(dim // 2, 1)
         n_steps = max(len(names), n_spaces) - 1 if len(names) > 1 else 0
-        self.item = xavier_linear(nn.Linear(dim, dim))
+        self.item = xavier(nn.Linear(dim, dim))
         self.steps = nn.ModuleList(
-            xavier_linear(nn.Linear(dim, coarse if step == n_steps - 1 else dim))
+            xavier(nn.Linear(dim, coarse if step == n_steps - 1 else dim))
             for step in range(n_steps)
         )
         is_coarse = [n_steps > 0 and name == names[-1] for name in names]
         self.heads = nn.ModuleDict(
             {
-                name: xavier_linear(nn.Linear(dim, coarse if last else dim))
+                name: xavier(nn.Linear(dim, coarse if last else dim))
                 for name, last in zip(names, is_coarse, strict=True)
             }
         )

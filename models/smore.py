@@ -10,7 +10,6 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor, nn
 from torch.nn.functional import dropout as drop
 
-from ..align.base import Projected
 from ..errors import unknown_name
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
@@ -18,14 +17,14 @@ from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import widened
 from ..tensors.ids import Repeated, at_hand, joined
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import contrast_of_pairs
 from .feature_tables import FeatureTables
 from .item_graphs import PREFIX, CosineGraph, UnionGraph
 from .linear import TableLinear
 from .objectives import batch_regulariser, batch_rows, bpr_loss
-from .views import LastViews, Views
+from .views import Kept, Views
 
 
 @BACKBONES.register("smore", paper="Ong and Khong, SMORE, WSDM 2025")
@@ -129,7 +128,7 @@ class SMORE(Backbone):
                 for name in features
             }
         )
-        self.last = LastViews()
+        self.last: Kept[Views] = Kept()
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`.
@@ -161,7 +160,9 @@ class SMORE(Backbone):
     def _keep(self, ids: Tensor, side: Tensor, users: Tensor) -> Representations:
         """The sum of both sides, of as many users as `users` has rows and then of items."""
         sizes = [len(users), len(ids) - len(users)]
-        return self.last.keep(Views(*(Representations(*x.split(sizes)) for x in (ids, side))))
+        views = Views(*(Representations(*x.split(sizes)) for x in (ids, side)))
+        self.last.keep(views)
+        return views.total()
 
     def _side(self, ids: Tensor, views: list[Tensor]) -> Tensor:
         """What content adds to C at some nodes, `(n, dim)`, of C and Z there."""

@@ -13,7 +13,7 @@ from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Propagation
 from ..tensors.ids import Repeated, joined
 from ..tensors.representations import Representations
-from ..tensors.xavier import xavier_table
+from ..tensors.tables import xavier_table
 from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, RowTables
 from .linear import TableLinear, linear_rows
 from .objectives import batch_rows, bpr_loss, norm_regulariser

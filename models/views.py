@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..tensors.representations import Representations
+
+T = TypeVar("T")
 
 
 class Views(NamedTuple):
@@ -15,23 +17,26 @@ class Views(NamedTuple):
     content: Representations
     """what content adds to them"""
 
-
-class LastViews:
-    """The views of the last forward, kept for the loss; copies and pickles forget them."""
-
-    def __init__(self) -> None:
-        self.kept: Views | None = None
-
-    def keep(self, views: Views) -> Representations:
-        """Keep `views` until the next forward; returns their sum."""
-        self.kept = views
-        (user, item), (of_user, of_item) = views
+    def total(self) -> Representations:
+        """Their sum."""
+        (user, item), (of_user, of_item) = self
         return Representations(user + of_user, item + of_item)
 
-    def read(self) -> Views:
-        """The views that were kept last."""
-        assert self.kept is not None, "a loss needs a forward before it"
-        return self.kept
+
+class Kept(Generic[T]):
+    """What the last forward keeps for the loss; copies and pickles forget it."""
+
+    def __init__(self) -> None:
+        self.value: T | None = None
+
+    def keep(self, value: T) -> None:
+        """Keep `value` until the next forward."""
+        self.value = value
+
+    def read(self) -> T:
+        """What was kept last."""
+        assert self.value is not None, "a loss needs a forward before it"
+        return self.value
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"kept": None}
+        return {"value": None}

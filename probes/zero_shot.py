@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer
-from ..references.content import history_matrix
+from ..references.inputs import history_matrix
 from ..tensors.functional import unit_rows
 from ..tensors.representations import Representations
 

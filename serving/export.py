@@ -23,7 +23,8 @@ from ..fileio import atomic_path, read_json, require_writable, write_text
 from ..graphs import dataset_hash
 from ..models import BACKBONES
 from ..pipeline import load_run
-from ..run_folder import METRICS_FILE, versions
+from ..run_files import METRICS_FILE
+from ..run_folder import versions
 from ..tensors.faiss_import import import_faiss
 from .content_map import (
     ContentMap,

@@ -60,7 +60,7 @@ def folder_of(config: pytest.Config) -> Path:
     if given is None:
         return BUNDLED
     folder = (config.invocation_params.dir / given).resolve()
-    if not any(folder.joinpath(part).glob("*.npz") for part in PARTS):
+    if not any(path for part in PARTS for path in folder.joinpath(part).glob("*.npz")):
         raise pytest.UsageError(
             f"--golden {given}: no npz file there, nor in its folders "
             f"{', '.join(PARTS[1:])}; docs/golden.md describes the layout"
@@ -277,7 +277,7 @@ class GoldenCase:
         return self[begin + theirs]
 
     def _stepped(self, prefix: str) -> bool:
-        return prefix == "second/" and "second_step" in self.hparams
+        return prefix in ("second/", "epoch2/") and "second_step" in self.hparams
 
     def _of_gradients(self, expected: Tensor, prefix: str) -> dict[str, float]:
         if self._stepped(prefix):

@@ -22,7 +22,7 @@ from crossalign.config import load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.models import BACKBONES, Batch
 from crossalign.pipeline import make_alignment, make_backbone, make_graph
-from crossalign.training import TrainingOptions, fit
+from crossalign.training import RunContext, TrainingOptions, fit
 from crossalign.training.optimizer import make_optimizer
 from crossalign.training.steps import Losses, Trained, on_device
 
@@ -133,8 +133,7 @@ def test_16_bits_train(precision: str, data: Dataset, tmp_path: Path) -> None:
         data,
         options,
         alignment=trained.alignment,
-        run_dir=tmp_path,
-        progress=False,
+        context=RunContext(tmp_path, progress=False),
     )
     assert all(math.isfinite(row["loss"]) for row in result.history)
     assert result.history[-1]["loss"] < result.history[0]["loss"]

@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity
 
 from crossalign.graphs import GraphOptions, build_graph
 from crossalign.models.ncl import NCL
-from crossalign.training import TrainingOptions, fit, seed_everything
+from crossalign.training import RunContext, TrainingOptions, fit, seed_everything
 
 RTOL, ATOL = 1e-9, 1e-12
 SIDES = ("user", "item")
@@ -83,7 +83,8 @@ def test_context_beyond_the_output_layers_equals_a_loop(numbers, make) -> None:
     ours = [p.grad.clone() for p in backbone.parameters()]
     backbone.zero_grad()
 
-    matrix = backbone.propagation.to_user.to_coo(torch.float64).to_dense()
+    to_user = backbone.propagation.to_user
+    matrix = to_user(torch.eye(to_user.n_src, dtype=torch.float64))
     user, item = backbone.user_embedding, backbone.item_embedding
     torch.testing.assert_close(backbone().user, (user + matrix @ item) / 2)
     contexts = user, item
@@ -130,9 +131,8 @@ def test_the_warm_up_goes_without_prototypes_and_survives_a_resume(
         seed_everything(0)
         backbone = NCL(graph, {}, **{**RELEASED, "n_clusters": 5, "warm_up": 2})
         options = TrainingOptions(epochs=epochs, batch_size=100, device="cpu")
-        return fit(
-            backbone, data, options, run_dir=folder, resume=folder is not None, progress=False
-        ).history
+        context = RunContext(folder, resume=folder is not None, progress=False)
+        return fit(backbone, data, options, context=context).history
 
     whole = train(4, None)
     assert ["loss/proto_user" in row for row in whole] == [False, False, True, True]

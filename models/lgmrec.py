@@ -140,8 +140,9 @@ class LGMRec(Backbone):
         features is read once for both, and so are the items of a user.
         """
         read = []
-        for name, projector in self.projectors.items():
-            weight = torch.cat([projector.weight, self.hyperedges[name].weight])
+        for name in self.projectors:
+            maps = self.projectors[name], self.hyperedges[name]
+            weight = torch.cat([layer.get_parameter("weight") for layer in maps])
             read.append(widened(linear_table(self.features[name], weight)))
         item = torch.stack(read, dim=1)
         user = self.items_of(item.flatten(1)).view(-1, *item.shape[1:])

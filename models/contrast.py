@@ -54,11 +54,11 @@ def cosine_contrast_of(
         allowed: `(m,)` bool, candidates that take part, by default all; every node that is
             `anchored` must.
     """
-    weights = batch.counts.to(table.dtype)
-    if anchored is not None:
-        weights = weights * anchored.index_select(0, batch.ids)
     anchors = unit_rows(table.index_select(0, batch.ids))
     candidates = unit_rows(candidates)
+    weights = batch.counts.to(anchors.dtype)
+    if anchored is not None:
+        weights = weights * anchored.index_select(0, batch.ids)
     scale = anchors.new_full((), temperature)
     agreement = (anchors * candidates.index_select(0, batch.ids)).sum(1)
     normaliser = log_partition(anchors, candidates, scale, weights, allowed=allowed)

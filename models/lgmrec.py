@@ -14,7 +14,7 @@ from torch.nn.functional import dropout as drop
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
-from ..tensors.functional import unit_rows
+from ..tensors.functional import unit_rows, widened
 from ..tensors.ids import Repeated
 from ..tensors.representations import Representations
 from ..tensors.tables import Projected, xavier, xavier_table
@@ -140,9 +140,10 @@ class LGMRec(Backbone):
         features is read once for both, and so are the items of a user.
         """
         read = []
-        for name, projector in self.projectors.items():
-            weight = torch.cat([projector.weight, self.hyperedges[name].weight])
-            read.append(linear_table(self.features[name], weight))
+        for name in self.projectors:
+            maps = self.projectors[name], self.hyperedges[name]
+            weight = torch.cat([layer.get_parameter("weight") for layer in maps])
+            read.append(widened(linear_table(self.features[name], weight)))
         item = torch.stack(read, dim=1)
         user = self.items_of(item.flatten(1)).view(-1, *item.shape[1:])
         widths = [self.representation_dim, self.n_hyperedges]

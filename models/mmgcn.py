@@ -215,7 +215,7 @@ class Branch(nn.Module):
         self.input = None if latent_dim is None else TableLinear(n_items, width, latent_dim)
         widths = [latent_dim or width, *[dim] * (n_layers - 1)]
         self.layers = nn.ModuleList(Layer(means, width, dim, combine) for width in widths)
-        nn.init.xavier_normal_(self.layers[0].mix.weight)
+        nn.init.xavier_normal_(self.layers[0].get_parameter("mix.weight"))
 
     def forward(self, preference: Tensor, features: Tensor, ids: Tensor) -> Tensor:
         """Users followed by items after the last layer, `(n_users + n_items, dim)`."""

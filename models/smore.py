@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -167,10 +167,7 @@ class SMORE(Backbone):
     def _side(self, ids: Tensor, views: list[Tensor]) -> Tensor:
         """What content adds to C at some nodes, `(n, dim)`, of C and Z there."""
         *views, fused = views
-        wanted = [
-            self.dropped(gate.preference(ids).sigmoid())
-            for gate in (*self.gates.values(), self.fused_gate)
-        ]
+        wanted = [self.dropped(gate.preference(ids).sigmoid()) for gate in self._every_gate()]
         total = wanted.pop() * fused
         for query, share, view in zip(self.queries.values(), wanted, views, strict=True):
             total = total + share * (query(fused).softmax(dim=1) * view)
@@ -179,12 +176,11 @@ class SMORE(Backbone):
     def _gated_ids(self) -> list[Tensor]:
         """Z of every modality and of all together, `(n_users + n_items, dim)` each."""
         spectra = [spectrum(layer(self.features[m])) for m, layer in self.projectors.items()]
-        gates = [*self.gates.values(), self.fused_gate]
-        graphs = [*self.item_graphs.values(), self.fused_graph]
+        graphs: list[nn.Module] = [*self.item_graphs.values(), self.fused_graph]
         held = [*self.present.T, self.present.any(dim=1)]
         views = []
         for signal, gate, graph, there in zip(
-            [*spectra, self._product(spectra)], gates, graphs, held, strict=True
+            [*spectra, self._product(spectra)], self._every_gate(), graphs, held, strict=True
         ):
             item = self.item_embedding * gate(signal)
             if not self.complete:
@@ -193,6 +189,10 @@ class SMORE(Backbone):
                 item = graph(item)
             views.append(torch.cat([self.propagation.to_user(item), item]))
         return views
+
+    def _every_gate(self) -> list[Gate]:
+        """Those of the modalities, and the one of all together."""
+        return [*(cast(Gate, gate) for gate in self.gates.values()), self.fused_gate]
 
     def _product(self, spectra: list[Tensor]) -> Tensor:
         """Product of the spectra that an item has, `(n_items, dim // 2 + 1)` complex."""
@@ -230,8 +230,7 @@ class SMORE(Backbone):
 
     def _filter(self, name: str) -> Callable[[Tensor], Tensor]:
         """From rows of projected content to filtered ones."""
-        gate = self.gates[name]
-        assert isinstance(gate, Gate)
+        gate = cast(Gate, self.gates[name])
         return lambda content: gate.filtered(spectrum(content))
 
 

@@ -104,3 +104,16 @@ def test_a_weight_on_tables_that_are_not_trained_is_warned_of(
 def test_unknown_modalities_are_refused(option: str, golden_data, build) -> None:
     with pytest.raises(ConfigError, match="'sound'"):
         build(MMGCN, golden_data("text"), dim=4, **{option: {"sound": 8}})
+
+
+def test_an_alignment_may_read_the_branches_of_the_step_it_is_in(golden_data, build) -> None:
+    """Their names are known before the first step, and gradients of the step flow into them."""
+    backbone = build(MMGCN, golden_data("text", "image"), dim=8, aligned_content="branches")
+    assert not build(MMGCN, golden_data("text"), dim=8).modalities()
+    assert set(backbone.modalities()) == {"text", "image"}
+    backbone()
+    rows = backbone.modalities()["image"][torch.tensor([3, 3, 9])]
+    assert rows.shape == (3, 8)
+    rows.square().sum().backward()
+    assert backbone.branches["image"].layers[0].convolution.weight.grad.abs().sum() > 0
+    assert backbone.branches["text"].layers[0].convolution.weight.grad is None

@@ -73,6 +73,7 @@ BACKBONE_GRIDS: Mapping[str, Grid] = {
         "backbone.n_layers": (2, 3, 4),
         "backbone.reg_weight": (1e-2, 1e-3, 1e-4),
         "backbone.decay_weight": (0.9, 0.95, 0.99),
+    },
     "smore": {
         "backbone.n_layers": (3, 4),
         "backbone.dropout": (0.0, 0.1),

@@ -110,7 +110,8 @@ def _hint(cls: type, parameter: inspect.Parameter) -> Any:
     owners = (c for c in cls.__mro__ if parameter.name in inspect.get_annotations(c))
     owner: Any = next(owners, cls) if has_fields(cls) else cls
     written = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
-    scope = {**vars(sys.modules[owner.__module__]), **getattr(cls.__init__, "__globals__", {})}
+    init: Any = cls.__init__  # type: ignore[misc]
+    scope = {**vars(sys.modules[owner.__module__]), **getattr(init, "__globals__", {})}
     return typing.get_type_hints(written, scope, include_extras=True).get(parameter.name, Any)
 
 

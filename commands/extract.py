@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -72,8 +73,11 @@ class Wish:
 
 def extract(options: argparse.Namespace) -> None:
     """Encode every modality asked for, and print what was written and what was left out."""
-    from ..extraction import ExtractOptions, from_ducho, read_items
+    from ..extraction import ExtractOptions, extract, from_ducho, make_encoder, read_items
+    from ..extraction.record import features_file
 
+    if options.quiet:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     wishes = _wishes(options)
     chosen = _encoders(options, wishes)
     out = _out(options)
@@ -83,22 +87,15 @@ def extract(options: argparse.Namespace) -> None:
     settings.torch_device()  # refused before hours of reading
     items = read_items(options.items, options.id_column) if options.items else None
     how = {"file_format": options.format, "progress": not options.quiet}
+    for wish in wishes:
+        features_file(out, wish.modality, options.format)
+    inputs = [_inputs(wish, items) for wish in wishes]
+    # whatever is wrong with any of them shows before hours of encoding another
+    prepared = [(one, make_encoder(*chosen[one.modality], one.kind)) for one in inputs]
     for modality, folder in _ducho(options.ducho):
         _report(from_ducho(Path(folder), out, modality, **how))
-    inputs = [_inputs(wish, items) for wish in wishes]  # mistakes in all, before any is encoded
-    for one in inputs:
-        _report(_extract(one, out, settings, chosen[one.modality], how))
-
-
-def _extract(
-    inputs: Inputs, out: Path, settings: Any, chosen: tuple[str, dict[str, Any]], how: dict
-) -> Extraction:
-    from ..extraction import extract, make_encoder
-    from ..extraction.record import features_file
-
-    features_file(out, inputs.modality, how["file_format"])
-    encoder = make_encoder(*chosen, inputs.kind)
-    return extract(inputs, encoder, out, settings, named=chosen, **how)
+    for one, encoder in prepared:
+        _report(extract(one, encoder, out, settings, named=chosen[one.modality], **how))
 
 
 def _out(options: argparse.Namespace) -> Path:

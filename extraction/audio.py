@@ -45,11 +45,11 @@ class TransformersAudio(ContentEncoder):
         lengths = np.array([len(waveform) for waveform in prepared])
         vectors: dict[int, Tensor] = {}
         for length in np.unique(lengths):
-            rows = np.flatnonzero(lengths == length)
+            rows = np.flatnonzero(lengths == length).tolist()
             batch = self.extractor(
                 [prepared[row] for row in rows], sampling_rate=self.rate, return_tensors="pt"
             ).to(device)
-            vectors.update(zip(rows.tolist(), self._vectors(dict(batch)), strict=True))
+            vectors.update(zip(rows, self._vectors(dict(batch)), strict=True))
         return torch.stack([vectors[row] for row in range(len(prepared))])
 
     def _vectors(self, batch: dict[str, Tensor]) -> Tensor:

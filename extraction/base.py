@@ -61,9 +61,9 @@ class ContentEncoder(ABC):
     def preprocessing(self) -> dict[str, Any]:
         """All that decides, beside the weights, what an input turns into; plain values."""
 
-    def weights(self) -> str:
-        """SHA-256 of the weights."""
-        return weights_hash(self.module)
+    def weights(self) -> str | None:
+        """SHA-256 of the weights, if it has any."""
+        return weights_hash(self.module) if self.module.state_dict() else None
 
     def versions(self) -> dict[str, str]:
         """Versions of the libraries that encode."""

@@ -46,7 +46,7 @@ class _Recipe:
 
     encoder: str
     options: Mapping[str, Any]
-    weights_sha256: str
+    weights_sha256: str | None
     preprocessing: dict[str, Any]
     precision: str
 
@@ -120,7 +120,7 @@ def extract(
         "pooling": POOLING,
         "device": str(options.torch_device()),
         "versions": encoder.versions(),
-        "items": len(kept),
+        "items": int(kept.sum()),
         "items_without": int((~kept).sum()),
         "dim": features.shape[1],
         "inputs": sum(map(len, inputs.contents)),

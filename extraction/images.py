@@ -33,8 +33,8 @@ class Timm(ContentEncoder):
                 f"local-dir:{model}" if Path(model).is_dir() else model,
                 pretrained=checkpoint is None,
                 checkpoint_path=checkpoint or "",
-                num_classes=0,
             )
+            self.module.reset_classifier(0)  # afterwards: a checkpoint may bring a classifier
         self.settings = data.resolve_model_data_config(self.module)
         self.transform = data.create_transform(**self.settings, is_training=False)
 

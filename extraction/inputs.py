@@ -79,7 +79,7 @@ def read_items(file: Path, asked: str | None = None) -> ItemsTable:
 def from_columns(items: ItemsTable, columns: Sequence[str], kind: Kind, modality: str) -> Inputs:
     """Texts, or paths of files, in the columns of a table.
 
-    Several text columns of a row are joined, one a line. Several files of a row, and several rows
+    Several text columns of a row are joined by a space. Several files of a row, and several rows
     of an item, are several inputs of the item.
 
     Args:
@@ -98,9 +98,8 @@ def from_columns(items: ItemsTable, columns: Sequence[str], kind: Kind, modality
     for item, *row in zip(items.row_ids.tolist(), *cells, strict=True):
         given = [cell for cell in map(str.strip, row) if cell]
         if kind == "text":
-            texts = (tidy_text(cell) for cell in given)
-            given = ["\n".join(texts)] if given else []
-            found[item].update(dict.fromkeys(given))
+            text = tidy_text(" ".join(given))
+            found[item].update({text: None} if text else {})
         else:
             found[item].update(dict.fromkeys(items.file.parent / cell for cell in given))
     return Inputs(
@@ -132,8 +131,10 @@ def from_folder(
     Raises:
         DataError: no file in it belongs to an item.
     """
-    known = None if item_ids is None else {str(item): [] for item in item_ids.tolist()}
-    found: dict[str, list[Path]] = known if known is not None else {}
+    known: dict[str, list[Path]] | None = None
+    if item_ids is not None:
+        known = {str(item): [] for item in item_ids.tolist()}
+    found = {} if known is None else known
     foreign = 0
     for name, file in sorted(_named(folder, kind)):
         item = name if known is None else _owner(name, known)

@@ -95,7 +95,7 @@ def loading(model: str, fetch: str) -> Iterator[None]:
 def from_hub(model: str) -> str:
     """How to get the weights that Hugging Face calls `model` to a machine without network."""
     if Path(model).exists():
-        return "check that the folder is whole"
+        return "check that it is whole and of this model"
     return (
         f"give a folder of weights, or where there is network run `hf download {model} "
         "--local-dir FOLDER` and give that folder as the model"

@@ -20,6 +20,7 @@ from .cache import cached_graph
 from .cooccurrence import cooccurrence_neighbors
 from .knn import feature_knn, unified_features
 from .options import DEFAULT_USER_NEIGHBORS, GraphOptions
+from .resumable import Work
 
 if TYPE_CHECKING:
     from .dgl_import import DGLGraph
@@ -194,7 +195,8 @@ def _cooccurrence(
 ) -> Relation:
     """Edges between the nodes in the second row of `pairs` that share most of the first."""
     k = options.cooccur_k or DEFAULT_USER_NEIGHBORS
-    found = cooccurrence_neighbors(pairs, n_others, n_nodes, k, memory_mib=options.memory_mib)
+    how = Work(memory_mib=options.memory_mib)
+    found = cooccurrence_neighbors(pairs, n_others, n_nodes, k, how=how)
     node, neighbor, count = _list_edges(found.ids, found.counts.float())
     return Relation((node_type, "cooccurs", node_type), neighbor, node, count)
 

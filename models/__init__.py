@@ -1,7 +1,8 @@
 """Backbones: recommenders that turn graphs and ids into representations and their own loss."""
 
+from ..tensors.representations import Representations
 from .alignrec import AlignRec
-from .base import BACKBONES, Backbone, Batch, Representations
+from .base import BACKBONES, Backbone, Batch
 from .bm3 import BM3
 from .bpr import BPR
 from .crane import CRANE

@@ -7,10 +7,9 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..align.base import Projected
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.knn import unified_features
@@ -18,12 +17,14 @@ from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
 from ..tensors.products import product, whole_tiles
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.tables import Projected, xavier_table
+from .base import BACKBONES, Backbone, Batch
 from .contrast import in_batch_contrast
+from .feature_tables import FeatureTables
 from .item_graphs import CosineGraph
 from .linear import TableLinear
-from .objectives import Rows, batch_rows, bpr_loss, half_squared_norm
+from .objectives import batch_rows, bpr_loss, half_squared_norm, mean_cosine_distance
 
 BLOCK = 512
 """Rows of a block of cosines."""
@@ -109,10 +110,8 @@ class AlignRec(Backbone):
         content = unified_features(features)
         self.propagation = BipartitePropagation.from_graph(graph, eps=NO_EPS)
         self.item_graph = CosineGraph(graph, "unified", content)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
         self.features = FeatureTables({"content": content}, trainable=trainable_features)
         kept = content if trainable_features and sim_target == "frozen" else None
         self.register_buffer("initial", kept, persistent=False)
@@ -151,7 +150,8 @@ class AlignRec(Backbone):
         if self.cl_weight > 0:
             terms |= self._content_to_ids(batch)
         if self.uia_weight > 0:
-            terms["uia"] = self.uia_weight * user_item_distance(rows)
+            distance = mean_cosine_distance(unit_rows(rows.user), unit_rows(rows.positive))
+            terms["uia"] = self.uia_weight * distance
         if self.sim_weight > 0:
             terms["sim"] = self.sim_weight * self._similarity_gap(batch.items)
         return terms
@@ -188,11 +188,6 @@ class AlignRec(Backbone):
         if len(self.names) > 1:
             return {}
         return {self.names[0]: Projected(self.features["content"], self.projector)}
-
-
-def user_item_distance(rows: Rows) -> Tensor:
-    """Mean of `1 - cos` between the users and the items of the positive pairs."""
-    return (1 - (unit_rows(rows.user) * unit_rows(rows.positive)).sum(1)).mean()
 
 
 def similarity_gap(content: Tensor, target: Tensor, counts: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..align.base import rows_of
 from ..tensors.functional import contrastive_sum, full_precision, log_partition, unit_rows
 from ..tensors.ids import Repeated
+from ..tensors.tables import rows_of
 
 
 @full_precision

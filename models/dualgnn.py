@@ -10,15 +10,16 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..graphs.sparse_pattern import SparsePattern
 from ..tensors.functional import unit_rows, widened
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.tables import Projected, xavier_table
+from .base import BACKBONES, Backbone, Batch
+from .feature_tables import FeatureTables
 from .linear import TableLinear
 from .objectives import batch_rows, bpr_loss
 
@@ -76,7 +77,7 @@ class DualGNN(Backbone):
         self.propagation = BipartitePropagation.from_graph(graph, eps=NO_EPS)
         n_users, n_items = graph.num_nodes("user"), graph.num_nodes("item")
         self.preferences = nn.ParameterDict(
-            {name: nn.init.xavier_normal_(torch.empty(n_users, dim)) for name in features}
+            {name: xavier_table(n_users, dim, normal=True) for name in features}
         )
         self.features = FeatureTables(features, trainable=False)
         self.projectors = nn.ModuleDict(

@@ -66,6 +66,11 @@ def norm_regulariser(rows: Rows) -> Tensor:
     return torch.stack(norms).sum() / len(rows.user)
 
 
+def mean_cosine_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Mean over the pairs of unit rows, `(n, dim)` each, of `1 - cos`."""
+    return (1 - (first * second).sum(1)).mean()
+
+
 def half_squared_norm(tables: Iterable[Tensor]) -> Tensor:
     """Half the sum of all squared entries, the usual L2 regulariser; a scalar.
 

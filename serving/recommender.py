@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, DataError
 from ..evaluation.recommend import recommend
-from ..models.base import Representations
+from ..tensors.representations import Representations
 from .content_map import ContentMap
 from .export import ABOUT, FORMAT, ITEMS, SEEN, USERS, VECTORS
 

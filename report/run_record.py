@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from ..run_files import CONFIG_FILE, HISTORY_FILE, METRICS_FILE, TIMINGS_FILE
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,9 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         RunError: the folder is not there or holds no metrics, or a file is not valid JSON.
     """
-    path = folder / "metrics.json"
+    path = folder / METRICS_FILE
     if not path.is_file():
-        raise RunError(f"no metrics.json in {folder}: train there first, or give a run folder")
+        raise RunError(f"no {METRICS_FILE} in {folder}: train there first, or give a run folder")
     metrics = _parse(_text(path), str(path))
     return RunRecord(
         folder=folder,
@@ -104,9 +105,9 @@ def read_run(folder: Path) -> RunRecord:
         versions={key: str(value) for key, value in _mapping(metrics.get("versions")).items()},
         command=str(metrics.get("command") or ""),
         facts=_mapping(metrics.get("dataset_facts")),
-        config=_text(folder / "config.yaml"),
-        history=tuple(_epochs(_rows(folder / "history.jsonl"))),
-        per_epoch=_medians(_rows(folder / "timings.jsonl")),
+        config=_text(folder / CONFIG_FILE),
+        history=tuple(_epochs(_rows(folder / HISTORY_FILE))),
+        per_epoch=_medians(_rows(folder / TIMINGS_FILE)),
     )
 
 

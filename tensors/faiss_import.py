@@ -1,4 +1,4 @@
-"""FAISS for the graphs, imported at first use: `faiss = import_faiss()`.
+"""The one door to FAISS, opened at first use: `faiss = import_faiss()`.
 
 Any distribution that provides the module `faiss` will do: faiss-cpu, faiss-gpu-cu12, conda's
 faiss-gpu, or a build of your own.

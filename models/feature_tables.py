@@ -1,4 +1,4 @@
-"""Content tables of the backbones."""
+"""The content tables of a backbone, frozen or trained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ..align.base import Projected
+from ..tensors.tables import Projected
 from .linear import linear_rows
 
 

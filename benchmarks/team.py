@@ -1,6 +1,6 @@
 """One process against several that train together: seconds of an epoch, and their ratio.
 
-    python benchmarks/processes.py [--data FOLDER] [--processes 2] [--epochs 3] [--out FILE]
+    python benchmarks/team.py [--data FOLDER] [--processes 2] [--epochs 3] [--out FILE]
 
 LightGCN + CROSS on the whole graph and on sampled blocks, with all pairs contrasted by every
 process (`gather`) and with its own part alone. Every run is `crossalign train`, one thread a
@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 from crossalign.fileio import write_text
+from crossalign.run_files import TIMINGS_FILE
 
 BLOCKS = ["training.sampling=blocks", "backbone.n_layers=2", "training.fanout=[10,5]"]
 WORK = {
@@ -47,7 +48,7 @@ def epoch_seconds(settings: list[str], processes: int, options: argparse.Namespa
             capture_output=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        rows = map(json.loads, (run / "timings.jsonl").read_text().splitlines())
+        rows = map(json.loads, (run / TIMINGS_FILE).read_text().splitlines())
         return statistics.median([row["train"] for row in rows][1:])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..models.base import Representations
+from ..tensors.representations import Representations
 from .base import REFERENCES, Reference
 
 

@@ -265,6 +265,7 @@ def test_sixteen_bits_are_near_thirty_two(tmp_path, minilm):
         assert done.record["precision"] == ("bfloat16" if half else "float32")
     for item in ("a", "b"):
         assert 0.99 < found[True][item] @ found[False][item] < 0.9999999
+    assert done.record["encoder_options"]["model"] == minilm
     again = record_encoder(tmp_path / "False" / "text_feat.json")
     assert again.weights() == encoder.weights()
     record = json.loads((tmp_path / "False" / "text_feat.json").read_text())

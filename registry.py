@@ -51,7 +51,7 @@ class Entry(Generic[T]):
             help_of |= argument_help(inspect.cleandoc(cls.__dict__.get("__doc__") or ""))
         found = [
             Option(name, _hint(self.cls, parameter), parameter.default, help_of.get(name, ""))
-            for name, parameter in inspect.signature(self.cls.__init__).parameters.items()
+            for name, parameter in inspect.signature(self.cls).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         ]
         if has_fields(self.cls):  # its own options first, then those it inherits

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, unknown_name
-from ..tensors.functional import unit_rows
+from ..tensors.functional import unit_rows, widened
 from ..tensors.ids import HostIds, Repeated, at_hand
 from ..tensors.tables import Table, Tables, read_rows
 
+WHOLE_NUMBERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 Missing = Mapping[str, Tensor] | Sequence[Tensor | None] | None
 
 
@@ -89,11 +90,16 @@ class Batch:
         self.tables = tables
         self._masks = (None, *(missing.get(name) for name in tables.modalities))
         self._user_ids, self._item_ids, self._reach_of = users, items, reach
-        if users is not None and (users.shape != items.shape or users.dim() != 1):
+        _require_ids("item", items)
+        if users is None:
+            return
+        _require_ids("user", users)
+        if users.shape != items.shape:
             raise ConfigError(
                 f"users {tuple(users.shape)} and items {tuple(items.shape)} must be two vectors "
                 "of the same length: one positive pair a position"
             )
+        _require_one_precision("users and of the items", tables.user, tables.item)
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -168,14 +174,20 @@ class Batch:
         return around if self.reach is ids else around.select(self.positions(ids))
 
 
+def _require_ids(kind: str, ids: Tensor) -> None:
+    """Refuse anything but one vector of whole numbers."""
+    if not isinstance(ids, Tensor) or ids.dtype not in WHOLE_NUMBERS:
+        what = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
+        raise ConfigError(f"{kind} ids are {what}: give an int64 tensor, one id for each pair")
+    if ids.dim() != 1:
+        raise ConfigError(f"{kind} ids {tuple(ids.shape)} must be one vector, an id for each pair")
+
+
 def _distinct(kind: str, ids: Tensor, table: Table) -> Repeated:
     """The distinct ids `(batch,)`, all of which have a row in `table` as far as its size is known.
 
     Ids on a device should be `HostIds`: else the host waits until it can count them.
     """
-    if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex():
-        what = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
-        raise ConfigError(f"{kind} ids are {what}: give an int64 tensor, one id for each pair")
     found = Repeated.of_batch(ids)
     known = Repeated.of_batch(ids.host).ids if isinstance(ids, HostIds) else found.ids
     if isinstance(table, Sized) and len(known) and at_hand(known):
@@ -186,7 +198,22 @@ def _distinct(kind: str, ids: Tensor, table: Table) -> Repeated:
                 f"which has {len(table)} rows: give whole tables, one row for each {kind} of the "
                 "catalogue (ids pick from them), and users before items"
             )
+    if _has_rows_of_pairs(table, found):
+        raise ConfigError(
+            f"the table of the {kind}s has a row for each pair of the batch: give whole tables, "
+            f"one row for each {kind} of the catalogue; the ids of the batch pick from them"
+        )
     return found
+
+
+@torch.no_grad()
+def _has_rows_of_pairs(table: Table, ids: Repeated) -> bool:
+    """Whether `table` has as many rows as pairs, and equal ones where an id repeats."""
+    n = len(ids.of)
+    if not isinstance(table, Tensor) or len(table) != n or len(ids.ids) == n or not at_hand(table):
+        return False
+    last = torch.empty_like(ids.ids).scatter_(0, ids.of, torch.arange(n))
+    return torch.equal(table, table.index_select(0, last[ids.of])) and bool(table.any())
 
 
 def require_same_items(*tables: Table) -> None:
@@ -206,21 +233,33 @@ def _require_alike(tables: Sequence[Tensor]) -> None:
             f"rows of the items and of their content are {', '.join(map(str, widths))} wide: "
             "project content to one width, or give its own as feature_dims={name: width}"
         )
-    kinds = [str(rows.dtype).removeprefix("torch.") for rows in tables]
-    if len(set(kinds)) > 1:
+    _require_one_precision("items and of their content", *tables)
+
+
+def _require_one_precision(whose: str, *tables: Table) -> None:
+    """Refuse tensors of several precisions; 16 bits are read as 32."""
+    found = [widened(t[:0]).dtype for t in tables if isinstance(t, Tensor)]
+    if len(set(found)) > 1:
+        kinds = ", ".join(str(kind).removeprefix("torch.") for kind in found)
         raise ConfigError(
-            f"tables of the items and of their content are {', '.join(kinds)}: give all in one "
-            "precision, for example with .float()"
+            f"tables of the {whose} are {kinds}: give all in one precision, for example with "
+            ".float()"
         )
 
 
-def require_width(dim: int, **rows: Tensor) -> None:
-    """Refuse rows, named by what they are of, that are not `dim` wide."""
+def require_fit(dim: int, parameter: Tensor, **rows: Tensor) -> None:
+    """Refuse rows, named by what they are of, that parameters for `dim` columns cannot take."""
     for what, table in rows.items():
         if table.shape[1] != dim:
             raise ConfigError(
                 f"rows of the {what} are {table.shape[1]} wide, but the alignment was built for "
                 f"{dim}: give it dim={table.shape[1]}"
+            )
+        if table.dtype != widened(parameter[:0]).dtype:
+            kind = str(table.dtype).removeprefix("torch.")
+            raise ConfigError(
+                f"tables of the {what} are {kind}, but the alignment is not: give it "
+                f".to(torch.{kind}), or tables with .float()"
             )
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import RunError
+from .errors import DataError, RunError, shorten
+
+MOST_JSON = 2**28
+"""Bytes of a JSON file that is read."""
 
 
 @contextmanager
@@ -55,12 +59,32 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         RunError: the file is missing or damaged.
     """
     try:
+        if Path(path).stat().st_size > MOST_JSON:
+            raise ValueError(f"more than {MOST_JSON >> 20} MiB")
         value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is missing or damaged ({error}): restore it or run again") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = shorten(str(error))
+        raise RunError(f"{path} is missing or damaged ({reason}): restore it or run again") from None
     if not isinstance(value, dict):
         raise RunError(f"{path} is damaged (no mapping): restore it or run again")
     return value
+
+
+def require_memory(what: str, n_bytes: int) -> None:
+    """Refuse to make what is larger than the memory of the machine, or than its limit.
+
+    Raises:
+        DataError: it is.
+    """
+    limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if allowed != resource.RLIM_INFINITY:
+        limit = min(limit, allowed)
+    if n_bytes > limit:
+        raise DataError(
+            f"{what} takes {n_bytes / 2**30:,.1f} GiB, and there are {limit / 2**30:,.1f}; make it "
+            "smaller or use a larger machine"
+        )
 
 
 def require_writable(folder: str | os.PathLike[str]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..report.text_table import WIDTH, text_table
-from .dataset import SPLITS, Dataset, ItemGraph
+from .dataset import SPLITS, Dataset, Intake, ItemGraph
 
 EDGE_BLOCK = 65536  # graph edges compared with the features at a time
 COSINE_TOLERANCE = 2e-4  # mean difference that float16 features do not reach
@@ -68,6 +68,8 @@ class DatasetReport:
     items: Degrees
     modalities: dict[str, Coverage]
     warnings: tuple[str, ...]
+    intake: Intake | None = None
+    """Rows read and left out."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain numbers, strings, lists and dicts, for JSON."""
@@ -101,6 +103,8 @@ class DatasetReport:
                 ["modality", "dim", "missing", "repeats", "norm mean", "norm max", "graph edges"],
                 [_coverage_row(name, cover) for name, cover in self.modalities.items()],
             )
+        if self.intake is not None:
+            yield ["", *textwrap.wrap(self.intake.line(), WIDTH, subsequent_indent="  ")]
         if self.warnings:
             yield ["", "warnings"]
             for warning in self.warnings:
@@ -124,6 +128,7 @@ def describe(dataset: Dataset) -> DatasetReport:
         items=items,
         modalities=modalities,
         warnings=tuple(_warnings(dataset, users, items, modalities)),
+        intake=dataset.intake,
     )
 
 

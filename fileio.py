@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
@@ -10,9 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from .errors import DataError, RunError, shorten
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_JSON = 2**28
 """Bytes of a JSON file that is read."""
@@ -52,6 +56,18 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_csv(out: str | os.PathLike[str] | IO[str], table: pd.DataFrame, **options: Any) -> None:
+    """Write a table as CSV that reads back exactly.
+
+    Python's writer leaves a carriage return inside a field unquoted, where readers see the end of a
+    line: with one in the table, all text is quoted.
+    """
+    texts = (table[name] for name in table if table[name].dtype.kind not in "iufb")
+    odd = any("\r" in str(value) for column in texts for value in column)
+    quoting = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
+    table.to_csv(out, index=False, quoting=quoting, lineterminator="\n", **options)
+
+
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The mapping in a JSON file.
 
@@ -64,7 +80,9 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         reason = shorten(str(error))
-        raise RunError(f"{path} is missing or damaged ({reason}): restore it or run again") from None
+        raise RunError(
+            f"{path} is missing or damaged ({reason}): restore it or run again"
+        ) from None
     if not isinstance(value, dict):
         raise RunError(f"{path} is damaged (no mapping): restore it or run again")
     return value

@@ -104,9 +104,7 @@ def _is_plain(text: bytes) -> bool:
     )
 
 
-def _read_plain(
-    text: bytes, separator: str
-) -> tuple[tuple[str, ...], tuple[pa.Array, ...]] | None:
+def _read_plain(text: bytes, separator: str) -> tuple[tuple[str, ...], tuple[pa.Array, ...]] | None:
     """Names and columns by Arrow's reader; None where it refuses a row, for the other to say why"""
     header, _, rest = text.partition(b"\n")
     names = tuple(name.strip(SPACE) for name in header.decode().split(separator))
@@ -200,9 +198,7 @@ class Records:
         return rest.startswith((self.separator, "\n", "\r\n")) or rest in ("", "\r")
 
 
-def _columns(
-    path: Path, rows: Records
-) -> tuple[tuple[str, ...], tuple[pa.Array, ...], np.ndarray]:
+def _columns(path: Path, rows: Records) -> tuple[tuple[str, ...], tuple[pa.Array, ...], np.ndarray]:
     records = iter(rows)
     _, header = next(records, (0, []))
     names = tuple(name.strip(SPACE) for name in header)

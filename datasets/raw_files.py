@@ -40,7 +40,7 @@ def open_plain(path: Path) -> IO[bytes]:
         DataError: it is none, or cannot be read.
     """
     try:
-        mode = os.stat(path).st_mode
+        mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             kind = "folder" if stat.S_ISDIR(mode) else "pipe, socket or device"
             raise DataError(f"{path}: is a {kind}, not a file; give a file")

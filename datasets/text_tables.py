@@ -105,7 +105,7 @@ def _is_plain(text: bytes) -> bool:
 
 
 def _read_plain(text: bytes, separator: str) -> tuple[tuple[str, ...], tuple[pa.Array, ...]] | None:
-    """Names and columns by Arrow's reader; None where it refuses a row, for the other to say why"""
+    """Names and columns by Arrow's reader; None where it refuses a row: the other one says why."""
     header, _, rest = text.partition(b"\n")
     names = tuple(name.strip(SPACE) for name in header.decode().split(separator))
     keys = [str(place) for place in range(len(names))]

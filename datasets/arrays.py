@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -97,7 +98,9 @@ def _read(path: Path, file: IO[bytes], size: int) -> np.ndarray:
     read_header = HEADERS.get(npy.read_magic(file))
     if read_header is None:
         raise ValueError("its version is unknown")
-    shape, in_columns, dtype = read_header(file)
+    with warnings.catch_warnings():  # files of Python 2 read as well as others
+        warnings.simplefilter("ignore", UserWarning)
+        shape, in_columns, dtype = read_header(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
     n_bytes = math.prod(shape) * max(1, dtype.itemsize)  # text of no length is given one

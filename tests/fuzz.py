@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import io
 import json
 import pickle
 import random
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +45,7 @@ from crossalign.serving.new_items import read_new_items
 LIMIT = 5.0
 MEMORY = 1024
 USERS, ITEMS, EACH = 6, 8, 5
-PAIRS = [(u, (u + 2 * n) % ITEMS) for u in range(USERS) for n in range(EACH)]
+PAIRS = [(u, (u + 3 * n) % ITEMS) for u in range(USERS) for n in range(EACH)]
 TOKENS = [b'"', b'""', b"\r", b"\n", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\xff\xfe", b"\t", b",",
           b";", b"nan", b"1e999", b"9" * 40, b"-1", b"[" * 50, b"{", b"*a", b"\xff" * 8,
           b"\x7f\xff\xff\xff\xff\xff\xff\xff", b"\x80", b"(1000000000000,)", b"'<U9999999'",
@@ -109,9 +111,7 @@ def knn(file: Path) -> None:
 
 def matrix(file: Path) -> None:
     for label, name in enumerate(("trnMat", "valMat", "tstMat")):
-        chosen = [
-            pair for n, pair in enumerate(PAIRS) if max(0, n % EACH - EACH + 3) == label
-        ]
+        chosen = [pair for n, pair in enumerate(PAIRS) if max(0, n % EACH - EACH + 3) == label]
         users, items = zip(*chosen, strict=True)
         made = sp.coo_matrix((np.ones(len(users)), (users, items)), (USERS, ITEMS))
         (file.parent / f"{name}.pkl").write_bytes(pickle.dumps(made.tocsr()))
@@ -196,7 +196,10 @@ READERS = (
 def mutate(content: bytes, chance: random.Random) -> bytes:
     """`content` with one to four changes."""
     data = bytearray(content)
-    for _ in range(chance.randint(1, 4)):
+    if chance.random() < 0.3:  # a letter for a letter
+        data[chance.randrange(len(data))] = chance.randrange(32, 127)
+        return bytes(data)
+    for _ in range(chance.choice((1, 1, 2, 4))):
         place = chance.randrange(len(data) + 1)
         length = chance.choice((1, 1, 2, 4, 8, 40))
         kind = chance.randrange(7)
@@ -217,6 +220,24 @@ def mutate(content: bytes, chance: random.Random) -> bytes:
             start = chance.randrange(len(data) + 1)
             data[place:place] = data[start : start + 8 * length]
     return bytes(data)
+
+
+def mutate_inside(name: str, content: bytes, chance: random.Random) -> bytes:
+    """What a compressed file holds is changed, so that its checksums are right."""
+    if name.endswith(".gz"):
+        return gzip.compress(mutate(gzip.decompress(content), chance), mtime=0)
+    if name.endswith(".zst"):
+        with pa.CompressedInputStream(pa.BufferReader(content), "zstd") as stream:
+            return zst(mutate(stream.read(), chance))
+    if not name.endswith(".npz"):
+        return mutate(content, chance)
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w") as new:
+        chosen = chance.choice(old.namelist())
+        for member in old.namelist():
+            inside = old.read(member)
+            new.writestr(member, mutate(inside, chance) if member == chosen else inside)
+    return out.getvalue()
 
 
 class Hang(BaseException):
@@ -263,7 +284,8 @@ def fuzz(files: int, seed: int, place: Path) -> tuple[Counter[str], list[str]]:
         reader = READERS[number % len(READERS)]
         folder, content = sources[reader.name]
         file = folder / reader.name
-        file.write_bytes(mutate(content, chance))
+        change = chance.choice((mutate_inside, lambda _, *rest: mutate(*rest)))
+        file.write_bytes(change(reader.name, content, chance))
         found = outcome(reader, file)
         counts[found if found in ("valid", "refused") else "failed"] += 1
         if found not in ("valid", "refused"):

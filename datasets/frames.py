@@ -265,8 +265,8 @@ def _numbers_or_dates(frame: Frame, name: str, column: Any) -> np.ndarray:
         _refuse(frame, name, np.flatnonzero(~number), "not a number; mend it")
     reason = "no date that can be read; write it as 2024-01-31 or 2024-01-31T23:59:59"
     _refuse(frame, name, np.flatnonzero(odd), reason)
-    start = pd.Timestamp(0, tz="UTC")
-    return ((dates - start) // pd.Timedelta(microseconds=1)).to_numpy(dtype=np.int64)
+    wall = dates.dt.tz_localize(None).to_numpy()
+    return wall.astype("datetime64[us]").astype(np.int64)  # years beyond 2262 too
 
 
 RATING_NAMES = ("rating", "stars", "overall", "score")

@@ -60,7 +60,7 @@ def tidy_ids(
     try:
         array = _arrow(values)
     except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
-        row = next((n for n, value in enumerate(values) if not _can_be_written(value)), 0)
+        row = _first_that_cannot_be_written(values)
         raise DataError(f"{where(row)}: {column} is no id ({error}); mend it") from error
     distinct, codes = _distinct(array)
     checks = _Checks(codes, distinct, where, column)
@@ -133,6 +133,10 @@ def _arrow(values: Any) -> pa.Array:
         return values
     if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
         return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False))
+    if isinstance(values, np.ndarray) and values.dtype.kind not in "USO":
+        raise TypeError(f"values of type {values.dtype} are none")
+    if _broken_text(values).any():
+        raise ValueError("its letters are none")
     values = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if {type(value) for value in values} <= {str, bytes}:
         return pa.array([v.decode() if isinstance(v, bytes) else v for v in values], _TEXT)
@@ -157,11 +161,25 @@ def _written(value: Any) -> str | None:
     return str(value)
 
 
-def _can_be_written(value: Any) -> bool:
-    try:
-        return (_written(value) or "").encode() is not None
-    except (TypeError, ValueError):
-        return False
+def _broken_text(values: Any) -> np.ndarray:
+    """`(n,)` bool: rows of NumPy text with numbers that stand for no letter; Python would crash."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind != "U" or not values.size:
+        return np.zeros(1, dtype=bool)
+    native = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False))
+    letters = native.view(np.uint32).reshape(len(values), -1)
+    return ((letters > 0x10FFFF) | ((letters >= 0xD800) & (letters < 0xE000))).any(axis=1)
+
+
+def _first_that_cannot_be_written(values: Any) -> int:
+    broken = _broken_text(values)
+    if broken.any():
+        return int(broken.argmax())
+    for row in range(len(values)):
+        try:
+            (_written(values[row]) or "").encode()
+        except (TypeError, ValueError):  # no text, or none that NumPy can make of its bytes
+            return row
+    return 0
 
 
 def _distinct(array: pa.Array) -> tuple[pa.Array, np.ndarray]:

@@ -200,14 +200,47 @@ def component_options(kind: str, entry: Entry[Any], given: Mapping[str, Any]) ->
     for name in given:
         if name not in options:
             raise unknown_name(f"option of {kind} '{entry.name}'", name, options)
-    values = {name: option.default for name, option in options.items()}
-    for name, value in given.items():
-        try:
-            values[name] = TypeAdapter(options[name].type).validate_python(value)
-        except ValidationError as error:
-            raise one_line(error, f"{kind}.{name}", []) from None
-        refuse_senseless(f"{kind}.{name}", values[name])
+    defaults = {name: option.default for name, option in options.items()}
+    return defaults | _checked_options(kind, COMPONENTS[kind], entry, given)
+
+
+def _checked_options(
+    where: str, registry: Registry[Any], entry: Entry[Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The given options of a component by their types, and so on inside those it is made of."""
+    options, values = entry.options(), dict(given)
+    for name in given.keys() & options.keys():
+        values[name] = checked_option(f"{where}.{name}", options[name].type, given[name])
+    inner: str = getattr(entry.cls, "components", "")
+    if inner in given:
+        parts = (_inner_component(f"{where}.{inner}", registry, part) for part in values[inner])
+        values[inner] = tuple(parts)
     return values
+
+
+def _inner_component(
+    where: str, registry: Registry[Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A component that is part of another one; its names are checked where it is made."""
+    if given.get("name") not in registry:
+        return dict(given)
+    where = f"{where}.{given['name']}"
+    values = _checked_options(where, registry, registry[given["name"]], given)
+    own = {"weight": float, "start": int, "ramp": int}
+    return values | {
+        name: checked_option(f"{where}.{name}", own[name], values[name])
+        for name in own.keys() & values.keys()
+    }
+
+
+def checked_option(key: str, wanted: Any, value: Any) -> Any:
+    """`value` as the type that the option `key` wants. Raises `ConfigError` in one line."""
+    try:
+        found = TypeAdapter(wanted).validate_python(value)
+    except ValidationError as error:
+        raise one_line(error, key, []) from None
+    refuse_senseless(key, found)
+    return found
 
 
 def refuse_senseless(key: str, value: Any) -> None:

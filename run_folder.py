@@ -1,4 +1,4 @@
-"""The identity of a run and the plain files in its folder."""
+"""The identity of a run: what may be continued, what must not be overwritten, what it tells."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from .evaluation import Metrics
 from .fileio import read_json, write_text
 from .graphs import dataset_hash, load_neighbors
 from .graphs.content_hash import tensor_hash
+from .run_files import CONFIG_FILE, METRICS_FILE
 from .training import FitResult
 
-CONFIG_FILE = "config.yaml"
-METRICS_FILE = "metrics.json"
 WITHOUT_EFFECT = frozenset(
     {
         "cache_dir",

@@ -35,9 +35,11 @@ def add(commands: Commands) -> None:
 def describe(options: argparse.Namespace) -> None:
     """Print what a data set holds."""
     from ..datasets import describe, load_dataset
+    from ..report.dataset_text import dataset_lines
 
     config = run_config(options)
-    print("\n".join(describe(load_dataset(config.path, options=config.data)).lines()))
+    found = describe(load_dataset(config.path, options=config.data))
+    print("\n".join(dataset_lines(found)))
 
 
 def neighbors(options: argparse.Namespace) -> None:

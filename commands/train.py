@@ -42,7 +42,8 @@ def add(commands: Commands) -> None:
 def train(options: argparse.Namespace) -> None:
     """Train, print the metrics, and say where everything is."""
     from ..pipeline import assist, train
-    from ..run_folder import CONFIG_FILE, require_run
+    from ..run_files import CONFIG_FILE, REPORT_FILE
+    from ..run_folder import require_run
     from ..training.distributed import started_team
 
     if options.resume is not None:
@@ -79,7 +80,7 @@ def train(options: argparse.Namespace) -> None:
             f"\ndirections between modalities: {judged.decided} of {judged.items} items decided"
             + share
         )
-    print(f"\nrun folder  {folder}\nreport      {folder / 'report.html'}")
+    print(f"\nrun folder  {folder}\nreport      {folder / REPORT_FILE}")
 
 
 def evaluate(options: argparse.Namespace) -> None:

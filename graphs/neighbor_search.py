@@ -11,11 +11,12 @@ import torch
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from .approximate import approximate_neighbors, recall_at_k
+from .best_items import Similarity
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
 from .neighbors import Neighbors, load_neighbors, save_neighbors
 from .options import NeighborOptions
-from .resumable import remove_parts
+from .resumable import Work, remove_parts
 
 RECALL_SAMPLE = 2000
 """Items whose exact neighbours an approximate search is compared with."""
@@ -48,7 +49,8 @@ def make_neighbors(
         _require_the_same_search(options, stored)
         return Neighbors(stored.ids[:, :k], stored.counts[:, :k])
     find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
-    return find(**_arguments(replace(options, k=k), dataset), parts=parts, progress=progress)
+    arguments = _arguments(replace(options, k=k), dataset)
+    return find(**arguments, how=_work(options, parts, progress))
 
 
 def _require_the_same_search(options: NeighborOptions, stored: Neighbors) -> None:
@@ -70,11 +72,12 @@ def _arguments(options: NeighborOptions, dataset: Dataset) -> dict[str, Any]:
         "n_users": dataset.n_users,
         "n_items": dataset.n_items,
         "k": options.k,
-        "score": options.score,
-        "min_count": options.min_count,
-        "memory_mib": options.memory_mib,
-        "workers": options.workers,
+        "similarity": Similarity(options.score, options.min_count),
     }
+
+
+def _work(options: NeighborOptions, parts: Path | None = None, progress: bool = False) -> Work:
+    return Work(options.memory_mib, options.workers, parts, progress)
 
 
 def write_neighbors(
@@ -110,5 +113,5 @@ def _neighbor_recall(neighbors: Neighbors, options: NeighborOptions, dataset: Da
     order = torch.randperm(dataset.n_items, generator=torch.Generator().manual_seed(0))
     rows = order[:RECALL_SAMPLE]
     options = replace(options, k=neighbors.ids.shape[1])
-    exact = cooccurrence_neighbors(**_arguments(options, dataset), rows=rows)
+    exact = cooccurrence_neighbors(**_arguments(options, dataset), rows=rows, how=_work(options))
     return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)

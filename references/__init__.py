@@ -4,7 +4,7 @@ from .base import REFERENCES, Reference
 from .content_knn import ContentKNN
 from .ials import IALS
 from .item_knn import ItemKNN
-from .popularity import Popularity
+from .most_popular import Popularity
 
 __all__ = [
     "IALS",

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from ..datasets.dataset import Dataset
 from ..errors import unknown_name
 from .base import REFERENCES, Reference
-from .content import content_table, history_matrix
+from .inputs import content_table, history_matrix
 from .item_cf import NeighborScores, ShrunkCosine, nearest_items
 
 ALL = "all"

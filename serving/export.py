@@ -21,10 +21,11 @@ from ..datasets import SPLITS, Dataset
 from ..errors import RunError
 from ..fileio import atomic_path, read_json, require_writable, write_csv, write_text
 from ..graphs import dataset_hash
-from ..graphs.faiss_import import import_faiss
 from ..models import BACKBONES
 from ..pipeline import load_run
-from ..run_folder import METRICS_FILE, versions
+from ..run_files import METRICS_FILE
+from ..run_folder import versions
+from ..tensors.faiss_import import import_faiss
 from .content_map import (
     ContentMap,
     MapQuality,

@@ -21,7 +21,7 @@ from ..datasets.frames import read_frame
 from ..datasets.ids import rows_of_ids
 from ..errors import ConfigError, DataError, shorten
 from ..evaluation.recommend import recommend
-from ..models.base import Representations
+from ..tensors.representations import Representations
 from .content_map import ContentMap
 from .export import ABOUT, FORMAT, ITEMS, SEEN, USERS, VECTORS
 

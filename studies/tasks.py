@@ -20,18 +20,9 @@ from ..graphs import dataset_hash
 from ..graphs.neighbor_search import make_neighbors
 from ..pipeline import require_content, train
 from ..report import write_report
-from ..run_folder import (
-    METRICS_FILE,
-    reads_neighbors,
-    refuse_other_data,
-    refuse_other_settings,
-    trained_less,
-)
+from ..run_files import CONFIG_FILE, FAILURE_FILE, METRICS_FILE, REPORT_FILE
+from ..run_folder import reads_neighbors, refuse_other_data, refuse_other_settings, trained_less
 from .processes import process_pool
-
-REPORT_FILE = "report.html"
-FAILURE_FILE = "failure.txt"
-"""Why a run failed, in its folder, until it succeeds."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,7 @@ def _run_in_processes(
 
 
 def _run_one(task: Task, *, progress: bool, tensorboard: bool) -> None:
-    command = f"crossalign train --config {task.folder / 'config.yaml'} --out NEW_FOLDER"
+    command = f"crossalign train --config {task.folder / CONFIG_FILE} --out NEW_FOLDER"
     train(
         task.config,
         task.folder,

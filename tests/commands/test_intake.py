@@ -348,7 +348,7 @@ SAID: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
         lambda d: csv(d, RAGGED.replace(",x", ',"x', 2).replace(",", "\t"), "interactions.tsv"),
         [], "36 row(s) read, 36 kept",
     ),
-    "repeats": (lambda d: csv(d, lines() + "0,0,7\n"), [], "37 row(s) read, 36 kept; left out: 1 r"),
+    "repeats": (lambda d: csv(d, lines() + "0,0,7\n"), [], "36 kept; left out: 1 repeated"),
     "ratings": (
         lambda d: parquet(d, frame().assign(rating=[1, *[5] * 35])), ["data.min_rating=3"],
         "36 row(s) read, 35 kept; left out: 1 rated below",
@@ -380,7 +380,9 @@ SAID: dict[str, tuple[Callable[[Path], None], list[str], str]] = {
     "separator": (lambda d: csv(d, lines(";")), [], "fields are separated by ';'"),
     "two letters": (lambda d: csv(d, lines("::")), ["data.separator='::'"], "36 kept"),
     "Latin 1": (
-        lambda d: csv(d, lines(user="\xfc{}").encode("latin-1")), ["data.encoding=latin-1"], "36 kept",
+        lambda d: csv(d, lines(user="\xfc{}").encode("latin-1")),
+        ["data.encoding=latin-1"],
+        "36 kept",
     ),
     "line breaks": (
         lambda d: csv(d, RAGGED.replace(",x", ',"x\ny"', 2)), [], "2 quoted field(s) hold line",

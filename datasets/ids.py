@@ -134,7 +134,7 @@ def _arrow(values: Any) -> pa.Array:
         return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False))
     if isinstance(values, np.ndarray) and values.dtype.kind not in "USO":
         raise TypeError(f"values of type {values.dtype} are none")
-    if _broken_text(values).any():
+    if broken_text(values).any():
         raise ValueError("its letters are none")
     values = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if {type(value) for value in values} <= {str, bytes}:
@@ -161,7 +161,7 @@ def _written(value: Any) -> str | None:
     return str(value)
 
 
-def _broken_text(values: Any) -> np.ndarray:
+def broken_text(values: Any) -> np.ndarray:
     """`(n,)` bool: rows of NumPy text with numbers that stand for no letter; Python would crash."""
     if not isinstance(values, np.ndarray) or values.dtype.kind != "U" or not values.size:
         return np.zeros(1, dtype=bool)
@@ -172,7 +172,7 @@ def _broken_text(values: Any) -> np.ndarray:
 
 
 def _first_that_cannot_be_written(values: Any) -> int:
-    broken = _broken_text(values)
+    broken = broken_text(values)
     if broken.any():
         return int(broken.argmax())
     for row in range(len(values)):

@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
 from .datasets import DataOptions
-from .errors import ConfigError, unknown_name, wrong_value
+from .errors import ConfigError, shorten, unknown_name, wrong_value
 from .evaluation import EvaluationOptions
 from .evidence.options import EvidenceOptions
 from .graphs import GraphOptions, NeighborOptions
@@ -76,6 +76,12 @@ SECTIONS: dict[str, type[Options]] = {
         EvidenceOptions,
     )
 }
+MOST_TEXT = 2**20
+"""Bytes of a configuration file."""
+MOST_VALUES = 10_000
+"""In one configuration."""
+MOST_REASON = 300
+"""Letters of what YAML says of a mistake."""
 COMPONENTS: dict[str, Registry[Any]] = {"backbone": BACKBONES, "alignment": ALIGNERS}
 
 
@@ -204,14 +210,47 @@ def component_options(kind: str, entry: Entry[Any], given: Mapping[str, Any]) ->
     for name in given:
         if name not in options:
             raise unknown_name(f"option of {kind} '{entry.name}'", name, options)
-    values = {name: option.default for name, option in options.items()}
-    for name, value in given.items():
-        try:
-            values[name] = TypeAdapter(options[name].type).validate_python(value)
-        except ValidationError as error:
-            raise one_line(error, f"{kind}.{name}", []) from None
-        refuse_senseless(f"{kind}.{name}", values[name])
+    defaults = {name: option.default for name, option in options.items()}
+    return defaults | _checked_options(kind, COMPONENTS[kind], entry, given)
+
+
+def _checked_options(
+    where: str, registry: Registry[Any], entry: Entry[Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The given options of a component by their types, and so on inside those it is made of."""
+    options, values = entry.options(), dict(given)
+    for name in given.keys() & options.keys():
+        values[name] = checked_option(f"{where}.{name}", options[name].type, given[name])
+    inner: str = getattr(entry.cls, "components", "")
+    if inner in given:
+        parts = (_inner_component(f"{where}.{inner}", registry, part) for part in values[inner])
+        values[inner] = tuple(parts)
     return values
+
+
+def _inner_component(
+    where: str, registry: Registry[Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A component that is part of another one; its names are checked where it is made."""
+    if given.get("name") not in registry:
+        return dict(given)
+    where = f"{where}.{given['name']}"
+    values = _checked_options(where, registry, registry[given["name"]], given)
+    own = {"weight": float, "start": int, "ramp": int}
+    return values | {
+        name: checked_option(f"{where}.{name}", own[name], values[name])
+        for name in own.keys() & values.keys()
+    }
+
+
+def checked_option(key: str, wanted: Any, value: Any) -> Any:
+    """`value` as the type that the option `key` wants. Raises `ConfigError` in one line."""
+    try:
+        found = TypeAdapter(wanted).validate_python(value)
+    except ValidationError as error:
+        raise one_line(error, key, []) from None
+    refuse_senseless(key, found)
+    return found
 
 
 def refuse_senseless(key: str, value: Any) -> None:
@@ -226,11 +265,29 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice: YAML would take the last one and drop the other."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f"'{twice}' stands twice: write it once")
+        seen = set()
+        for key, _ in node.value:
+            written = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+            if written in seen:
+                raise yaml.YAMLError(f"'{key.value}' stands twice: write it once")
+            seen.add(written)
         return super().construct_mapping(node, deep)
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _expanded_size(node, {}) > MOST_VALUES:
+            raise yaml.YAMLError(f"more than {MOST_VALUES} values: no configuration has so many")
+        return node
+
+
+def _expanded_size(node: yaml.Node, known: dict[int, float]) -> float:
+    """Values below `node` and itself, repeated ones (`*name`) counted each time."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # a node inside itself has no end
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        inner = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
+        known[id(node)] = 1 + sum(_expanded_size(one, known) for one in inner)
+    return known[id(node)]
 
 
 def _set(raw: dict[str, Any], key: str, value: Any) -> None:
@@ -256,6 +313,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ConfigError(f"configuration file {file} does not exist")
     try:
+        if file.stat().st_size > MOST_TEXT:
+            raise ConfigError(f"{file} has more than {MOST_TEXT} bytes: it is no configuration")
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read ({error}): write it as UTF-8 text") from None
@@ -268,6 +327,6 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 def _yaml_value(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{where}: not valid YAML: {reason}") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:MOST_REASON]
+        raise ConfigError(f"{shorten(where)}: not valid YAML: {reason}") from None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .align import ALIGNERS, Alignment, alignment_directions
 from .config import RunConfig, load_config
@@ -28,16 +29,15 @@ from .evaluation import (
     evaluate,
 )
 from .evidence.kinds import require_possible
-from .evidence.of_run import final_scores, measure_run
+from .evidence.of_run import Measured, final_scores, measure_run
 from .fileio import write_text
 from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
-from .models import BACKBONES, Backbone, Representations
+from .models import BACKBONES, Backbone
 from .report import write_report
+from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER
 from .run_folder import (
-    CONFIG_FILE,
-    METRICS_FILE,
     refuse_other_data,
     refuse_taken_folder,
     require_run,
@@ -46,8 +46,10 @@ from .run_folder import (
     summarise,
     versions,
 )
-from .training import ALONE, FitResult, Team, fit, load_weights, seed_everything
-from .training.tensorboard import TENSORBOARD_FOLDER, tensorboard_log
+from .tensors.representations import Representations
+from .tensors.tables import Tables
+from .training import ALONE, FitResult, RunContext, Team, fit, load_weights, seed_everything
+from .training.tensorboard import tensorboard_log
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,11 @@ def train(
 
     Args:
         config: the whole configuration.
-        folder: run folder; made if absent. Holds `config.yaml`, `history.jsonl`, checkpoints,
-            `model.safetensors`, `test_users.npz`, `metrics.json` and `report.html` afterwards.
+        folder: run folder; made if absent. `run_files` says what it holds afterwards.
         resume: continue an interrupted run of the same configuration and data.
         progress: show progress bars.
         command: command line to repeat the run, for the report.
-        tensorboard: also write every row of the history for TensorBoard, into `tensorboard`.
+        tensorboard: also write every row of the history for TensorBoard.
         team: the processes that train together; the first one calls this, the others `assist`.
 
     Raises:
@@ -104,29 +105,17 @@ def train(
     fingerprint = run_fingerprint(config, dataset)
     refuse_taken_folder(folder, config, resume=resume)
     require_possible(dataset, config.evidence)
-    backbone, alignment = make_modules(config, dataset)
+    backbone, alignment = modules = make_modules(config, dataset)
     save_config(folder, config)  # not before: what cannot be made leaves no run behind
     prepared = time.perf_counter()
 
     logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
     with logged as on_epoch:
-        result = fit(
-            backbone,
-            dataset,
-            config.training,
-            alignment=alignment,
-            seed=config.seed,
-            run_dir=folder,
-            resume=resume,
-            fingerprint=fingerprint,
-            progress=progress,
-            on_epoch=on_epoch,
-            team=team,
-        )
+        context = RunContext(folder, resume, fingerprint, progress, on_epoch, team)
+        result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 
-    model = representations(backbone)
-    found = measure_run(model, config, dataset, folder, progress=progress)
+    found = measure(representations(backbone), config, dataset, folder, progress=progress)
     seconds = {
         "prepare": prepared - started,
         "train": trained - prepared,
@@ -137,7 +126,8 @@ def train(
     summary["data_hash"] = dataset_hash(dataset)
     directions = None
     if alignment is not None and dataset.truth is not None:
-        directions = judge_directions(config, dataset, backbone, alignment)
+        learnt = learnt_directions(config, dataset, backbone, alignment)
+        directions = direction_agreement(learnt, dataset.modalities, dataset.truth)
         summary["directions"] = directions.to_dict()
     write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     write_report(folder)
@@ -157,17 +147,25 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
         CrossalignError: anything the user can mend, in one line.
     """
     dataset = load_dataset(config.path, options=config.data)
-    backbone, alignment = make_modules(config, dataset)
-    fit(
+    context = RunContext(folder, resume, run_fingerprint(config, dataset), team=team)
+    _fit(config, dataset, make_modules(config, dataset), context)
+
+
+def _fit(
+    config: RunConfig,
+    dataset: Dataset,
+    modules: tuple[Backbone, Alignment | None],
+    context: RunContext,
+) -> FitResult:
+    """Train `modules` as `config` says."""
+    backbone, alignment = modules
+    return fit(
         backbone,
         dataset,
         config.training,
         alignment=alignment,
         seed=config.seed,
-        run_dir=folder,
-        resume=resume,
-        fingerprint=run_fingerprint(config, dataset),
-        team=team,
+        context=context,
     )
 
 
@@ -234,9 +232,9 @@ def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> A
         return None
     require_content(config, dataset)
     cls = ALIGNERS[config.alignment.name].cls
-    own = backbone.modalities()
+    raw = backbone.unprojected(dataset.features)
     data: dict[str, Any] = {
-        "feature_dims": {m: t.shape[1] for m, t in dataset.features.items() if m not in own},
+        "feature_dims": {name: table.shape[1] for name, table in raw.items()},
         "missing": dataset.missing,
     }
     if cls.wants_neighbors(config.alignment.options):
@@ -275,6 +273,26 @@ def representations(backbone: Backbone) -> Representations:
     return found
 
 
+def measure(
+    model: Representations,
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    progress: bool = False,
+) -> Measured:
+    """Metrics of a trained model with the configured evidence, see `measure_run`."""
+    return measure_run(
+        model,
+        dataset,
+        config.evidence,
+        folder,
+        monitor=config.training.monitor,
+        ks=config.evaluation.ks,
+        progress=progress,
+    )
+
+
 def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
     """Full-ranking metrics of a trained backbone alone on one split."""
     return evaluate(representations(backbone), dataset, split, config.evaluation.ks)
@@ -284,34 +302,29 @@ def run_scores(
     folder: str | Path, config: RunConfig, dataset: Dataset, backbone: Backbone
 ) -> Representations | BlockScorer:
     """The scores by which the finished run in `folder` ranks, of what `load_run` gave."""
-    return final_scores(representations(backbone), config, dataset, Path(folder))
+    return final_scores(representations(backbone), dataset, config.evidence, Path(folder))
 
 
-def judge_directions(
+def learnt_directions(
     config: RunConfig, dataset: Dataset, backbone: Backbone, alignment: Alignment
-) -> DirectionAgreement:
-    """Agreement of the learnt directions with the truth of a planted data set.
+) -> dict[str, Tensor]:
+    """Which directions are active for which item after training, see `alignment_directions`.
 
     Scores are taken over the whole training split with the rule the alignment was trained with,
     FETTLE's one-way rule for an alignment that has none.
     """
-    assert dataset.truth is not None
     with torch.no_grad():
         user, item = backbone.aligned()
     device = user.device
-    raw = {name: table.to(device) for name, table in dataset.features.items()}
-    content = alignment.content({**raw, **backbone.modalities()})
+    content = backbone.content({name: t.to(device) for name, t in dataset.features.items()})
+    tables = alignment.projected(Tables(user, item, content))
     users, items = dataset.train.to(device)
     draws = torch.Generator().manual_seed(config.seed)
-    directions = alignment_directions(
-        user,
-        item,
-        dict(zip(alignment.modalities, content, strict=True)),
+    return alignment_directions(
+        tables,
         users,
         items,
         alignment.policy,
         missing={name: mask.to(device) for name, mask in dataset.missing.items()},
         generator=draws,
     )
-    on_cpu = {name: active.cpu() for name, active in directions.items()}
-    return direction_agreement(on_cpu, dataset.modalities, dataset.truth)

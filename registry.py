@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,15 +45,19 @@ class Entry(Generic[T]):
         return (inspect.getdoc(self.cls) or "").partition("\n")[0]
 
     def options(self) -> dict[str, Option]:
-        """The keyword-only arguments of the constructor, in order."""
-        init = self.cls.__init__
-        hints = typing.get_type_hints(init, include_extras=True)
-        help_of = argument_help(inspect.getdoc(self.cls) or "")
-        return {
-            name: Option(name, hints.get(name, Any), parameter.default, help_of.get(name, ""))
-            for name, parameter in inspect.signature(init).parameters.items()
+        """The keyword-only arguments of the constructor, in order; help may be inherited."""
+        help_of: dict[str, str] = {}
+        for cls in reversed(self.cls.__mro__):  # options that are inherited are documented once
+            help_of |= argument_help(inspect.cleandoc(cls.__dict__.get("__doc__") or ""))
+        found = [
+            Option(name, _hint(self.cls, parameter), parameter.default, help_of.get(name, ""))
+            for name, parameter in inspect.signature(self.cls).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        }
+        ]
+        if has_fields(self.cls):  # its own options first, then those it inherits
+            written = [name for cls in self.cls.__mro__ for name in inspect.get_annotations(cls)]
+            found.sort(key=lambda option: written.index(option.name))
+        return {option.name: option for option in found}
 
 
 class Registry(Generic[T]):
@@ -92,6 +98,21 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """All names, sorted."""
         return sorted(self._entries)
+
+
+def has_fields(cls: type) -> bool:
+    """Whether the constructor of `cls` is that of a dataclass."""
+    return "__dataclass_fields__" in vars(cls)
+
+
+def _hint(cls: type, parameter: inspect.Parameter) -> Any:
+    """Type of a constructor's argument; of a dataclass it stands where the field was written."""
+    owners = (c for c in cls.__mro__ if parameter.name in inspect.get_annotations(c))
+    owner: Any = next(owners, cls) if has_fields(cls) else cls
+    written = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
+    init: Any = cls.__init__  # type: ignore[misc]
+    scope = {**vars(sys.modules[owner.__module__]), **getattr(init, "__globals__", {})}
+    return typing.get_type_hints(written, scope, include_extras=True).get(parameter.name, Any)
 
 
 def argument_help(docstring: str) -> dict[str, str]:

@@ -1,10 +1,11 @@
-"""The identity of a run and the plain files in its folder."""
+"""The identity of a run: what may be continued, what must not be overwritten, what it tells."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,9 @@ from .evidence.options import NONE, EvidenceOptions
 from .fileio import read_json, write_text
 from .graphs import dataset_hash, load_neighbors
 from .graphs.content_hash import tensor_hash
+from .run_files import CONFIG_FILE, METRICS_FILE
 from .training import FitResult
 
-CONFIG_FILE = "config.yaml"
-METRICS_FILE = "metrics.json"
 WITHOUT_EFFECT = frozenset(
     {
         "cache_dir",
@@ -175,5 +175,7 @@ def summarise(
             "items": dataset.n_items,
             "modalities": list(dataset.modalities),
             **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
+            "intake": dataset.intake and asdict(dataset.intake),
+            "notes": list(dataset.notes),
         },
     }

@@ -1,26 +1,27 @@
 """Alignment losses: the published ones, any number of modalities, at batch cost.
 
-Depends on torch alone, so that it can be lifted into any project together with `registry.py` and
-`errors.py`. Where to look: `item.py`, `cluster.py` and `neighbor.py` are the three losses,
-`fettle.py` and `cross.py` bundle them, `infonce.py`, `bm3.py` and `alignrec.py` are other ways,
-`composed.py` is any of them together, `policies.py`, `dynamic.py` and `rules.py` say who learns
-from whom, `functional.py` is the fast core.
+Depends on torch alone, so that it can be lifted into any project together with `tensors/`,
+`registry.py` and `errors.py`. Where to look: `batch.py` is what every loss sees, `item.py`,
+`cluster.py` and `neighbor.py` are the three losses, `fettle.py` and `cross.py` bundle them,
+`infonce.py`, `bm3.py` and `alignrec.py` are other ways, `composed.py` is any of them together,
+`directions.py` says who learns from whom and `feedback.py` by what.
 """
 
+from ..tensors.tables import Projected, Table, Tables
 from .alignrec import AlignRecAlignment
-from .base import ALIGNERS, Alignment, Projected, Table, Tables
+from .base import ALIGNERS, Alignment
+from .batch import Batch, Views
 from .bm3 import BM3Alignment
-from .cluster import CLALoss
+from .cluster import CLALoss, ClusterAlignment
 from .composed import Composed
 from .cross import CROSS
-from .directions import alignment_directions, catalogue_scores
+from .directions import DirectionOptions, DirectionPolicy, direction_policy
+from .feedback import Catalogue, alignment_directions
 from .fettle import FETTLE
 from .infonce import InfoNCE, InfoNCELoss
-from .item import ILALoss
-from .neighbor import CNALoss
-from .parts import ClusterAlignment, ItemAlignment, NeighborAlignment
-from .policies import DirectionPolicy
-from .rules import direction_policy
+from .item import ILALoss, ItemAlignment
+from .loss import Loss
+from .neighbor import CNALoss, NeighborAlignment
 from .sinkhorn import sinkhorn
 
 __all__ = [
@@ -30,21 +31,25 @@ __all__ = [
     "AlignRecAlignment",
     "Alignment",
     "BM3Alignment",
+    "Batch",
     "CLALoss",
     "CNALoss",
+    "Catalogue",
     "ClusterAlignment",
     "Composed",
+    "DirectionOptions",
     "DirectionPolicy",
     "ILALoss",
     "InfoNCE",
     "InfoNCELoss",
     "ItemAlignment",
+    "Loss",
     "NeighborAlignment",
     "Projected",
     "Table",
     "Tables",
+    "Views",
     "alignment_directions",
-    "catalogue_scores",
     "direction_policy",
     "sinkhorn",
 ]

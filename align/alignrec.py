@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import require_positive_temperature
-from ..tensors.functional import full_precision, unit_rows
-from .base import ALIGNERS, Alignment, Table, rows_of
+from ..tensors.functional import unit_rows
+from ..tensors.tables import rows_of
+from .base import ALIGNERS, Alignment
+from .batch import Batch
 from .infonce import directed_infonce
-from .rows import ItemViews, Pairs, read_rows
 
 
 @ALIGNERS.register("alignrec", paper="Liu et al., AlignRec, CIKM 2024")
@@ -31,7 +32,6 @@ class AlignRecAlignment(Alignment):
     user without any content is no anchor.
 
     Args:
-        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         cca_weight: weight of content against representations; try 1e-4 to 1e-1.
         uia_weight: weight of users against items; 0.1 in the published runs.
         temperature: of CCA, constant.
@@ -60,26 +60,18 @@ class AlignRecAlignment(Alignment):
         self.temperature = nn.Parameter(torch.tensor(float(temperature)), requires_grad=False)
         self.symmetric = symmetric
 
-    @full_precision
-    def terms(
-        self,
-        user: Tensor,
-        item: Tensor,
-        modalities: Mapping[str, Table],
-        users: Tensor,
-        items: Tensor,
-    ) -> dict[str, Tensor]:
+    def on(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted `uia`, and `cca_item_<m>` and `cca_user_<m>` for each modality m."""
-        pairs = Pairs.of(users, items)
-        views = ItemViews.gather(item, self.content(modalities), pairs.items, self.missing_masks())
-        user_rows = unit_rows(read_rows(user, pairs.users))
-        matched = rows_of(user_rows, pairs.user_of) * rows_of(views.rows[0], pairs.item_of)
-        terms = {"uia": self.uia_weight * (1 - matched.sum(1)).mean()}
+        views, user_rows = batch.views, batch.user_rows
+        of_users, of_items = batch.users.of, batch.items.of
+        matched = rows_of(user_rows, of_users) * rows_of(views.rows[0], of_items)
+        uia = (1 - matched.sum(1)).sum() / max(len(batch), 1)
+        terms = {"uia": self.uia_weight * uia}
         weight = self.cca_weight / len(self.modalities)
         for m, name in enumerate(self.modalities, start=1):
             content, has = views.rows[m], None if views.present is None else views.present[m]
             terms[f"cca_item_{name}"] = weight * self._contrast(content, views.rows[0], has)
-            content, has = user_content(content, pairs), _have_content(pairs, has)
+            content, has = user_content(content, batch), _have_content(batch, has)
             terms[f"cca_user_{name}"] = weight * self._contrast(content, user_rows, has)
         return terms
 
@@ -93,20 +85,20 @@ class AlignRecAlignment(Alignment):
         return (loss + directed_infonce(own, content, self.temperature, both)) / 2
 
 
-def user_content(content: Tensor, pairs: Pairs) -> Tensor:
+def user_content(content: Tensor, batch: Batch) -> Tensor:
     """Direction of the mean content of each distinct user's items, `(n_distinct_users, dim)`.
 
     Args:
         content: `(n_distinct_items, dim)` unit rows, zero where an item has none.
-        pairs: the positive pairs.
+        batch: the positive pairs.
     """
-    total = content.new_zeros(len(pairs.users), content.shape[1])
-    return unit_rows(total.index_add(0, pairs.user_of, rows_of(content, pairs.item_of)))
+    total = content.new_zeros(len(batch.users.ids), content.shape[1])
+    return unit_rows(total.index_add(0, batch.users.of, rows_of(content, batch.items.of)))
 
 
-def _have_content(pairs: Pairs, has: Tensor | None) -> Tensor | None:
+def _have_content(batch: Batch, has: Tensor | None) -> Tensor | None:
     """Which distinct users, `(n_distinct_users,)` bool, have an item with content."""
     if has is None:
         return None
-    found = torch.zeros_like(pairs.users)
-    return found.index_add(0, pairs.user_of, has[pairs.item_of].to(found)) > 0
+    found = torch.zeros_like(batch.users.ids)
+    return found.index_add(0, batch.users.of, has[batch.items.of].to(found)) > 0

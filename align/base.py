@@ -1,104 +1,32 @@
-"""What every alignment is, and tables that are projected only where they are read."""
+"""What every alignment is: weighed losses on representations and content, in the batch's rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass, fields
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, unknown_name
 from ..registry import Registry
-from ..tensors.ids import at_hand
-from .policies import DirectionPolicy
+from ..tensors.functional import full_precision
+from ..tensors.ids import sorted_ids
+from ..tensors.tables import Projected, Table, Tables, xavier
+from .batch import Batch
+from .checks import require_table
+from .directions import DirectionPolicy
+from .loss import Fields, Loss
 
 
-class Table(Protocol):
-    """Anything that gives rows by id: a `(n_items, dim)` tensor, or a `Projected` table."""
-
-    def __getitem__(self, rows: Tensor, /) -> Tensor: ...
-
-
-def rows_of(table: Table, ids: Tensor) -> Tensor:
-    """`table[ids]`, `(len(ids), dim)`.
-
-    Tensors take index_select: its backward adds whole rows, that of indexing single elements.
-    """
-    return table.index_select(0, ids) if isinstance(table, Tensor) else table[ids]
-
-
-class Projected:
-    """Features seen through a projector, computed only for the rows that are asked for.
-
-    `table[rows]` is `projector(features[rows])`, `(len(rows), dim)`: the cost of a step grows
-    with the rows it touches and not with the catalogue.
-
-    Args:
-        features: `(n_items, d)` frozen features or trainable table.
-        projector: maps `(n, d)` to `(n, dim)`.
-    """
-
-    def __init__(self, features: Table, projector: Callable[[Tensor], Tensor]) -> None:
-        self.features = features
-        self.projector = projector
-
-    def __getitem__(self, rows: Tensor, /) -> Tensor:
-        return self.projector(rows_of(self.features, rows))
-
-
-class SomeRows:
-    """A table of which only some rows were computed.
-
-    Args:
-        ids: `(n,)` int64, sorted ids of the rows.
-        rows: `(n, dim)`
-    """
-
-    def __init__(self, ids: Tensor, rows: Tensor) -> None:
-        self.ids = ids
-        self.rows = rows
-
-    def __getitem__(self, ids: Tensor, /) -> Tensor:
-        return self.rows.index_select(0, self.positions(ids))
-
-    def positions(self, ids: Tensor) -> Tensor:
-        """Where the rows `ids` lie among those that are there.
-
-        Raises:
-            ValueError: on a CPU, a row was not computed; an alignment reads what its `reach` does
-                not name. On a GPU that is a device-side assertion.
-        """
-        found = torch.searchsorted(self.ids, ids).clamp_max(max(len(self.ids) - 1, 0))
-        if not at_hand(ids):  # the host does not wait to hear of it: the device breaks off
-            torch._assert_async((self.ids[found] == ids).all())
-        elif not torch.equal(self.ids[found], ids):
-            raise ValueError("rows are asked for that were not computed: see Alignment.reach")
-        return found
-
-    @property
-    def device(self) -> torch.device:
-        """Where the rows are."""
-        return self.rows.device
-
-
-class Tables(NamedTuple):
-    """What the two sides of a batch are read from, as `Alignment.terms` takes it."""
-
-    user: Tensor
-    """`(n_users, dim)` user representations."""
-    item: Tensor
-    """`(n_items, dim)` item representations."""
-    modalities: Mapping[str, Table]
-    """Content modality name -> table."""
-
-
-class Alignment(nn.Module):
+@dataclass(eq=False, repr=False)
+class Alignment(Fields):
     """A loss over representations, content modalities and the batch's positive pairs.
 
-    Subclasses bundle losses and weights, and implement `terms`. They never look inside a
-    backbone. Arguments that describe the data come first and may be positional; hyper-parameters
-    are keyword-only, with defaults, which is what the configuration shows.
+    A subclass is a dataclass: its fields after `KW_ONLY` are its options, documented under
+    `Args:`, and what the configuration shows. In `__post_init__` it makes its losses and says with
+    `weigh` what they count; or it writes its own `on`. It never looks inside a backbone.
 
     Args:
         dim: width of the representations.
@@ -107,39 +35,72 @@ class Alignment(nn.Module):
             projects itself with a `Linear(d_m, dim)` (Xavier-uniform weight, zero bias). Tables
             of the others are handed in projected.
         missing: modality -> `(n_items,)` bool, True where an item lacks it.
+        neighbors: `(n_items, k)` ids of the items of most similar feedback, -1 where there are
+            fewer, what `load_neighbors` gives, or the path of a file that `crossalign neighbors`
+            wrote; for alignments that need them.
 
     Attributes:
-        dim: as given.
         projectors: modality -> `Linear(d_m, dim)`.
-        needs_neighbors: whether the constructor takes a `neighbors` table, unless
-            `wants_neighbors` knows better.
+        needs_neighbors: whether `neighbors` must be given, unless `wants_neighbors` knows better.
 
     Raises:
-        ConfigError: names are empty, repeated or `id`; a mapping names an unknown modality.
+        ConfigError: names are empty, repeated or `id`; a mapping names an unknown modality; or
+            neighbours are needed and not there.
     """
 
     needs_neighbors: ClassVar[bool] = False
 
-    def __init__(
+    dim: int = 64
+    modalities: Sequence[str] = ("image", "text")
+    feature_dims: InitVar[Mapping[str, int] | None] = None
+    missing: InitVar[Mapping[str, Tensor] | None] = None
+    neighbors: InitVar[Any] = None
+    _: KW_ONLY
+
+    def __post_init__(
         self,
-        dim: int = 64,
-        modalities: Sequence[str] = ("image", "text"),
-        feature_dims: Mapping[str, int] | None = None,
-        missing: Mapping[str, Tensor] | None = None,
+        feature_dims: Mapping[str, int] | None,
+        missing: Mapping[str, Tensor] | None,
+        neighbors: Any,
     ) -> None:
-        super().__init__()
-        check_modalities(modalities)
+        check_modalities(self.modalities)
+        self.modalities = tuple(self.modalities)
         for name in (*(feature_dims or {}), *(missing or {})):
-            if name not in modalities:
-                raise unknown_name("modality", name, modalities)
-        self.dim = dim
-        self.modalities = tuple(modalities)
+            if name not in self.modalities:
+                raise unknown_name("modality", name, self.modalities)
+        if neighbors is None and self.needs_neighbors:
+            raise ConfigError(
+                f"alignment '{type(self).__name__}' needs neighbors, an (n_items, k) table of item "
+                "ids: compute it with graphs.cooccurrence_neighbors or `crossalign neighbors`"
+            )
         self.projectors = nn.ModuleDict(
-            {name: xavier(nn.Linear(width, dim)) for name, width in (feature_dims or {}).items()}
+            {name: xavier(nn.Linear(w, self.dim)) for name, w in (feature_dims or {}).items()}
         )
         for name, mask in (missing or {}).items():
             self.register_buffer(f"missing_{name}", mask.bool(), persistent=False)
+        self._weights: dict[str, float | dict[str, float]] = {}
 
+    def weigh(self, loss: str, weight: float | None = None, **terms: float) -> None:
+        """Say what the loss in the attribute `loss` counts; a term of weight 0 does not take part.
+
+        Args:
+            loss: name of an attribute that holds a `Loss`.
+            weight: of all its terms; None if each has its own.
+            terms: weights by term.
+        """
+        self._weights[loss] = terms if weight is None else weight
+
+    def on(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted, named parts of the loss on a batch: those of all losses that take part."""
+        found = {}
+        for loss, weight in self._taking_part():
+            for term, value in loss.on(batch).items():
+                factor = weight if isinstance(weight, float | int) else weight[term]
+                if factor:
+                    found[term] = factor * value
+        return found
+
+    @full_precision
     def terms(
         self,
         user: Tensor,
@@ -157,8 +118,19 @@ class Alignment(nn.Module):
                 `(n_items, d_m)` features where this alignment owns the projector.
             users: `(batch,)` user ids of the positive pairs.
             items: `(batch,)` item ids of the positive pairs; repeats are allowed.
+
+        Raises:
+            ConfigError: tables are missing, no tensors, or not those that this was built for, or
+                ids and tables do not fit together.
         """
-        raise NotImplementedError
+        if not isinstance(modalities, Mapping):
+            raise ConfigError(
+                f"content is {type(modalities).__name__}: give a mapping of modality to table"
+            )
+        for table in (user, item, *modalities.values(), users, items):
+            require_table(table, type(self).__name__)
+        tables = self.projected(Tables(user, item, modalities))
+        return self.on(Batch(tables, self.missing_masks(), users, items, self.reach))
 
     def forward(
         self,
@@ -169,14 +141,15 @@ class Alignment(nn.Module):
         items: Tensor,
     ) -> Tensor:
         """Sum of `terms`, a scalar."""
+        terms = self.terms(user, item, modalities, users, items)
         total = user.new_zeros(())
-        for value in self.terms(user, item, modalities, users, items).values():
+        for value in terms.values():
             total = total + value
         return total
 
     @classmethod
     def wants_neighbors(cls, options: Mapping[str, Any]) -> bool:
-        """Whether an alignment with these constructor options is given a `neighbors` table."""
+        """Whether an alignment with these options is given a `neighbors` table."""
         return cls.needs_neighbors
 
     def begin_epoch(self, epoch: int, rng: torch.Generator, tables: Callable[[], Tables]) -> None:
@@ -190,42 +163,69 @@ class Alignment(nn.Module):
             tables: gives the tables as they are now, without gradients; this costs a forward pass
                 of the backbone, so ask only where they are needed.
         """
+        for loss, _ in self._taking_part():
+            loss.begin_epoch(rng, lambda: self.projected(tables()), self.missing_masks())
 
     def reach(self, items: Tensor) -> Tensor:
         """Sorted ids of all items whose content is read for a batch of distinct `items`."""
-        return items
+        return union_of_reach(items, (loss.reach for loss, _ in self._taking_part()))
 
     @property
     def policy(self) -> DirectionPolicy | None:
         """The rule that opens directions; None for an alignment that knows none."""
-        return None
+        rules = (getattr(getattr(self, name), "policy", None) for name in self._weights)
+        return next((rule for rule in rules if rule is not None), None)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Detached scalars that describe the last step, by name; a trainer averages them."""
-        return {}
+        found: dict[str, Tensor] = {}
+        for name in self._weights:
+            found |= getattr(self, name).diagnostics()
+        return found
 
-    def missing_masks(self) -> list[Tensor | None]:
-        """Mask of missing rows of each modality, in order; None where all are present."""
-        return [getattr(self, f"missing_{name}", None) for name in self.modalities]
+    def missing_masks(self) -> dict[str, Tensor]:
+        """Mask of missing rows of each modality that has some."""
+        masks = {name: getattr(self, f"missing_{name}", None) for name in self.modalities}
+        return {name: mask for name, mask in masks.items() if mask is not None}
 
-    def content(self, modalities: Mapping[str, Table]) -> list[Table]:
-        """Projected tables in the order of `self.modalities`, own projectors applied on reading.
+    def projected(self, tables: Tables) -> Tables:
+        """The tables with content in the order of `modalities`, own projectors applied on reading.
 
         Raises:
             ConfigError: a modality has no table.
         """
-        absent = [name for name in self.modalities if name not in modalities]
+        given = tables.modalities
+        absent = [name for name in self.modalities if name not in given]
         if absent:
             raise ConfigError(
                 f"no table for modality '{absent[0]}': the alignment was built for "
-                f"{', '.join(self.modalities)} and got {', '.join(modalities) or 'none'}"
+                f"{', '.join(self.modalities)} and got {', '.join(given) or 'none'}"
             )
-        return [
-            Projected(modalities[name], self.projectors[name])
-            if name in self.projectors
-            else modalities[name]
+        own = self.projectors
+        content: dict[str, Table] = {
+            name: Projected(given[name], own[name]) if name in own else given[name]
             for name in self.modalities
+        }
+        return tables._replace(modalities=content)
+
+    def _taking_part(self) -> list[tuple[Loss, float | dict[str, float]]]:
+        """The losses of which a term has a weight, and their weights."""
+        return [
+            (getattr(self, name), weight)
+            for name, weight in self._weights.items()
+            if (any(weight.values()) if isinstance(weight, dict) else weight)
         ]
+
+
+def union_of_reach(items: Tensor, reaches: Iterable[Callable[[Tensor], Tensor]]) -> Tensor:
+    """Sorted ids of all items that any of `reaches` names for the distinct `items`."""
+    found = [ids for ids in (reach(items) for reach in reaches) if ids is not items]
+    return sorted_ids(items, *found) if len(found) > 1 else found[0] if found else items
+
+
+def shared(owner: object, options: type) -> dict[str, Any]:
+    """The values that `owner` has for the fields of a dataclass of `options` that it inherits."""
+    return {field.name: getattr(owner, field.name) for field in fields(options)}
 
 
 def check_modalities(names: Sequence[str]) -> None:
@@ -236,14 +236,6 @@ def check_modalities(names: Sequence[str]) -> None:
         raise ConfigError(
             f"modalities {list(names)} must be distinct, without dots, and none called 'id'"
         )
-
-
-def xavier(layer: nn.Linear) -> nn.Linear:
-    """`layer` with Xavier-uniform weight and zero bias, as the papers initialise."""
-    nn.init.xavier_uniform_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
 
 
 ALIGNERS: Registry[Alignment] = Registry("alignment")

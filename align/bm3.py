@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from ..errors import wrong_value
-from ..tensors.functional import full_precision, unit_rows
-from .base import ALIGNERS, Alignment, Table
-from .rows import Pairs, read_rows, require_width
+from ..tensors.functional import unit_rows
+from ..tensors.ids import Repeated
+from .base import ALIGNERS, Alignment
+from .batch import Batch
+from .checks import require_fit
 
 
 @ALIGNERS.register("bm3", paper="Zhou et al., BM3, WWW 2023")
+@dataclass(kw_only=True, eq=False, repr=False)
 class BM3Alignment(Alignment):
     """Cosine of predicted content with the item representation and with the content itself.
 
@@ -27,54 +31,35 @@ class BM3Alignment(Alignment):
     training.
 
     Args:
-        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         weight: weight of all terms; try 1e-3 to 1e-1, in collaborative filtering up to 100.
         dropout: share of the entries of the targets that are set to zero; try 0.3 and 0.5.
         symmetric: let the item representation be predicted from as well.
     """
 
-    def __init__(
-        self,
-        dim: int = 64,
-        modalities: Sequence[str] = ("image", "text"),
-        feature_dims: Mapping[str, int] | None = None,
-        missing: Mapping[str, Tensor] | None = None,
-        *,
-        weight: float = 0.01,
-        dropout: float = 0.3,
-        symmetric: bool = False,
-    ) -> None:
-        super().__init__(dim, modalities, feature_dims, missing)
-        if not 0 <= dropout < 1:
-            raise wrong_value("dropout of BM3's targets", dropout, "a number from 0 to below 1")
-        self.predictor = linear(dim, dim)
-        self.weight = weight
-        self.dropout = dropout
-        self.symmetric = symmetric
+    weight: float = 0.01
+    dropout: float = 0.3
+    symmetric: bool = False
 
-    @full_precision
-    def terms(
-        self,
-        user: Tensor,
-        item: Tensor,
-        modalities: Mapping[str, Table],
-        users: Tensor,
-        items: Tensor,
-    ) -> dict[str, Tensor]:
+    def __post_init__(self, *data: Any) -> None:
+        super().__post_init__(*data)
+        if not 0 <= self.dropout < 1:
+            raise wrong_value(
+                "dropout of BM3's targets", self.dropout, "a number from 0 to below 1"
+            )
+        self.predictor = linear(self.dim, self.dim)
+
+    def on(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted `<m>_item` and `<m>_<m>`, and `item_<m>` if symmetric, for each modality m."""
-        pairs = Pairs.of(users, items)
-        ids = read_rows(item, pairs.items)
-        require_width(self.dim, items=ids)
-        id_target = self.target("id", ids, pairs.items)
+        (ids, *content), present = batch.raw_views.rows, batch.raw_views.present
+        require_fit(self.dim, self.predictor.weight, items=ids)
+        id_target = self.target("id", ids, batch.items.ids)
         id_online = unit_rows(self.predictor(ids)) if self.symmetric else None
         terms: dict[str, Tensor] = {}
-        tables = zip(self.modalities, self.content(modalities), self.missing_masks(), strict=True)
-        for name, table, mask in tables:
-            absent = None if mask is None else mask[pairs.items]
-            weights = pair_shares(pairs, absent, ids.dtype)
-            rows = read_rows(table, pairs.items, absent)
+        for m, (name, rows) in enumerate(zip(self.modalities, content, strict=True), start=1):
+            has = None if present is None else present[m]
+            weights = pair_shares(batch.items, has, ids.dtype)
             online = unit_rows(self.predictor(rows))
-            target = self.target(name, rows, pairs.items)
+            target = self.target(name, rows, batch.items.ids)
             terms[f"{name}_item"] = self.weight * distance(online, id_target, weights)
             terms[f"{name}_{name}"] = self.weight * distance(online, target, weights)
             if id_online is not None:
@@ -104,14 +89,14 @@ def linear(width: int, dim: int) -> nn.Linear:
     return layer
 
 
-def pair_shares(pairs: Pairs, absent: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """Share of each distinct item in the pairs, `(n_distinct_items,)`, zero where `absent`.
+def pair_shares(items: Repeated, has: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Share of each distinct item in the pairs, `(n_distinct_items,)`, zero unless it `has`.
 
     They sum to one, or are all zero when no item is present.
     """
-    counts = pairs.item_counts.to(dtype)
-    if absent is not None:
-        counts = counts.masked_fill(absent, 0.0)
+    counts = items.counts.to(dtype)
+    if has is not None:
+        counts = counts * has
     return counts / counts.sum().clamp_min(1.0)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,44 +13,37 @@ from torch import Tensor, nn
 from ..errors import ConfigError, require_positive_temperature, wrong_value
 from ..tensors.functional import full_precision, unit_rows
 from ..tensors.products import tiled_length
-from .base import Alignment, Table, Tables
-from .codes import Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
-from .policies import known
-from .rows import ItemViews, Missing, Pairs, missing_masks, read_rows, require_width
+from ..tensors.tables import Table, Tables, read_rows
+from .base import ALIGNERS, Alignment, shared
+from .batch import Batch, Missing, Views, masks_by_name
+from .checks import require_fit
+from .codes import Clusters, Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
+from .directions import known
+from .loss import LearntTemperature, Loss
 
 CHUNK = 65536
 """Rows that are read at a time for k-means."""
 
 
-def user_item_loss(
-    user_rows: Tensor,
-    item_rows: Tensor,
-    pairs: Pairs,
-    view_loss: ViewLoss,
-) -> Tensor:
+def user_item_loss(batch: Batch, view_loss: ViewLoss) -> Tensor:
     """Swapped prediction between the two ends of every pair (FETTLE eq. 9), mean over pairs.
 
     Args:
-        user_rows: `(n_distinct_users, dim)` unit rows.
-        item_rows: `(n_distinct_items, dim)` unit rows.
-        pairs: the batch.
+        batch: the pairs.
         view_loss: share of one view, with the codes of this codebook.
     """
-    share = 1.0 / max(len(pairs), 1)
-    ends = (
-        (user_rows, pairs.user_of, pairs.user_counts, item_rows, pairs.item_of),
-        (item_rows, pairs.item_of, pairs.item_counts, user_rows, pairs.user_of),
-    )
-    total = user_rows.new_zeros(())
-    for rows, position, counts, other_rows, other_position in ends:
-        others = other_rows.index_select(0, other_position)
-        partners = torch.zeros_like(rows).index_add(0, position, others) * share
-        counts = counts.to(rows.dtype)
+    share = 1.0 / max(len(batch), 1)
+    users, items = (batch.user_rows, batch.users), (batch.views.rows[0], batch.items)
+    total = batch.user_rows.new_zeros(())
+    for (rows, ids), (other_rows, other_ids) in ((users, items), (items, users)):
+        others = other_rows.index_select(0, other_ids.of)
+        partners = torch.zeros_like(rows).index_add(0, ids.of, others) * share
+        counts = ids.counts.to(rows.dtype)
         total = total + view_loss(rows, counts, partners, counts * share)
     return total
 
 
-def modality_loss(views: ItemViews, item_counts: Tensor, view_loss: ViewLoss) -> Tensor:
+def modality_loss(views: Views, item_counts: Tensor, view_loss: ViewLoss) -> Tensor:
     """Swapped prediction between every ordered pair of modalities (FETTLE eq. 8).
 
     Each ordered term is a mean over the pairs of the batch whose item has both modalities; items
@@ -84,8 +78,51 @@ def _pair_share(counts: Tensor, present: Tensor | None, m: int, n: int) -> Tenso
     return both / both.sum().clamp_min(1)
 
 
-class CLALoss(nn.Module):
-    """Cluster-level alignment, `L_UI / 2 + L_modalities / (|M| (|M| - 1))`.
+@dataclass(kw_only=True, eq=False, repr=False)
+class CodeOptions:
+    """What the codes of cluster-level alignment are.
+
+    Args:
+        codes: cluster codes: sinkhorn balances the batch, kmeans clusters before each epoch.
+        code_temperature: of the softmax of kmeans codes; 0 takes the nearest centroid alone.
+    """
+
+    codes: Codes = "sinkhorn"
+    code_temperature: float = 0.0
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ClusterOptions(CodeOptions):
+    """Codebooks and codes of an alignment at cluster level.
+
+    Args:
+        n_prototypes: rows of each of the two codebooks; the paper uses 10240 and more.
+        n_prototypes_user_item: rows of the codebook of users and items, if not n_prototypes too.
+    """
+
+    n_prototypes: int = 256
+    n_prototypes_user_item: int | None = None
+
+    def make_loss(
+        self, dim: int, temperature: float, modalities: Sequence[str], learn_temperature: bool
+    ) -> CLALoss:
+        """The loss with these codebooks and codes; arguments as there."""
+        return CLALoss(
+            self.n_prototypes,
+            dim,
+            temperature,
+            modalities,
+            K_user_item=self.n_prototypes_user_item,
+            learn_temperature=learn_temperature,
+            **shared(self, CodeOptions),
+        )
+
+
+@dataclass(eq=False, repr=False)
+class CLALoss(Loss, CodeOptions, LearntTemperature):
+    """Cluster-level alignment, terms `cla_user_item` and `cla_modalities`.
+
+    `L_UI / 2` and `L_modalities / (|M| (|M| - 1))`, with `|M|` modalities, `id` included.
 
     FETTLE (SIGIR 2024) eq. 7-9. Two codebooks of prototypes: one makes the user and the item of a
     pair agree on a cluster, the other the modalities of an item: from each view, the softmax over
@@ -105,11 +142,7 @@ class CLALoss(nn.Module):
         K: number of prototypes of each codebook.
         D: width of all tables.
         gamma: initial temperature; it is learnt and kept in [0.01, 0.99].
-        modalities: names of the content tables; only a mapping of missing rows needs them.
         K_user_item: prototypes of the user-item codebook, if not K as well.
-        codes: kind of codes, `sinkhorn` or `kmeans`.
-        code_temperature: of the softmax of `kmeans` codes; 0 takes the nearest centroid alone.
-        learn_temperature: False keeps the temperature constant, as the paper says.
 
     Attributes:
         prototypes_user_item: `(K_user_item, D)`, rows normalised in place at every call.
@@ -119,83 +152,61 @@ class CLALoss(nn.Module):
         centroids_modalities: `(K, D)`, likewise.
     """
 
-    centroids_user_item: Tensor | None
-    centroids_modalities: Tensor | None
+    any_content: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        K: int = 10240,
-        D: int = 64,
-        gamma: float = 0.2,
-        modalities: Sequence[str] = ("image", "text"),
-        *,
-        K_user_item: int | None = None,
-        codes: Codes = "sinkhorn",
-        code_temperature: float = 0.0,
-        learn_temperature: bool = True,
-    ) -> None:
-        super().__init__()
-        self.modalities = tuple(modalities)
-        self.codes = known(codes, Codes, "codes")
-        if code_temperature < 0 or (code_temperature > 0 and codes != "kmeans"):
+    K: int = 10240
+    D: int = 64
+    gamma: float = 0.2
+    modalities: Sequence[str] = ("image", "text")
+    K_user_item: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.modalities = tuple(self.modalities)
+        known(self.codes, Codes, "codes")
+        if self.code_temperature < 0 or (self.code_temperature > 0 and self.codes != "kmeans"):
             raise ConfigError(
-                f"code_temperature is {code_temperature} with codes '{codes}': choose a positive "
-                "number with codes 'kmeans', or 0 for the nearest centroid alone"
+                f"code_temperature is {self.code_temperature} with codes '{self.codes}': choose a "
+                "positive number with codes 'kmeans', or 0 for the nearest centroid alone"
             )
-        smallest = K if K_user_item is None else min(K, K_user_item)
-        if smallest < 1:
-            raise wrong_value("number of prototypes", smallest, "at least 1")
-        require_positive_temperature("cluster-level alignment", gamma)
-        self.dim = D
-        self.code_temperature = code_temperature
-        user_item = torch.empty(K if K_user_item is None else K_user_item, D)
+        n_user_item = self.K if self.K_user_item is None else self.K_user_item
+        if min(self.K, n_user_item) < 1:
+            raise wrong_value("number of prototypes", min(self.K, n_user_item), "at least 1")
+        require_positive_temperature("cluster-level alignment", self.gamma)
+        user_item, modalities = (torch.empty(n, self.D) for n in (n_user_item, self.K))
         self.prototypes_user_item = nn.Parameter(nn.init.xavier_uniform_(user_item))
-        self.prototypes_modalities = nn.Parameter(nn.init.xavier_uniform_(torch.empty(K, D)))
-        self.temperature = nn.Parameter(torch.tensor(float(gamma)), learn_temperature)
+        self.prototypes_modalities = nn.Parameter(nn.init.xavier_uniform_(modalities))
+        initial = torch.tensor(float(self.gamma))
+        self.temperature = nn.Parameter(initial, self.learn_temperature)
         self.register_buffer("centroids_user_item", None, persistent=False)
         self.register_buffer("centroids_modalities", None, persistent=False)
 
-    def forward(self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None) -> Tensor:
-        """The loss, a scalar; arguments as in `terms`."""
-        terms = self.terms(user, item, *tables, missing=missing)
-        return terms["user_item"] + terms["modalities"]
-
-    @full_precision
-    def terms(
-        self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None
-    ) -> dict[str, Tensor]:
-        """The two scaled parts of the loss, `{"user_item": ..., "modalities": ...}`.
-
-        Args:
-            user: `(n_users, D)`.
-            item: `(n_items, D)`, the `id` modality.
-            tables: any number of `(n_items, D)` content tables, then `users` and `items`,
-                `(batch,)` int64 each.
-            missing: `(n_items,)` bool masks of items that lack a modality, by name or in order.
+    def on(self, batch: Batch) -> dict[str, Tensor]:
+        """The two scaled parts of the loss, `cla_user_item` and `cla_modalities`.
 
         Raises:
             ConfigError: codes are `kmeans` and `fit_codes` was not called.
         """
-        *content, users, items = tables
-        pairs = Pairs.of(users, items)
-        masks = missing_masks(missing, self.modalities, len(content))
-        views = ItemViews.gather(item, content, pairs.items, masks)
-        return self.on_rows(unit_rows(read_rows(user, pairs.users)), views, pairs)
-
-    def on_rows(self, user_rows: Tensor, views: ItemViews, pairs: Pairs) -> dict[str, Tensor]:
-        """The loss on rows that are gathered and normalised already."""
-        require_width(self.dim, users=user_rows, items=views.rows[0])
+        user_rows, views = batch.user_rows, batch.views
+        require_fit(self.D, self.prototypes_modalities, users=user_rows, items=views.rows[0])
         with torch.no_grad():
             if self.temperature.requires_grad:
                 self.temperature.clamp_(0.01, 0.99)
             for prototypes in (self.prototypes_user_item, self.prototypes_modalities):
                 prototypes.copy_(unit_rows(prototypes))
-        longest = tiled_length(max(len(pairs.users), len(pairs.items)), user_rows)
+        longest = tiled_length(max(len(user_rows), len(views.rows[0])), user_rows)
         of_users, of_modalities = self._view_losses(longest)
-        user_item = user_item_loss(user_rows, views.rows[0], pairs, of_users)
-        modalities = modality_loss(views, pairs.item_counts, of_modalities)
+        user_item = user_item_loss(batch, of_users)
+        modalities = modality_loss(views, batch.items.counts, of_modalities)
         divisor = max(len(views.rows) * (len(views.rows) - 1), 1)
-        return {"user_item": user_item / 2, "modalities": modalities / divisor}
+        return {"cla_user_item": user_item / 2, "cla_modalities": modalities / divisor}
+
+    def begin_epoch(
+        self, rng: torch.Generator, tables: Callable[[], Tables], missing: Missing = None
+    ) -> None:
+        """Find the centroids of k-means codes anew."""
+        if self.codes == "kmeans":
+            user, item, modalities = tables()
+            self.fit_codes(user, item, list(modalities.values()), rng, missing)
 
     def _view_losses(self, longest: int) -> list[ViewLoss]:
         """View losses of the user-item and the modality codebook, for tables up to `longest`."""
@@ -207,9 +218,7 @@ class CLALoss(nn.Module):
             )
             return [functools.partial(shared, prototypes=prototypes) for prototypes in codebooks]
         # A copy, because the next call's clamp must not touch what this call's graph has saved.
-        shared = functools.partial(
-            kmeans_view, temperature=self.temperature.clone(), softness=self.code_temperature
-        )
+        shared = functools.partial(kmeans_view, temperature=self.temperature.clone())
         losses: list[ViewLoss] = []
         fitted = (self.centroids_user_item, self.centroids_modalities)
         for prototypes, centroids in zip(codebooks, fitted, strict=True):
@@ -218,7 +227,8 @@ class CLALoss(nn.Module):
                     "codes 'kmeans' need centroids: call CLALoss.fit_codes, or the alignment's "
                     "begin_epoch, before each epoch"
                 )
-            losses.append(functools.partial(shared, prototypes=prototypes, centroids=centroids))
+            clusters = Clusters(centroids, self.code_temperature)
+            losses.append(functools.partial(shared, prototypes=prototypes, clusters=clusters))
         return losses
 
     @full_precision
@@ -244,7 +254,9 @@ class CLALoss(nn.Module):
         every_user, every_item = (torch.arange(len(t), device=t.device) for t in (user, item))
         both = (*all_rows(user, every_user), *all_rows(item, every_item))
         self.centroids_user_item = fit_centroids(both, self.prototypes_user_item, rng)
-        masks = (None, *missing_masks(missing, self.modalities, len(content)))
+        names = self.modalities[: len(content)]
+        by_name = masks_by_name(missing, names, len(names))
+        masks = (None, *(by_name.get(name) for name in names))
         rows = (
             part
             for table, absent in zip((item, *content), masks, strict=True)
@@ -264,11 +276,21 @@ def all_rows(table: Table, ids: Tensor) -> Iterator[Tensor]:
         yield unit_rows(read_rows(table, chunk))
 
 
-def refit_codes(
-    cla: CLALoss, alignment: Alignment, rng: torch.Generator, tables: Callable[[], Tables]
-) -> None:
-    """Let `cla`, a part of `alignment`, find the centroids of its codes if it has any."""
-    if cla.codes == "kmeans":
-        user, item, modalities = tables()
-        content = alignment.content(modalities)
-        cla.fit_codes(user, item, content, rng, alignment.missing_masks())
+@ALIGNERS.register("cla", paper="FETTLE, SIGIR 2024, eq. 7-9")
+@dataclass(kw_only=True, eq=False, repr=False)
+class ClusterAlignment(Alignment, ClusterOptions, LearntTemperature):
+    """Cluster-level alignment of users with items, and of the modalities; see `CLALoss`.
+
+    Args:
+        weight: weight of both parts; try 1e-5 to 1e-1.
+        temperature: initial temperature, 0.1 to 0.5; learnt.
+    """
+
+    weight: float = 0.001
+    temperature: float = 0.2
+
+    def __post_init__(self, *data: Any) -> None:
+        super().__post_init__(*data)
+        learnt = self.learn_temperature
+        self.cla = self.make_loss(self.dim, self.temperature, self.modalities, learnt)
+        self.weigh("cla", self.weight)

@@ -9,15 +9,15 @@ centroid, or a softmax over all of them.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import ConfigError
 from ..tensors.functional import known_gradient, log_partition, row_blocks, unit_rows
+from ..tensors.kmeans import kmeans
 from ..tensors.products import product, tiled_length, whole_tiles
 from .sinkhorn import EPSILON, sinkhorn_scales
 
@@ -92,6 +92,16 @@ def code_agreement(
     return known_gradient(value, inputs, (targets, to_prototypes, -value / temperature))
 
 
+class Clusters(NamedTuple):
+    """What codes of k-means are made from."""
+
+    centroids: Tensor
+    """`(K, dim)` unit rows, the k-th of the cluster that the k-th prototype stands for"""
+    softness: float = 0.0
+    """temperature of a softmax over the cosines of a row and all centroids; 0 is its limit,
+    one-hot codes at the nearest centroid"""
+
+
 def kmeans_view(
     rows: Tensor,
     counts: Tensor,
@@ -100,16 +110,14 @@ def kmeans_view(
     *,
     prototypes: Tensor,
     temperature: Tensor,
-    centroids: Tensor,
-    softness: float = 0.0,
+    clusters: Clusters,
 ) -> Tensor:
     """The same with codes of k-means, which are constants.
 
     Other arguments are those of `sinkhorn_view`; `counts` do not matter, since these codes are not
-    balanced. `centroids` are `(K, dim)` unit rows, the k-th of the cluster that the k-th prototype
-    stands for. `softness` is the temperature of a softmax over the cosines of a row and all
-    centroids; 0 is its limit, one-hot codes at the nearest centroid.
+    balanced.
     """
+    centroids, softness = clusters
     normaliser = log_partition(rows, prototypes, temperature, weights)
     if softness > 0:
         return normaliser - soft_agreement(
@@ -165,37 +173,21 @@ def fit_centroids(rows: Iterable[Tensor], prototypes: Tensor, rng: torch.Generat
         `(K, dim)` unit rows.
 
     Raises:
-        ConfigError: FAISS is not installed, or there are fewer rows than prototypes.
+        CrossalignError: FAISS is not installed, or there are fewer rows than prototypes.
     """
-    faiss = import_faiss()
-    points = torch.cat([part.float().cpu() for part in rows]).contiguous().numpy()
-    n_clusters, dim = prototypes.shape
+    points = torch.cat([part.float().cpu() for part in rows])
+    n_clusters = len(prototypes)
     if len(points) < n_clusters:
         raise ConfigError(
             f"codes 'kmeans' cannot find {n_clusters} clusters among {len(points)} rows: "
             f"lower n_prototypes to {len(points)} or less"
         )
-    seed = int(torch.randint(2**31 - 1, (), generator=rng))
-    faiss.omp_set_num_threads(torch.get_num_threads())
-    fit = faiss.Kmeans(
-        dim,
+    found = kmeans(
+        points,
         n_clusters,
-        niter=ROUNDS_OF_KMEANS,
-        seed=seed,
+        seed=int(torch.randint(2**31 - 1, (), generator=rng)),
+        n_iterations=ROUNDS_OF_KMEANS,
+        start=unit_rows(prototypes.detach()),
         spherical=True,
-        min_points_per_centroid=1,
     )
-    start = unit_rows(prototypes.detach()).float().cpu().numpy()
-    fit.train(points, init_centroids=start)
-    return unit_rows(torch.from_numpy(fit.centroids).to(prototypes))
-
-
-def import_faiss() -> Any:
-    """FAISS, which only k-means codes need."""
-    try:
-        return importlib.import_module("faiss")
-    except (ImportError, OSError) as error:
-        raise ConfigError(
-            f"codes 'kmeans' needs FAISS, which cannot be imported ({error}): install faiss-cpu, "
-            "or use codes 'sinkhorn'"
-        ) from error
+    return unit_rows(found.to(prototypes))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ..tensors.functional import full_precision
-from ..tensors.ids import at_hand, sorted_ids
-from .base import ALIGNERS, Alignment, Table, Tables
-from .batch_rows import ReadAhead
-from .policies import DirectionPolicy
+from ..tensors.tables import Tables
+from .base import ALIGNERS, Alignment, union_of_reach
+from .batch import Batch
+from .directions import DirectionPolicy
 from .term_options import Term, parse_terms
 
 
@@ -34,12 +33,10 @@ class Composed(Alignment):
 
     `weight` is the alignment's own option of that name, where it has one; otherwise it multiplies
     all it returns. Schedules follow `begin_epoch`; before its first call all terms are at full
-    weight. Projectors are shared, and content rows that several terms read are read and projected
-    once a batch. A term that does not take part costs nothing.
+    weight. Projectors and the batch are shared: rows that several terms read are read, projected
+    and normalised once. A term that does not take part costs nothing.
 
     Args:
-        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
-        neighbors: `(n_items, k)` ids, only for terms that need them.
         terms: mappings of name, weight, start, ramp and the options of that alignment.
 
     Attributes:
@@ -49,13 +46,16 @@ class Composed(Alignment):
         ConfigError: a term, or an option of one, is unknown or wrong.
     """
 
+    components: ClassVar[str] = "terms"
+    """The option whose mappings name further alignments, checked like an alignment's own."""
+
     def __init__(
         self,
         dim: int = 64,
         modalities: Sequence[str] = ("image", "text"),
         feature_dims: Mapping[str, int] | None = None,
         missing: Mapping[str, Tensor] | None = None,
-        neighbors: Tensor | None = None,
+        neighbors: Any = None,
         *,
         terms: tuple[dict[str, Any], ...] = ({"name": "ila"}, {"name": "cla"}),
     ) -> None:
@@ -79,40 +79,21 @@ class Composed(Alignment):
 
     def begin_epoch(self, epoch: int, rng: torch.Generator, tables: Callable[[], Tables]) -> None:
         """Set the strength of every term, and let those that take part begin the epoch."""
-
-        @functools.cache
-        def shared() -> Tables:
-            user, item, modalities = tables()
-            return Tables(user, item, self._projected(modalities))
-
+        projected = functools.cache(lambda: self.projected(tables()))
         self._factors = [term.schedule.factor(epoch) for term in self._terms]
         for part, _, _ in self._active():
-            part.begin_epoch(epoch, rng, shared)
+            part.begin_epoch(epoch, rng, projected)
 
     def reach(self, items: Tensor) -> Tensor:
         """Sorted ids of all items that a term reads which takes part."""
-        reached = [part.reach(items) for part, _, _ in self._active()]
-        return sorted_ids(items, *reached)
+        return union_of_reach(items, (part.reach for part, _, _ in self._active()))
 
-    @full_precision
-    def terms(
-        self,
-        user: Tensor,
-        item: Tensor,
-        modalities: Mapping[str, Table],
-        users: Tensor,
-        items: Tensor,
-    ) -> dict[str, Tensor]:
+    def on(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted `<label>/<term>` of every alignment that takes part."""
-        tables = self._projected(modalities)
-        if at_hand(items):  # a GPU reads rows again before it can tell which it has
-            reach = self.reach(items.unique())
-            masked = zip(tables.items(), self.missing_masks(), strict=True)
-            tables = {name: ReadAhead(table, reach, mask) for (name, table), mask in masked}
         return {
             f"{label}/{name}": weight * value
             for part, label, weight in self._active()
-            for name, value in part.terms(user, item, tables, users, items).items()
+            for name, value in part.on(batch).items()
         }
 
     def _active(self) -> list[tuple[Alignment, str, float]]:
@@ -124,9 +105,6 @@ class Composed(Alignment):
             for term, weight in zip(self._terms, weights, strict=True)
             if weight != 0.0
         ]
-
-    def _projected(self, modalities: Mapping[str, Table]) -> dict[str, Table]:
-        return dict(zip(self.modalities, self.content(modalities), strict=True))
 
     @property
     def policy(self) -> DirectionPolicy | None:

@@ -1,148 +1,329 @@
-"""Scores and directions of a whole catalogue, for reports and for known truths."""
+"""Directions: which modality of an item shall learn from which other one.
+
+A policy looks at the feedback scores of a batch's items and opens some of the directions
+`source -> target` for each item; the source moves, the target stays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..tensors.functional import unit_rows, widened
-from .base import Table
-from .policies import DirectionPolicy, Feedback, OneWay
-from .rows import ItemViews, missing_masks
-from .scores import direction_name, feedback_scores
+from ..errors import ConfigError, unknown_name
+
+Directions = Literal["one_way", "dynamic", "threshold", "bidirectional", "topmost", "random"]
+"""Names of the policies."""
+
+ThetaOf = Literal["source", "target", "either"]
+"""Whose score the threshold policy looks at, the end that moves one way or the other end."""
+
+Spread = Literal["variance", "std"]
+"""How the dynamic policy measures the uncertainty of a modality."""
+
+SpreadOver = Literal["batch", "users"]
+"""Of what it is the spread: of the batch's items, or for each item of its own users."""
+
+Feedback = Literal["cosine", "inner_product"]
+"""What scores are means of, over an item's users."""
 
 
-def catalogue_scores(
-    user: Tensor,
-    item: Tensor,
-    modalities: Mapping[str, Table],
-    users: Tensor,
-    items: Tensor,
-    *,
-    missing: Mapping[str, Tensor] | None = None,
-    chunk: int = 65536,
-    feedback: Feedback = "cosine",
-) -> dict[str, Tensor]:
-    """Feedback score of every item in every modality over all given pairs.
+class Judged(NamedTuple):
+    """What a policy sees of some items; see `DirectionPolicy.forward`."""
+
+    scores: Tensor
+    present: Tensor | None
+    generator: torch.Generator | None
+    user_variance: Tensor | None
+
+
+class DirectionPolicy(nn.Module):
+    """A rule that opens directions; subclasses implement `opens`.
+
+    Attributes:
+        feedback: what the scores that it is given shall be made of.
+        over_users: whether it asks for the variance of scores over the users of each item.
+    """
+
+    feedback: Feedback = "cosine"
+    over_users: bool = False
+
+    def opens(self, seen: Judged) -> Tensor:
+        """`(source, target, n)` bool.
+
+        What it says of a modality and itself, and of missing rows, does not matter.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def forward(
+        self,
+        scores: Tensor,
+        present: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        user_variance: Tensor | None = None,
+    ) -> Tensor:
+        """Which direction is active for which item.
+
+        Args:
+            scores: `(n_modalities, n)` feedback scores, see `feedback_scores`.
+            present: `(n_modalities, n)` bool, or None; a direction needs both its ends.
+            generator: source of random draws; None takes torch's global one.
+            user_variance: `(n_modalities, n)` variance of the scores over each item's users, see
+                `user_variance`; for rules with `over_users`.
+
+        Returns:
+            `(source, target, n)` bool.
+        """
+        active = self.opens(Judged(scores, present, generator, user_variance))
+        own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+        active = active & ~own.unsqueeze(2)
+        if present is not None:
+            active &= present.unsqueeze(0) & present.unsqueeze(1)
+        return active
+
+
+class OneWay(DirectionPolicy):
+    """The weaker modality learns from the stronger one (FETTLE eq. 5); ties stay closed."""
+
+    def opens(self, seen: Judged) -> Tensor:
+        """Where the target scores higher."""
+        return weaker_to_stronger(seen.scores)
+
+
+class Bidirectional(DirectionPolicy):
+    """All directions, whatever the scores."""
+
+    def opens(self, seen: Judged) -> Tensor:
+        """Everywhere."""
+        scores = seen.scores
+        return scores.new_ones(len(scores), *scores.shape, dtype=torch.bool)
+
+
+class Threshold(DirectionPolicy):
+    """One-way, and the reverse of those directions that have a good end (FETTLE, Figure 4).
+
+    With `theta` below -1 it is bidirectional but for ties, from 1 on it is one-way: scores are
+    cosines.
 
     Args:
-        user: `(n_users, dim)`.
-        item: `(n_items, dim)`, the `id` modality.
-        modalities: content modality name -> projected `(n_items, dim)` table.
-        users: `(n_pairs,)` user ids, usually the whole training split.
-        items: `(n_pairs,)` item ids.
-        missing: `(n_items,)` bool masks by modality.
-        chunk: pairs, and items, handled at a time; memory is `chunk * dim`.
-        feedback: mean `cosine` or `inner_product`.
+        theta: score above which an end is good.
+        theta_of: the end that is looked at, as the one-way rule names them; the paper's sentence
+            can be read as `source` or as `target`.
+    """
+
+    def __init__(self, theta: float = 0.9, theta_of: ThetaOf = "source") -> None:
+        super().__init__()
+        self.theta = theta
+        self.theta_of = known(theta_of, ThetaOf, "theta_of")
+
+    def opens(self, seen: Judged) -> Tensor:
+        """Where the target scores higher, or the reverse of that and its end is good."""
+        one_way = weaker_to_stronger(seen.scores)
+        good = seen.scores > self.theta
+        source, target = good.unsqueeze(1), good.unsqueeze(0)
+        passes = {"source": source, "target": target, "either": source | target}[self.theta_of]
+        return one_way | (one_way & passes).transpose(0, 1)
+
+
+class Topmost(DirectionPolicy):
+    """Only the modality of the highest score is a target, and all weaker ones move to it."""
+
+    def opens(self, seen: Judged) -> Tensor:
+        """Towards the best score."""
+        scores = seen.scores
+        if seen.present is not None:
+            scores = scores.masked_fill(~seen.present, -torch.inf)
+        return weaker_to_stronger(seen.scores) & (scores == scores.amax(0)).unsqueeze(0)
+
+
+class RandomWay(DirectionPolicy):
+    """One direction per item and pair of modalities, drawn anew at every call (a control)."""
+
+    def opens(self, seen: Judged) -> Tensor:
+        """By the toss of a coin."""
+        scores, generator = seen.scores, seen.generator
+        n_modalities, n = scores.shape
+        device = scores.device if generator is None else generator.device
+        draws = torch.rand(n_modalities, n_modalities, n, generator=generator, device=device)
+        heads = draws.to(scores.device) < 0.5
+        order = torch.arange(n_modalities, device=scores.device)
+        first = (order.unsqueeze(1) < order).unsqueeze(2)
+        return torch.where(first, heads, ~heads.transpose(0, 1))
+
+
+class Dynamic(DirectionPolicy):
+    """One-way on compensated scores, so that close modalities learn from each other (CROSS).
+
+    The target's score gains `v (exp(1 - s) - 1)`, with `v` the spread of the modality's scores
+    over the present items of the batch. A direction against the gradient of quality opens as long
+    as the gap is small and scores are uncertain; ties are open both ways if there is any spread.
+    The defaults are the published rule, the arguments its other readings.
+
+    Args:
+        n_modalities: all modalities, `id` included.
+        spread: the unbiased variance, or its square root.
+        spread_over: v is one number for each modality, over the `batch`'s items, or one for each
+            item too, over its `users`, where one user has none.
+        compensate_both: give the source its compensation too.
+        decay: share that the spread keeps from the batches before, an exponential average; 0
+            forgets them. In evaluation mode the average is used and not changed.
+
+    Attributes:
+        average: `(n_modalities,)` averaged spread, part of the state; NaN for a modality until a
+            batch had two items of it. None with `decay=0`.
+    """
+
+    average: Tensor | None
+
+    def __init__(
+        self,
+        n_modalities: int,
+        spread: Spread = "variance",
+        compensate_both: bool = False,
+        decay: float = 0.0,
+        spread_over: SpreadOver = "batch",
+    ) -> None:
+        super().__init__()
+        self.over_users = known(spread_over, SpreadOver, "spread_over") == "users"
+        if self.over_users and decay > 0:
+            raise ConfigError(
+                "spread_over 'users' has no average over batches: set spread_decay to 0, or "
+                "spread_over to batch"
+            )
+        if not 0.0 <= decay < 1.0:
+            raise ConfigError(f"spread_decay is {decay}: choose a number from 0 to below 1")
+        self.spread = known(spread, Spread, "spread")
+        self.compensate_both = compensate_both
+        self.decay = decay
+        unseen = torch.full((n_modalities,), torch.nan) if decay > 0 else None
+        self.register_buffer("average", unseen)
+
+    def opens(self, seen: Judged) -> Tensor:
+        """Where the compensated target scores higher than the source."""
+        if not self.over_users:
+            spread = self.remembered(*variance(seen.scores, seen.present)).unsqueeze(1)
+        elif seen.user_variance is None:
+            raise ValueError("a rule with spread_over 'users' must be given user_variance")
+        else:
+            spread = self.measured(seen.user_variance)
+        raised = compensated(seen.scores, spread)
+        source = raised if self.compensate_both else seen.scores
+        return raised.unsqueeze(0) > source.unsqueeze(1)
+
+    def measured(self, found: Tensor) -> Tensor:
+        """The spread that a variance means."""
+        return found.sqrt() if self.spread == "std" else found
+
+    def remembered(self, found: Tensor, enough: Tensor) -> Tensor:
+        """The spread to use, `(n_modalities,)`, given this batch's variance.
+
+        Args:
+            found: `(n_modalities,)` variance of the batch.
+            enough: `(n_modalities,)` bool, whether the batch has enough items to tell.
+        """
+        now = self.measured(found)
+        if self.average is None:
+            return now
+        before = self.average.to(now)
+        if self.training:
+            mixed = torch.where(before.isnan(), now, self.decay * before + (1 - self.decay) * now)
+            before = torch.where(enough, mixed, before)
+            self.average.copy_(before)
+        return torch.where(before.isnan(), now, before)
+
+
+def variance(scores: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Unbiased variance of each modality over its present items, and whether there are two.
 
     Returns:
-        `id` and every modality -> `(n_items,)` mean with the item's users; NaN for items without
-        pairs and for missing rows.
+        `(n_modalities,)` variances, 0 where there are fewer than two items, and bool.
     """
-    masks = missing_masks(missing, tuple(modalities), len(modalities))
-    tables = list(modalities.values())
-    scores = _Catalogue(user, item, tables, users, items, masks, chunk, feedback).scores()
-    return dict(zip(("id", *modalities), scores, strict=True))
+    weight = torch.ones_like(scores) if present is None else present.to(scores.dtype)
+    n = weight.sum(1)
+    mean = (scores * weight).sum(1) / n.clamp_min(1)
+    squares = ((scores - mean.unsqueeze(1)).square() * weight).sum(1)
+    return squares / (n - 1).clamp_min(1), n > 1
 
 
-def alignment_directions(
-    user: Tensor,
-    item: Tensor,
-    modalities: Mapping[str, Table],
-    users: Tensor,
-    items: Tensor,
-    policy: DirectionPolicy | None = None,
-    *,
-    missing: Mapping[str, Tensor] | None = None,
-    chunk: int = 65536,
-    generator: torch.Generator | None = None,
-) -> dict[str, Tensor]:
-    """Which directions are active for which item, over all given pairs instead of a batch.
+def compensated(scores: Tensor, spread: Tensor) -> Tensor:
+    """`s + v (exp(1 - s) - 1)` of scores `(n_modalities, n)` and a spread of `n` or 1 columns."""
+    return scores + spread * torch.expm1(1 - scores)
 
-    Arguments as in `catalogue_scores`. `policy` is the rule, by default FETTLE's one-way rule; an
-    alignment's own is its attribute `policy`, which does not learn here. The variance of the
-    dynamic rule runs over all items that have pairs, or with `spread_decay` is what training left.
-    `generator` is for rules that draw.
 
-    Returns:
-        `{source}_to_{target}` -> `(n_items,)` bool; False for items without pairs.
+PLAIN: dict[str, type[DirectionPolicy]] = {
+    "one_way": OneWay,
+    "bidirectional": Bidirectional,
+    "topmost": Topmost,
+    "random": RandomWay,
+}
+"""Rules without options."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class DirectionOptions:
+    """How directions are chosen; what chooses them by these options inherits them.
+
+    Args:
+        directions: rule: one_way, dynamic, threshold, bidirectional, topmost or random; None takes
+            the default, one_way or what leaky_bi says.
+        theta: score above which the rule threshold opens the reverse direction too.
+        theta_of: whose score that is: source, target or either.
+        spread: uncertainty of the rule dynamic: variance or std.
+        spread_over: of the scores of the batch's items, or of those of each item's users.
+        compensate_both: let the rule dynamic compensate the source's score too.
+        spread_decay: share that the rule dynamic keeps of earlier batches' spread, below 1.
+        feedback: what directions compare, mean cosine of users and item, or the mean inner_product
+            as the paper prints it, so that longer rows win. All else is of unit rows in any case.
     """
-    policy = policy or OneWay()
-    masks = missing_masks(missing, tuple(modalities), len(modalities))
-    tables = list(modalities.values())
-    catalogue = _Catalogue(user, item, tables, users, items, masks, chunk, policy.feedback)
-    table = catalogue.scores()
-    known, table = ~table.isnan(), table.nan_to_num(0.0)
-    spread = catalogue.variance(table) if policy.over_users else None
-    was_training = policy.training
-    policy.eval()  # a rule that learns must not do so here
-    active = policy(table, known, generator, spread)
-    policy.train(was_training)
-    names = ("id", *modalities)
-    return {
-        direction_name(source, target): active[s, t]
-        for s, source in enumerate(names)
-        for t, target in enumerate(names)
-        if s != t
-    }
+
+    directions: Directions | None = None
+    theta: float = 0.9
+    theta_of: ThetaOf = "source"
+    spread: Spread = "variance"
+    spread_over: SpreadOver = "batch"
+    compensate_both: bool = False
+    spread_decay: float = 0.0
+    feedback: Feedback = "cosine"
+
+    def make_policy(self, n_modalities: int, default: Directions = "one_way") -> DirectionPolicy:
+        """The rule for `n_modalities` modalities, `id` included; options of others are ignored.
+
+        Raises:
+            ConfigError: the rule or an option is none of the known ones.
+        """
+        name = self.directions or default
+        policy: DirectionPolicy
+        if name == "threshold":
+            policy = Threshold(self.theta, self.theta_of)
+        elif name == "dynamic":
+            spread = self.spread, self.compensate_both, self.spread_decay, self.spread_over
+            policy = Dynamic(n_modalities, *spread)
+        else:
+            policy = PLAIN[known(name, Directions, "directions")]()
+        policy.feedback = known(self.feedback, Feedback, "feedback")  # type: ignore[assignment]
+        return policy
 
 
-class _Catalogue(NamedTuple):
-    """All items in every view, and the pairs whose users judge them; arguments as above."""
+def direction_policy(name: Directions, n_modalities: int, **options: Any) -> DirectionPolicy:
+    """The rule called `name`, with `DirectionOptions` by keyword."""
+    return DirectionOptions(directions=name, **options).make_policy(n_modalities)
 
-    user: Tensor
-    item: Tensor
-    tables: Sequence[Table]
-    users: Tensor
-    items: Tensor
-    masks: Sequence[Tensor | None]
-    chunk: int
-    feedback: Feedback
 
-    @torch.no_grad()
-    def scores(self) -> Tensor:
-        """Mean scores `(n_modalities, n_items)`; NaN where there is no pair or no row."""
-        mean_user, counts = self._mean_users()
-        shape = (1 + len(self.tables), len(self.item))
-        scores = widened(self.item[:0]).new_full(shape, torch.nan)
-        for ids in counts.nonzero().squeeze(1).split(self.chunk):
-            views = self._views(ids)
-            part = feedback_scores(mean_user[ids], views).to(scores.dtype)
-            if views.present is not None:
-                part.masked_fill_(~views.present, torch.nan)
-            scores[:, ids] = part
-        return scores
+def direction_name(source: str, target: str) -> str:
+    """Key of a direction: `source_to_target`."""
+    return f"{source}_to_{target}"
 
-    @torch.no_grad()
-    def variance(self, scores: Tensor) -> Tensor:
-        """`scores.user_variance` of all pairs around mean `scores`, `(n_modalities, n_items)`."""
-        total = torch.zeros_like(scores)
-        for users, items in self._pairs():
-            found = feedback_scores(self._user_rows(users), self._views(items))
-            total.index_add_(1, items, (found - scores[:, items]).square())
-        freedom = (self.items.bincount(minlength=len(self.item)) - 1).clamp_min(1)
-        return total / freedom
 
-    def _mean_users(self) -> tuple[Tensor, Tensor]:
-        """Mean row of each item's users, `(n_items, dim)`, and the pairs of each item."""
-        total = widened(self.user[:0]).new_zeros(len(self.item), self.user.shape[1])
-        for users, items in self._pairs():
-            total.index_add_(0, items, self._user_rows(users))
-        counts = self.items.bincount(minlength=len(self.item))
-        return total / counts.clamp_min(1).unsqueeze(1), counts
+def weaker_to_stronger(scores: Tensor) -> Tensor:
+    """`(source, target, n)` bool, whether the target's score is strictly higher."""
+    return scores.unsqueeze(0) > scores.unsqueeze(1)
 
-    def _pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(self.users.split(self.chunk), self.items.split(self.chunk), strict=True)
 
-    def _views(self, ids: Tensor) -> ItemViews:
-        """Unit rows for cosines, rows of their own length for inner products."""
-        views = ItemViews.gather(self.item, self.tables, ids, self.masks)
-        return views if self.feedback == "cosine" else views.unscaled()
-
-    def _user_rows(self, users: Tensor) -> Tensor:
-        """Likewise for users, `(len(users), dim)`."""
-        rows = widened(self.user.index_select(0, users))
-        return unit_rows(rows) if self.feedback == "cosine" else rows
+def known(value: str, choices: object, option: str) -> str:
+    """`value` if it is among the literal `choices`; else the one-line error."""
+    if value not in get_args(choices):
+        raise unknown_name(f"value of {option}", value, get_args(choices))
+    return value

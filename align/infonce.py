@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, require_positive_temperature
-from ..tensors.functional import contrastive_sum, full_precision
-from ..tensors.ids import Repeated
-from .base import ALIGNERS, Alignment, Table, check_modalities
-from .rows import ItemViews, Missing, missing_masks
+from ..tensors.functional import contrastive_sum
+from .base import ALIGNERS, Alignment, check_modalities
+from .batch import Batch, Views
+from .loss import Loss
 
 TEMPERATURES = (0.01, 1.0)
 """Bounds of a learnt temperature."""
@@ -45,7 +46,7 @@ def directed_infonce(
     return found / both.sum().clamp_min(1)
 
 
-class InfoNCELoss(nn.Module):
+class InfoNCELoss(Loss):
     """Every two views of an item find each other among the items of the batch.
 
     FETTLE (SIGIR 2024) eq. 1, `L_{a->b} + L_{b->a}`, is for two content modalities; this takes
@@ -62,7 +63,6 @@ class InfoNCELoss(nn.Module):
         temperature: of the softmax, or its initial value.
         learn_temperature: learn the temperature, kept in [0.01, 1]; else it stays as given.
         include_id: whether the item table takes part, or content modalities only.
-        modalities: names of the content tables, in the order of the call.
 
     Attributes:
         temperature: scalar parameter, frozen unless it is learnt.
@@ -70,6 +70,8 @@ class InfoNCELoss(nn.Module):
     Raises:
         ConfigError: names are empty, repeated or `id`, or there is only one view to align.
     """
+
+    reads_users: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -92,34 +94,8 @@ class InfoNCELoss(nn.Module):
             torch.tensor(float(temperature)), requires_grad=learn_temperature
         )
 
-    def forward(self, item: Tensor, *tables: Any, missing: Missing = None) -> Tensor:
-        """Sum of `terms`, a scalar; arguments as there."""
-        return torch.stack(list(self.terms(item, *tables, missing=missing).values())).sum()
-
-    @full_precision
-    def terms(self, item: Tensor, *tables: Any, missing: Missing = None) -> dict[str, Tensor]:
-        """Both directions of every pair, by name: `id_image`, `image_text`, ...
-
-        Args:
-            item: `(n_items, dim)`, the `id` modality.
-            tables: one `(n_items, dim)` table per content modality, then `items`, `(batch,)`
-                int64.
-            missing: `(n_items,)` bool masks of items that lack a modality, by name or in order.
-
-        Raises:
-            ConfigError: the number of content tables differs from `modalities`.
-        """
-        *content, items = tables
-        if len(content) != len(self.modalities):
-            raise ConfigError(
-                f"InfoNCELoss was built for {len(self.modalities)} content modalities "
-                f"({', '.join(self.modalities)}) and called with {len(content)} tables"
-            )
-        masks = missing_masks(missing, self.modalities, len(content))
-        return self.on_rows(ItemViews.gather(item, content, Repeated.of_batch(items).ids, masks))
-
-    def on_rows(self, views: ItemViews) -> dict[str, Tensor]:
-        """The loss on rows that are gathered and normalised already."""
+    def on(self, batch: Batch) -> dict[str, Tensor]:
+        """Both directions of every pair, by name: `id_image`, `image_text`, ..."""
         temperature: Tensor = self.temperature
         if temperature.requires_grad:
             with torch.no_grad():
@@ -130,12 +106,14 @@ class InfoNCELoss(nn.Module):
         terms = {}
         for pair in combinations(range(0 if self.include_id else 1, len(names)), 2):
             directions = (pair, pair[::-1])
-            found = [self._direction(views, *direction, temperature) for direction in directions]
+            found = [
+                self._direction(batch.views, *direction, temperature) for direction in directions
+            ]
             terms["_".join(names[view] for view in pair)] = found[0] + found[1]
         return terms
 
     @staticmethod
-    def _direction(views: ItemViews, source: int, target: int, temperature: Tensor) -> Tensor:
+    def _direction(views: Views, source: int, target: int, temperature: Tensor) -> Tensor:
         present = None if views.present is None else views.present[[source, target]]
         return directed_infonce(views.rows[source], views.rows[target], temperature, present)
 
@@ -147,6 +125,7 @@ class InfoNCELoss(nn.Module):
 
 
 @ALIGNERS.register("infonce", paper="van den Oord et al., 2018; FETTLE, SIGIR 2024, eq. 1")
+@dataclass(kw_only=True, eq=False, repr=False)
 class InfoNCE(Alignment):
     """Bidirectional InfoNCE between the item representation and every content modality.
 
@@ -154,7 +133,6 @@ class InfoNCE(Alignment):
     part.
 
     Args:
-        dim, modalities, feature_dims, missing: the data, as in `Alignment`.
         weight: weight of all terms; try 1e-3 to 1e-1.
         temperature: of the softmax, or its initial value; try 0.1 to 0.5.
         learn_temperature: learn the temperature, kept in [0.01, 1].
@@ -162,36 +140,13 @@ class InfoNCE(Alignment):
             between content modalities only.
     """
 
-    def __init__(
-        self,
-        dim: int = 64,
-        modalities: Sequence[str] = ("image", "text"),
-        feature_dims: Mapping[str, int] | None = None,
-        missing: Mapping[str, Tensor] | None = None,
-        *,
-        weight: float = 0.01,
-        temperature: float = 0.2,
-        learn_temperature: bool = False,
-        include_id: bool = True,
-    ) -> None:
-        super().__init__(dim, modalities, feature_dims, missing)
-        self.infonce = InfoNCELoss(temperature, learn_temperature, include_id, modalities)
-        self.weight = weight
+    weight: float = 0.01
+    temperature: float = 0.2
+    learn_temperature: bool = False
+    include_id: bool = True
 
-    @full_precision
-    def terms(
-        self,
-        user: Tensor,
-        item: Tensor,
-        modalities: Mapping[str, Table],
-        users: Tensor,
-        items: Tensor,
-    ) -> dict[str, Tensor]:
-        """Weighted `<a>_<b>` for every two views a and b; arguments as in the base."""
-        ids = Repeated.of_batch(items).ids
-        views = ItemViews.gather(item, self.content(modalities), ids, self.missing_masks())
-        return {name: self.weight * term for name, term in self.infonce.on_rows(views).items()}
-
-    def diagnostics(self) -> dict[str, Tensor]:
-        """The temperature, detached, if it is learnt."""
-        return self.infonce.diagnostics()
+    def __post_init__(self, *data: Any) -> None:
+        super().__post_init__(*data)
+        how = self.temperature, self.learn_temperature, self.include_id, self.modalities
+        self.infonce = InfoNCELoss(*how)
+        self.weigh("infonce", self.weight)

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, require_positive_temperature
-from ..tensors.functional import contrastive_sum, full_precision, unit_rows
+from ..errors import require_positive_temperature
+from ..tensors.functional import contrastive_sum, unit_rows
 from ..tensors.ids import at_hand
-from .base import check_modalities, xavier
-from .dynamic import variance
-from .policies import Directions, Feedback, Spread, SpreadOver, ThetaOf
-from .rows import (
-    ItemViews,
-    Missing,
-    Pairs,
-    mean_users,
-    missing_masks,
-    read_rows,
-    require_width,
-    row_lengths,
-)
-from .rules import direction_policy
-from .scores import direction_name, feedback_scores, user_variance
+from ..tensors.tables import xavier
+from .base import ALIGNERS, Alignment, check_modalities, shared
+from .batch import Batch, Views
+from .checks import require_fit
+from .directions import DirectionOptions, direction_name, variance
+from .feedback import feedback_scores, open_directions
+from .loss import LearntTemperature, Loss
 
 
 class ItemTerms(NamedTuple):
@@ -39,7 +32,7 @@ class ItemTerms(NamedTuple):
 
 def item_level(
     mean_user: Tensor,
-    views: ItemViews,
+    views: Views,
     maps: Mapping[tuple[int, int], nn.Module],
     temperature: Tensor,
     active: Tensor,
@@ -122,17 +115,18 @@ class _Cells(NamedTuple):
         return cls(target, source, row, active[source, target, row], sizes)
 
 
-def _present(views: ItemViews, modality: int) -> Tensor | None:
+def _present(views: Views, modality: int) -> Tensor | None:
     return None if views.present is None else views.present[modality]
 
 
-class ILALoss(nn.Module):
-    """Item-level alignment with direction tuning, `ILA + DT`.
+@dataclass(eq=False, repr=False)
+class ILALoss(Loss, DirectionOptions, LearntTemperature):
+    """Item-level alignment with direction tuning, terms `ila` and `dt`.
 
     FETTLE (SIGIR 2024) eq. 3-6: for every item the modality that explains its feedback less is
     pulled towards the one that explains it better. CROSS's dynamic rule (`leaky_bi=True`) also
     opens the reverse direction while the two are close and scores are uncertain; `directions`
-    names further rules, see `policies`.
+    names further rules, see `directions.py`.
 
     Call it as published: `ila(user, item, *content, users, items)`. Users and targets get no
     gradient. Sum over active directions, divided by the number of distinct items in the batch.
@@ -141,17 +135,6 @@ class ILALoss(nn.Module):
         dim: width of all tables.
         gamma: initial temperature; it is learnt and kept in [0.001, 0.5].
         leaky_bi: False for the one-way rule, True for the dynamic rule.
-        modalities: names of the content tables, in the order of the call.
-        directions: name of the rule; None takes the one that `leaky_bi` says.
-        theta: score above which the rule `threshold` opens the reverse direction too.
-        theta_of: whose score that is, the `source`, the `target`, or `either`.
-        spread: uncertainty of the rule `dynamic`, `variance` or `std`.
-        spread_over: of the scores of the `batch`'s items, or of those of each item's `users`.
-        compensate_both: let the rule `dynamic` compensate the source's score too.
-        spread_decay: share that the rule `dynamic` keeps of earlier batches' spread.
-        feedback: what directions compare: mean `cosine`, or mean `inner_product` of users and item
-            as eq. 2 is printed, so that longer rows win. All else is of unit rows in any case.
-        learn_temperature: False keeps the temperature constant, as the paper says.
 
     Attributes:
         policy: the rule.
@@ -160,123 +143,49 @@ class ILALoss(nn.Module):
         temperature: scalar parameter.
     """
 
-    def __init__(
-        self,
-        dim: int = 64,
-        gamma: float = 0.1,
-        leaky_bi: bool = False,
-        modalities: Sequence[str] = ("image", "text"),
-        *,
-        directions: Directions | None = None,
-        theta: float = 0.9,
-        theta_of: ThetaOf = "source",
-        spread: Spread = "variance",
-        spread_over: SpreadOver = "batch",
-        compensate_both: bool = False,
-        spread_decay: float = 0.0,
-        feedback: Feedback = "cosine",
-        learn_temperature: bool = True,
-    ) -> None:
-        super().__init__()
-        check_modalities(modalities)
-        require_positive_temperature("item-level alignment", gamma)
-        self.dim = dim
-        self.modalities = tuple(modalities)
+    dim: int = 64
+    gamma: float = 0.1
+    leaky_bi: bool = False
+    modalities: Sequence[str] = ("image", "text")
+
+    def __post_init__(self) -> None:
+        check_modalities(self.modalities)
+        require_positive_temperature("item-level alignment", self.gamma)
+        self.modalities = tuple(self.modalities)
         views = self._views = ("id", *self.modalities)
-        self.policy = direction_policy(
-            directions or ("dynamic" if leaky_bi else "one_way"),
-            len(views),
-            theta=theta,
-            theta_of=theta_of,
-            spread=spread,
-            spread_over=spread_over,
-            compensate_both=compensate_both,
-            spread_decay=spread_decay,
-            feedback=feedback,
-        )
+        self.policy = self.make_policy(len(views), "dynamic" if self.leaky_bi else "one_way")
         self._directions = {
             (s, t): direction_name(source, target)
             for s, source in enumerate(views)
             for t, target in enumerate(views)
             if s != t
         }
-        self.maps = nn.ModuleDict(
-            {name: xavier(nn.Linear(dim, dim, bias=False)) for name in self._directions.values()}
-        )
-        self.temperature = nn.Parameter(torch.tensor(float(gamma)), learn_temperature)
+        maps = {n: nn.Linear(self.dim, self.dim, bias=False) for n in self._directions.values()}
+        self.maps = nn.ModuleDict({name: xavier(linear) for name, linear in maps.items()})
+        initial = torch.tensor(float(self.gamma))
+        self.temperature = nn.Parameter(initial, self.learn_temperature)
         self._shares: Tensor | None = None
         self._scores: Tensor | None = None
 
-    def forward(self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None) -> Tensor:
-        """`ILA + DT`, a scalar; arguments as in `terms`."""
-        terms = self.terms(user, item, *tables, missing=missing)
-        return terms["ila"] + terms["dt"]
-
-    @full_precision
-    def terms(
-        self, user: Tensor, item: Tensor, *tables: Any, missing: Missing = None
-    ) -> dict[str, Tensor]:
-        """The two parts of the loss, `{"ila": ..., "dt": ...}`.
-
-        Args:
-            user: `(n_users, dim)`.
-            item: `(n_items, dim)`, the `id` modality.
-            tables: one `(n_items, dim)` table per content modality, then `users` and `items`,
-                `(batch,)` int64 each.
-            missing: `(n_items,)` bool masks of items that lack a modality, by name or in order.
-
-        Raises:
-            ConfigError: the number of content tables differs from `modalities`.
-        """
-        *content, users, items = tables
-        if len(content) != len(self.modalities):
-            raise ConfigError(
-                f"ILALoss was built for {len(self.modalities)} content modalities "
-                f"({', '.join(self.modalities)}) and called with {len(content)} tables"
-            )
-        pairs = Pairs.of(users, items)
-        masks = missing_masks(missing, self.modalities, len(content))
-        views = ItemViews.gather(item, content, pairs.items, masks)
-        with torch.no_grad():
-            user_rows = read_rows(user, pairs.users)
-            user_lengths = row_lengths(user_rows)
-        return self.on_rows(unit_rows(user_rows), user_lengths, views, pairs)
-
-    def on_rows(
-        self, user_rows: Tensor, user_lengths: Tensor, views: ItemViews, pairs: Pairs
-    ) -> dict[str, Tensor]:
-        """The loss on rows that are gathered and normalised already."""
-        require_width(self.dim, users=user_rows, items=views.rows[0])
+    def on(self, batch: Batch) -> dict[str, Tensor]:
+        """The two parts of the loss, `ila` and `dt`."""
+        views = batch.views
+        maps = {pair: self.maps[name] for pair, name in self._directions.items()}
+        a_map = next(self.maps.parameters())
+        require_fit(self.dim, a_map, users=batch.user_rows, items=views.rows[0])
         with torch.no_grad():
             if self.temperature.requires_grad:
                 self.temperature.clamp_(0.001, 0.5)
-            mean_user = mean_users(user_rows, pairs)
-            scores = feedback_scores(mean_user, views)
-            active = self._open(scores, user_rows, user_lengths, views, pairs)
-        maps = {pair: self.maps[name] for pair, name in self._directions.items()}
+            scores = feedback_scores(batch.mean_user, views)
+            active = open_directions(self.policy, batch, scores)
         # A copy, because the next call's clamp must not touch what this call's graph has saved.
         temperature = self.temperature.clone()
-        ila, dt = item_level(mean_user, views, maps, temperature, active, scores)
+        ila, dt = item_level(batch.mean_user, views, maps, temperature, active, scores)
         self._shares = active.sum(2) / max(active.shape[2], 1)
         weight = torch.ones_like(scores) if views.present is None else views.present
         mean = scores.sum(1) / weight.sum(1).clamp_min(1)  # the score of a missing row is 0
         self._scores = torch.stack((mean, variance(scores, views.present)[0]))
         return {"ila": ila, "dt": dt}
-
-    def _open(
-        self,
-        scores: Tensor,
-        user_rows: Tensor,
-        user_lengths: Tensor,
-        views: ItemViews,
-        pairs: Pairs,
-    ) -> Tensor:
-        """The directions that the policy opens, `(source, target, n)` bool."""
-        if self.policy.feedback == "inner_product":
-            user_rows, views = user_rows * user_lengths.unsqueeze(1), views.unscaled()
-            scores = feedback_scores(mean_users(user_rows, pairs), views)
-        spread = user_variance(user_rows, views, pairs) if self.policy.over_users else None
-        return self.policy(scores, views.present, user_variance=spread)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """Directions and scores of the last batch's items, and the temperature, detached.
@@ -292,3 +201,38 @@ class ILALoss(nn.Module):
             for name, (mean, spread) in zip(self._views, self._scores.T, strict=True):
                 state |= {f"score/{name}": mean, f"score_variance/{name}": spread}
         return state
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ItemOptions(DirectionOptions):
+    """Directions of an alignment at item level, and how much their tuning counts.
+
+    Args:
+        dt_weight: weight of direction tuning; None takes that of item-level alignment.
+    """
+
+    dt_weight: float | None = None
+
+    def item_weights(self, weight: float) -> dict[str, float]:
+        """Weights of the terms of `ILALoss`, given that of item-level alignment."""
+        return {"ila": weight, "dt": weight if self.dt_weight is None else self.dt_weight}
+
+
+@ALIGNERS.register("ila", paper="FETTLE, SIGIR 2024, eq. 3-6; CROSS, 2026")
+@dataclass(kw_only=True, eq=False, repr=False)
+class ItemAlignment(Alignment, ItemOptions, LearntTemperature):
+    """Item-level alignment with direction tuning, under any rule for directions; see `ILALoss`.
+
+    Args:
+        weight: weight of item-level alignment; try 1e-4 to 1e-1.
+        temperature: initial temperature, 0.05 to 0.25; learnt.
+    """
+
+    weight: float = 0.01
+    temperature: float = 0.1
+
+    def __post_init__(self, *data: Any) -> None:
+        super().__post_init__(*data)
+        options = shared(self, DirectionOptions) | shared(self, LearntTemperature)
+        self.ila = ILALoss(self.dim, self.temperature, modalities=self.modalities, **options)
+        self.weigh("ila", **self.item_weights(self.weight))

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+import importlib
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence, Sized
+from dataclasses import InitVar, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, require_positive_temperature
-from ..tensors.functional import contrastive_sum, full_precision, unit_rows
-from ..tensors.ids import Repeated, sorted_ids
-from .rows import ItemViews, Missing, missing_masks, require_same_items
+from ..tensors.functional import contrastive_sum, unit_rows
+from ..tensors.ids import at_hand, sorted_ids
+from ..tensors.tables import Table
+from .base import ALIGNERS, Alignment
+from .batch import Batch, Views
+from .loss import Loss
+
+Reduction = Literal["mean", "param_attn"]
 
 
 def fill_neighbors(neighbors: Tensor, usable: Tensor, own: Tensor) -> Tensor:
@@ -34,7 +45,7 @@ def fill_neighbors(neighbors: Tensor, usable: Tensor, own: Tensor) -> Tensor:
 
 
 def neighbor_level(
-    views: ItemViews, anchors: Tensor, neighbors: Tensor, attention: Tensor, temperature: float
+    views: Views, anchors: Tensor, neighbors: Tensor, attention: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """Contrast each item with the weighted mean of its neighbours, in every modality (CROSS).
 
@@ -74,89 +85,151 @@ def rank_mean(rows: Tensor, near: Tensor, attention: Tensor) -> Tensor:
     return (attention @ gathered).view(n, rows.shape[1])
 
 
-class CNALoss(nn.Module):
-    """Neighbour-level alignment over co-occurrence neighbours (CROSS).
+@dataclass(eq=False, repr=False)
+class CNALoss(Loss):
+    """Neighbour-level alignment over co-occurrence neighbours (CROSS), terms `cna` and `cna_reg`.
 
     Call it as published: `cna(item, *content, items)`. Items and neighbours both move. Where an
     item has fewer than `k` neighbours (-1) the others are repeated in order; an item without any
     is its own neighbour.
 
     Args:
-        neighbors: `(n_items, k)` int64 ids, best first, -1 where there are fewer.
+        neighbors: `(n_items, k)` int64 ids, best first, -1 where there are fewer; or an object
+            with such `ids`, an opened file with `ids`, or the path of a file that
+            `crossalign neighbors` wrote.
         cl_temp: temperature of the contrast, constant.
         reduction: `mean` weighs all ranks alike; `param_attn` learns one weight per rank.
         reg_weight: weight of half the squared norm of the neighbour means (sum over the items of
             the batch and the modalities).
-        modalities: names of the content tables; only a mapping of missing rows needs them.
 
     Attributes:
+        neighbors: as given, with what is missing filled in.
         rank_weights: `(k,)` before softmax, trainable with `param_attn` only.
 
     Raises:
         ConfigError: ids or temperature out of range, or an unknown reduction.
     """
 
-    neighbors: Tensor
+    reads_users: ClassVar[bool] = False
+    any_content: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        neighbors: Tensor,
-        cl_temp: float = 0.2,
-        reduction: Literal["mean", "param_attn"] = "mean",
-        reg_weight: float = 0.0,
-        modalities: Sequence[str] = ("image", "text"),
-    ) -> None:
-        super().__init__()
-        if reduction not in ("mean", "param_attn"):
-            raise ConfigError(f"reduction '{reduction}' is unknown: choose 'mean' or 'param_attn'")
-        neighbors = torch.as_tensor(getattr(neighbors, "ids", neighbors))
-        check_neighbors(neighbors)
-        own = torch.arange(len(neighbors), device=neighbors.device)
-        filled = fill_neighbors(neighbors.long(), neighbors >= 0, own)
+    neighbors: InitVar[Any]
+    cl_temp: float = 0.2
+    reduction: Reduction = "mean"
+    reg_weight: float = 0.0
+    modalities: Sequence[str] = ("image", "text")
+
+    def __post_init__(self, neighbors: Any) -> None:
+        if self.reduction not in ("mean", "param_attn"):
+            raise ConfigError(
+                f"reduction '{self.reduction}' is unknown: choose 'mean' or 'param_attn'"
+            )
+        require_positive_temperature("neighbour-level alignment", self.cl_temp)
+        self.modalities = tuple(self.modalities)
+        table, self._source = read_neighbors(neighbors)
+        own = torch.arange(len(table), device=table.device)
+        filled = fill_neighbors(table.long(), table >= 0, own)
         self.register_buffer("neighbors", filled, persistent=False)
-        require_positive_temperature("neighbour-level alignment", cl_temp)
-        self.temperature = float(cl_temp)
-        self.rank_weights = nn.Parameter(
-            torch.ones(neighbors.shape[1]), requires_grad=reduction == "param_attn"
-        )
-        self.reduction = reduction
-        self.reg_weight = reg_weight
-        self.modalities = tuple(modalities)
+        learnt = self.reduction == "param_attn"
+        self.rank_weights = nn.Parameter(torch.ones(table.shape[1]), requires_grad=learnt)
 
-    def forward(self, item: Tensor, *tables: Any, missing: Missing = None) -> Tensor:
-        """The loss, a scalar; arguments as in `terms`."""
-        terms = self.terms(item, *tables, missing=missing)
-        return terms["cna"] + terms["reg"]
-
-    @full_precision
-    def terms(self, item: Tensor, *tables: Any, missing: Missing = None) -> dict[str, Tensor]:
-        """The parts of the loss, `{"cna": ..., "reg": ...}`; `reg` includes `reg_weight`.
-
-        Args:
-            item: `(n_items, dim)`, the `id` modality.
-            tables: any number of `(n_items, dim)` content tables, then `items`, `(batch,)` int64;
-                repeats count once.
-            missing: `(n_items,)` bool masks of items that lack a modality, by name or in order.
-        """
-        *content, items = tables
-        require_same_items(item, self.neighbors)
-        distinct = Repeated.of_batch(items).ids
-        ids = self.reach(distinct)
-        masks = missing_masks(missing, self.modalities, len(content))
-        return self.on_rows(ItemViews.gather(item, content, ids, masks), ids, distinct)
-
-    def reach(self, items: Tensor) -> Tensor:
-        """Sorted ids of `items` and all their neighbours; see `sorted_ids` for repeats."""
-        return sorted_ids(items, self.neighbors[items].flatten())
-
-    def on_rows(self, views: ItemViews, ids: Tensor, items: Tensor) -> dict[str, Tensor]:
-        """The loss of distinct `items` on views of the sorted `ids` that `reach` gave."""
-        anchors = torch.searchsorted(ids, items)
-        near = torch.searchsorted(ids, self.neighbors[items])
+    def on(self, batch: Batch) -> dict[str, Tensor]:
+        """The parts of the loss, `cna` and `cna_reg`; the latter includes `reg_weight`."""
+        self._require_same_catalogue(batch.tables.item)
+        items = batch.items.ids
+        anchors, near = batch.positions(items), batch.positions(self._table[items])
         learnt = self.reduction == "param_attn"
         weights = self.rank_weights if learnt else torch.ones_like(self.rank_weights)
-        contrast, norm = neighbor_level(views, anchors, near, weights.softmax(0), self.temperature)
-        return {"cna": contrast, "reg": norm * self.reg_weight}
+        attention = weights.softmax(0).to(batch.around.rows[0].dtype)
+        contrast, norm = neighbor_level(batch.around, anchors, near, attention, self.cl_temp)
+        return {"cna": contrast, "cna_reg": norm * self.reg_weight}
+
+    @property
+    def _table(self) -> Tensor:
+        """The buffer `neighbors`, which shares its name with the argument."""
+        return self.get_buffer("neighbors")
+
+    def reach(self, items: Tensor) -> Tensor:
+        """Sorted ids of `items` and all their neighbours; see `sorted_ids` for repeats.
+
+        Raises:
+            ConfigError: the neighbours are those of a smaller catalogue.
+        """
+        if len(items) and at_hand(items) and int(items[-1]) >= len(self._table):
+            raise self._other_catalogue(f"the batch has item {int(items[-1])}")
+        return sorted_ids(items, self._table[items].flatten())
+
+    def _require_same_catalogue(self, item: Table) -> None:
+        if isinstance(item, Sized) and len(item) != len(self._table):
+            raise self._other_catalogue(f"the tables of the items have {len(item)} rows")
+
+    def _other_catalogue(self, found: str) -> ConfigError:
+        return ConfigError(
+            f"{self._source} of {len(self._table)} items, but {found}: give whole tables, one "
+            "row for each item of the catalogue, and neighbours of the same catalogue"
+        )
+
+
+def read_neighbors(given: Any) -> tuple[Tensor, str]:
+    """A checked `(n_items, k)` table of neighbours, and what to call it in messages.
+
+    Args:
+        given: a tensor or array, an object with such `ids`, a mapping or opened file with `ids`, or
+            the path of a file or folder that `crossalign neighbors` wrote.
+
+    Raises:
+        ConfigError: there is no such file, or it holds no table of ids.
+    """
+    source = "neighbors are"
+    if isinstance(given, str | os.PathLike) or hasattr(given, "read"):
+        source = f"{_name(given)} holds neighbours"
+        given = _opened(given)
+    elif isinstance(given, Mapping) or hasattr(given, "files"):  # what numpy.load gives
+        name = _name(getattr(given, "fid", "the mapping"))
+        given, source = _ids(given, name), f"{name} holds neighbours"
+    table = getattr(given, "ids", given)
+    try:
+        if hasattr(table, "__array__") and not isinstance(table, Tensor):
+            table = table.copy()  # a file that is mapped into memory cannot be written
+        table = torch.as_tensor(table)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"neighbors must be an integer (n_items, k) table, not {type(given).__name__}"
+        ) from error
+    check_neighbors(table)
+    return table, source
+
+
+def _opened(file: Any) -> Any:
+    """The array `ids` in a neighbour file or folder, or in a binary file that is open."""
+    numpy = importlib.import_module("numpy")
+    is_folder = not hasattr(file, "read") and Path(file).is_dir()
+    try:
+        found = numpy.load(Path(file) / "ids.npy" if is_folder else file, allow_pickle=False)
+        return _ids(found, _name(file)) if hasattr(found, "files") else found
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"neighbour file {error.filename} does not exist: make it with `crossalign neighbors`"
+        ) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _no_neighbors(_name(file)) from error
+
+
+def _ids(found: Mapping[str, Any], name: object) -> Any:
+    if "ids" not in found:
+        raise _no_neighbors(name)
+    return found["ids"]
+
+
+def _name(file: Any) -> object:
+    """What a file is called, be it a path or open."""
+    return getattr(file, "name", "the file") if hasattr(file, "read") else file
+
+
+def _no_neighbors(name: object) -> ConfigError:
+    return ConfigError(
+        f"{name} cannot be read as neighbours: give what `crossalign neighbors` wrote"
+    )
 
 
 def check_neighbors(neighbors: Tensor) -> None:
@@ -173,3 +246,29 @@ def check_neighbors(neighbors: Tensor) -> None:
             f"neighbors[{row}, {rank}] is {int(neighbors[row, rank])}, outside -1 .. "
             f"{len(neighbors) - 1}: were they computed for another catalogue?"
         )
+
+
+@ALIGNERS.register("cna", paper="CROSS, 2026")
+@dataclass(kw_only=True, eq=False, repr=False)
+class NeighborAlignment(Alignment):
+    """Neighbour-level alignment of each item with the items of similar feedback; see `CNALoss`.
+
+    Args:
+        weight: weight of the contrast and its regulariser; try 1e-4 to 1e-1.
+        reg_weight: weight of the squared norm of neighbour means, inside weight.
+        temperature: 0.1 to 0.5; constant.
+        reduction: weigh all neighbour ranks alike (mean) or learn the weights (param_attn).
+    """
+
+    needs_neighbors: ClassVar[bool] = True
+
+    weight: float = 0.01
+    reg_weight: float = 0.0
+    temperature: float = 0.2
+    reduction: Reduction = "mean"
+
+    def __post_init__(self, *data: Any) -> None:
+        super().__post_init__(*data)
+        how = self.temperature, self.reduction, self.reg_weight, self.modalities
+        self.cna = CNALoss(data[-1], *how)
+        self.weigh("cna", self.weight)

@@ -69,15 +69,15 @@ def our_epoch(
     options = TrainingOptions(batch_size=BATCH, device="cpu")
     both = nn.ModuleList([model] if alignment is None else [model, alignment])
     optimizer = make_optimizer(both.parameters(), options)
-    epoch = make_steps(Trained(model, alignment, {}), data, options, seed=0)
+    steps = make_steps(Trained(model, alignment, {}), data, options, seed=0)
     rng = torch.Generator().manual_seed(0)
 
-    def steps() -> Iterator[None]:
+    def updates() -> Iterator[None]:
         while True:
-            for terms, _ in islice(epoch(1, rng), n_full_batches(data)):
+            for losses in islice(steps.losses(1, rng), n_full_batches(data)):
                 optimizer.zero_grad()
-                torch.stack(list(terms.values())).sum().backward()
+                losses.total().backward()
                 optimizer.step()
                 yield
 
-    return scaled_epoch(lambda: model.begin_epoch(rng), steps(), data, n)
+    return scaled_epoch(lambda: model.begin_epoch(rng), updates(), data, n)

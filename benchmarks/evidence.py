@@ -30,8 +30,7 @@ def evidence_row(data: Dataset) -> Row:
 
     def plain() -> object:
         return lists_with_evidence(
-            user,
-            item,
+            (user, item),
             data.train,
             weights,
             users,

@@ -84,8 +84,8 @@ def epoch(work: str, data: Dataset, training: TrainingOptions, n_steps: int) -> 
     with tempfile.TemporaryDirectory() as folder:
         who = trained(work, data, len(FANOUT), Path(folder))
         parameters = [p for module in who[:2] if module is not None for p in module.parameters()]
-        steps = make_steps(who, data, training, 0)(1, torch.Generator().manual_seed(0))
-        step = update(steps, make_optimizer(parameters, training), n_steps)
+        steps, rng = make_steps(who, data, training, 0), torch.Generator().manual_seed(0)
+        step = update(steps.losses(1, rng), make_optimizer(parameters, training), n_steps)
     return step * math.ceil(data.train.shape[1] / training.batch_size)
 
 

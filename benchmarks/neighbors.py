@@ -25,7 +25,7 @@ from fresh import measure_each
 from powerlaw import powerlaw
 from scipy import sparse
 
-from crossalign.graphs import approximate_neighbors, cooccurrence_neighbors, recall_at_k
+from crossalign.graphs import Work, approximate_neighbors, cooccurrence_neighbors, recall_at_k
 from crossalign.graphs.knn import feature_neighbors
 from crossalign.graphs.neighbors import Neighbors
 
@@ -104,8 +104,8 @@ def cooccurrence(options: argparse.Namespace, way: str) -> Measured:
     data, *generated = timed(lambda: powerlaw(*size, options.interactions))
     print(f"generated in {generated[0]:.1f} s wall, {generated[1]:.1f} s cpu", flush=True)
     find = cooccurrence_neighbors if way == "exact" else approximate_neighbors
-    common = {"memory_mib": options.memory_mib, "workers": options.threads, "progress": True}
-    found, wall, cpu = timed(lambda: find(data.pairs, *size, options.k, **common))
+    how = Work(options.memory_mib, options.threads, progress=True)
+    found, wall, cpu = timed(lambda: find(data.pairs, *size, options.k, how=how))
     peak = peak_mib()
 
     rows = torch.randperm(options.items, generator=torch.Generator().manual_seed(0))

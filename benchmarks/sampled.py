@@ -114,14 +114,14 @@ def trained(work: str, data: Dataset, n_layers: int, folder: Path) -> Trained:
     return (freedom if work == "freedom" else lightgcn)(data, n_layers)
 
 
-def update(steps: Iterator[Losses], optimizer: torch.optim.Optimizer, n: int) -> float:
+def update(losses_of_steps: Iterator[Losses], optimizer: torch.optim.Optimizer, n: int) -> float:
     """Seconds of each of `n` steps, after a first one."""
     log = StepLog()
 
     def run(n: int) -> None:
-        for terms, _ in islice(steps, n):
+        for losses in islice(losses_of_steps, n):
             optimizer.zero_grad()
-            total = torch.stack(list(terms.values())).sum()
+            total = losses.total()
             total.backward()
             optimizer.step()
             log.add({"loss": total})
@@ -160,10 +160,10 @@ def measure(work: str, options: argparse.Namespace) -> Measured:
         RESET_PEAK.write_text("5")
         rng = torch.Generator().manual_seed(0)
         steps = SampledBlocks(who, data, sampled, 0)
-        ours = update(steps(1, rng), make_optimizer(parameters, sampled), options.steps)
+        ours = update(steps.losses(1, rng), make_optimizer(parameters, sampled), options.steps)
         peak = resident_kib("VmHWM") / 1024
-        plain_steps = WholeGraph(who, data, whole)(1, rng)
-        plain = update(plain_steps, make_optimizer(parameters, whole), options.whole_steps)
+        plain_losses = WholeGraph(who, data, whole).losses(1, rng)
+        plain = update(plain_losses, make_optimizer(parameters, whole), options.whole_steps)
         least, reason = Machine.measure().limit(cost_of_step(steps, options.batch, lazy))
     batch = options.batch
     return Measured(

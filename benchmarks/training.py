@@ -61,8 +61,6 @@ class Bench:
         of_epoch: Cost | None = None,
         negatives: bool = True,
         note: str = "",
-        rounds: int = 3,
-        warm_up: bool = True,
     ) -> Row:
         """The row, its steps scaled up; `step` and `of_epoch` are the least that is needed."""
         steps = n_batches(self.data)
@@ -77,8 +75,6 @@ class Bench:
             cost=cost,
             note=f"{scaled}; {note}" if note else scaled,
             published=PUBLISHED.get(self.data.name, {}).get(self.name),
-            rounds=rounds,
-            warm_up=warm_up,
         )
 
     def similar(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -114,21 +110,17 @@ def freedom_row(data: Dataset, n_steps: int = 12, target: float = 4, wide: str =
     similar = bench.similar()
     n_similar = sum(len(item) for item, _ in similar.values())
     cost = bench.propagation(2, share=0.2) + rows(2 * n_similar, DIM)
-    return bench.row(
-        f"FREEDOM{wide}",
-        freedom.FREEDOM(*bench.sizes, data.features, similar),
-        cost + bench.projected(2 * BATCH),
-        target,
-        rounds=1 if wide else 3,
-    )
+    plain = freedom.FREEDOM(*bench.sizes, data.features, similar)
+    row = bench.row(f"FREEDOM{wide}", plain, cost + bench.projected(2 * BATCH), target)
+    return replace(row, rounds=1 if wide else 3)
 
 
 def bm3_row(data: Dataset, n_steps: int = 12, target: float = 4, wide: str = "") -> Row:
     bench = Bench(data, "bm3", n_steps)
     plain = bm3.BM3(*bench.sizes, data.features)
     cost = bench.propagation(1) + bench.projected(BATCH)
-    rounds = 1 if wide else 3
-    return bench.row(f"BM3{wide}", plain, cost, target, negatives=False, rounds=rounds)
+    row = bench.row(f"BM3{wide}", plain, cost, target, negatives=False)
+    return replace(row, rounds=1 if wide else 3)
 
 
 def with_wide_features(data: Dataset) -> Dataset:
@@ -184,15 +176,15 @@ def ncl_row(data: Dataset) -> Row:
     users, items = distinct_rows(data)
     structure = products(users, data.n_users, DIM, 3) + products(items, data.n_items, DIM, 3)
     clusters = products(users + items, 1000, DIM, 2)
-    return bench.row(
+    row = bench.row(
         "NCL",
         ncl.NCL(*bench.sizes),
         structure + clusters + bench.propagation(3),
         5,
         of_epoch=products(bench.n_nodes, 1000, DIM, 25),
         note="both call the same k-means",
-        rounds=1,
     )
+    return replace(row, rounds=1)
 
 
 def lattice_row(data: Dataset) -> Row:
@@ -201,9 +193,8 @@ def lattice_row(data: Dataset) -> Row:
     learned = products(data.n_items, data.n_items, DIM, times=len(bench.widths))
     cost = bench.propagation(2) + rows(2 * 2 * 20 * data.n_items, DIM)
     note = "the dense graph is built once, as in an epoch"
-    return bench.row(
-        "LATTICE", plain, cost, 20, of_epoch=learned, note=note, rounds=1, warm_up=False
-    )
+    row = bench.row("LATTICE", plain, cost, 20, of_epoch=learned, note=note)
+    return replace(row, rounds=1, warm_up=False)
 
 
 def cross_row(data: Dataset) -> Row:

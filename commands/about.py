@@ -24,11 +24,12 @@ def list_components(options: argparse.Namespace) -> None:
     from ..config import COMPONENTS
     from ..datasets import FORMATS
     from ..evidence import EVIDENCE
+    from ..extraction import ENCODERS
     from ..references import REFERENCES
 
-    kinds = {f"{kind}s": registry for kind, registry in COMPONENTS.items()}
-    kinds |= {"references": REFERENCES, "evidence": EVIDENCE}
-    for kind, registry in kinds.items():
+    registries = {f"{kind}s": registry for kind, registry in COMPONENTS.items()}
+    registries |= {"references": REFERENCES, "evidence": EVIDENCE, "encoders": ENCODERS}
+    for kind, registry in registries.items():
         print(kind)
         for name in registry.names():
             _print_entry(name, registry[name].summary, registry[name].paper)

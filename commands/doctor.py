@@ -192,7 +192,7 @@ def _dgl() -> str:
 def _faiss() -> str:
     """FAISS version and whether it reaches a GPU.
 
-    Looked at here and not by `graphs.faiss_import`, which cannot be imported without DGL.
+    Looked at here and not by `tensors.faiss_import`, whose error hides what is missing.
     """
     faiss = importlib.import_module("faiss")
     gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0

@@ -101,6 +101,7 @@ def run_and_print(
         StudyError: runs failed; what is finished has been printed and written before.
     """
     from ..report import format_terminal, study_table, write_study
+    from ..report.numbers import measure
     from ..studies.reference_rows import reference_rows
     from ..studies.study import StudyError, run_study, save_results
 
@@ -115,7 +116,7 @@ def run_and_print(
     if results:
         metrics = table_metrics(results)
         if split == "valid":
-            results.sort(key=lambda result: -result.mean_sd("valid", ranked_by(metrics))[0])
+            results.sort(key=lambda result: -measure(result.valid[ranked_by(metrics)]).mean)
         results += lines
         save_results(options.out, results)
         table = study_table(results, metrics, split)

@@ -64,7 +64,8 @@ def add(commands: Commands) -> None:
 def train(options: argparse.Namespace) -> None:
     """Train, print the metrics, and say where everything is."""
     from ..pipeline import assist, train
-    from ..run_folder import CONFIG_FILE, require_run
+    from ..run_files import CONFIG_FILE, REPORT_FILE
+    from ..run_folder import require_run
     from ..training.distributed import started_team
 
     if options.resume is not None:
@@ -101,7 +102,7 @@ def train(options: argparse.Namespace) -> None:
             f"\ndirections between modalities: {judged.decided} of {judged.items} items decided"
             + share
         )
-    print(f"\nrun folder  {folder}\nreport      {folder / 'report.html'}")
+    print(f"\nrun folder  {folder}\nreport      {folder / REPORT_FILE}")
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -123,9 +124,10 @@ def evaluate(options: argparse.Namespace) -> None:
 def evidence(options: argparse.Namespace) -> None:
     """Write the run with evidence; print what was chosen, and metrics with it and without."""
     from ..config import load_config
-    from ..evidence.finished import add_evidence
     from ..evidence.of_run import WITHOUT
-    from ..run_folder import CONFIG_FILE, require_run
+    from ..run_files import CONFIG_FILE, REPORT_FILE
+    from ..run_folder import require_run
+    from ..studies.add_evidence import add_evidence
 
     folder = require_run(Path(options.run_folder))
     kind = [f"evidence.kind={options.kind}"]
@@ -146,7 +148,7 @@ def evidence(options: argparse.Namespace) -> None:
         print("\n".join(metric_table({name: alone[name] for name in metrics})))
         print(f"\n{split}, {metrics.n_users} users, with it")
         print("\n".join(metric_table(metrics)))
-    print(f"\nrun folder  {options.out}\nreport      {Path(options.out) / 'report.html'}")
+    print(f"\nrun folder  {options.out}\nreport      {Path(options.out) / REPORT_FILE}")
 
 
 def _refuse_other_sections(overrides: Sequence[str]) -> None:

@@ -41,7 +41,9 @@ def tune(options: argparse.Namespace) -> None:
     from ..config import load_config
     from ..report.numbers import number
     from ..report.text_table import text_table
+    from ..run_files import REPORT_FILE
     from ..tuning import Tuning, paper_space, read_space, tune
+    from ..tuning.tune import BEST_FILE
 
     config = load_config(options.config, options.set, path=options.data)
     space = read_space(options.space) if options.space else paper_space(config)
@@ -64,6 +66,6 @@ def tune(options: argparse.Namespace) -> None:
         for key, value in result.best.params.items()
     )
     print(f"\nbest: {chosen}")
-    best = result.folder / "best.yaml"
-    print(f"\nreport      {result.folder / 'report.html'}\nbest        {best}")
+    best = result.folder / BEST_FILE
+    print(f"\nreport      {result.folder / REPORT_FILE}\nbest        {best}")
     print(f"train it    crossalign train --config {best} --out NEW_FOLDER")

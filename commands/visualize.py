@@ -52,7 +52,7 @@ def add(commands: Commands) -> None:
 def visualize(options: argparse.Namespace) -> None:
     """Draw the maps, print the gap numbers, and say where the page is."""
     from ..visuals import MapOptions, visualize
-    from ..visuals.visualize import JSON_FILE, PAGE_FILE
+    from ..visuals.visualize import JSON_FILE, PAGE_FILE, Listed
 
     out = Path(options.out or options.run_folder)
     maps = MapOptions(
@@ -62,15 +62,13 @@ def visualize(options: argparse.Namespace) -> None:
         pairs=options.pairs,
         seed=options.seed,
     )
+    listed = Listed(options.items, options.neighbors, options.titles, options.title_columns)
     found = visualize(
         options.run_folder,
         out,
         against=options.against,
         options=maps,
-        items=options.items,
-        neighbors=options.neighbors,
-        titles=options.titles,
-        title_columns=options.title_columns,
+        listed=listed,
         command=options.command_line,
         progress=not options.quiet,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..report.text_table import WIDTH, text_table
-from .dataset import SPLITS, Dataset, ItemGraph
+from .dataset import SPLITS, Dataset, Intake, ItemGraph
 
 EDGE_BLOCK = 65536  # graph edges compared with the features at a time
 COSINE_TOLERANCE = 2e-4  # mean difference that float16 features do not reach
@@ -68,43 +66,12 @@ class DatasetReport:
     items: Degrees
     modalities: dict[str, Coverage]
     warnings: tuple[str, ...]
+    intake: Intake | None = None
+    """Rows read and left out."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain numbers, strings, lists and dicts, for JSON."""
         return {**asdict(self), "warnings": list(self.warnings)}
-
-    def lines(self) -> list[str]:
-        """The report as text lines of at most 80 columns."""
-        return [line for block in self._blocks() for line in block]
-
-    def _blocks(self) -> Iterator[list[str]]:
-        total = sum(self.interactions.values())
-        yield [f"{self.name}"[:WIDTH]]
-        yield text_table(
-            ["users", "items", "interactions", *self.interactions, "sparsity"],
-            [
-                [
-                    *(f"{count:,}" for count in (self.n_users, self.n_items, total)),
-                    *(f"{count:,}" for count in self.interactions.values()),
-                    f"{self.sparsity:.4%}",
-                ]
-            ],
-        )
-        yield ["", "training interactions per"]
-        yield text_table(
-            ["", "min", "median", "mean", "p90", "max", "none"],
-            [_degree_row("user", self.users), _degree_row("item", self.items)],
-        )
-        if self.modalities:
-            yield ["", "content"]
-            yield text_table(
-                ["modality", "dim", "missing", "repeats", "norm mean", "norm max", "graph edges"],
-                [_coverage_row(name, cover) for name, cover in self.modalities.items()],
-            )
-        if self.warnings:
-            yield ["", "warnings"]
-            for warning in self.warnings:
-                yield textwrap.wrap(warning, WIDTH, initial_indent="- ", subsequent_indent="  ")
 
 
 def describe(dataset: Dataset) -> DatasetReport:
@@ -124,6 +91,7 @@ def describe(dataset: Dataset) -> DatasetReport:
         items=items,
         modalities=modalities,
         warnings=tuple(_warnings(dataset, users, items, modalities)),
+        intake=dataset.intake,
     )
 
 
@@ -224,20 +192,3 @@ def _content_warnings(cover: Coverage, n_items: int) -> Iterator[str]:
 def _keys(dataset: Dataset, split: str) -> Tensor:
     users, items = dataset.split(split)
     return users * dataset.n_items + items
-
-
-def _degree_row(kind: str, degrees: Degrees) -> list[str]:
-    spread = (degrees.min, degrees.median, degrees.mean, degrees.p90, degrees.max)
-    return [kind, *(f"{value:,.4g}" for value in spread), f"{degrees.without:,}"]
-
-
-def _coverage_row(name: str, cover: Coverage) -> list[str]:
-    norms = (cover.norm_mean, cover.norm_max)
-    return [
-        name,
-        "-" if cover.dim is None else f"{cover.dim:,}",
-        f"{cover.missing:,}",
-        f"{cover.duplicates:,}",
-        *("-" if norm is None else f"{norm:.4g}" for norm in norms),
-        f"{cover.graph_edges:,}",
-    ]

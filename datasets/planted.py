@@ -11,7 +11,7 @@ that was never drawn for anything else: equal in distribution, useless for prefe
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,26 +63,11 @@ def read(path: Path, options: DataOptions) -> Dataset:
     return replace(data, features=chosen, truth=truth)
 
 
-def planted(
-    n_users: int = 4000,
-    n_items: int = 2000,
-    *,
-    seed: int = 0,
-    split_seed: int = 999,
-    n_categories: int = 20,
-    interactions_per_user: float = 9.0,
-    sharpness: float = 6.0,
-    popularity: float = 1.0,
-    random_share: float = 0.1,
-    feature_noise: float = 0.3,
-) -> Dataset:
-    """Generate interactions and content with a known carrying modality for each item.
+@dataclass(frozen=True)
+class World:
+    """How users choose and what content shows.
 
-    Args:
-        n_users: number of users.
-        n_items: number of items.
-        seed: seed of everything but the split.
-        split_seed: seed of MMRec's random split.
+    Attributes:
         n_categories: number of item categories; every other one is carried by `image`.
         interactions_per_user: mean number, at least 5 each, log-normal.
         sharpness: weight of taste against chance: standard deviation of affinity in the
@@ -91,29 +76,56 @@ def planted(
             long tail.
         random_share: share of interactions that are clicks on any item.
         feature_noise: standard deviation of the noise in the features, whose signal has 1.
+    """
+
+    n_categories: int = 20
+    interactions_per_user: float = 9.0
+    sharpness: float = 6.0
+    popularity: float = 1.0
+    random_share: float = 0.1
+    feature_noise: float = 0.3
+
+
+def planted(
+    n_users: int = 4000,
+    n_items: int = 2000,
+    *,
+    seed: int = 0,
+    split_seed: int = 999,
+    world: World | None = None,
+) -> Dataset:
+    """Generate interactions and content with a known carrying modality for each item.
+
+    Args:
+        n_users: number of users.
+        n_items: number of items.
+        seed: seed of everything but the split.
+        split_seed: seed of MMRec's random split.
+        world: how users choose and what content shows; None for the defaults.
 
     Returns:
         A `Dataset` with `truth`, `(n_items,)` index into `modalities` of the carrying one.
     """
+    world = world or World()
     rng = np.random.default_rng(seed)
-    category = rng.integers(n_categories, size=n_items)
-    centres = rng.standard_normal((n_categories, LATENT_DIM))
+    category = rng.integers(world.n_categories, size=n_items)
+    centres = rng.standard_normal((world.n_categories, LATENT_DIM))
     items = _latent(rng, centres, category)
     truth = category % len(MODALITIES)
     taste = rng.standard_normal((n_users, LATENT_DIM))
     features = {}
     for index, (modality, width) in enumerate(MODALITIES.items()):
-        unrelated = _latent(rng, centres, rng.integers(n_categories, size=n_items))
+        unrelated = _latent(rng, centres, rng.integers(world.n_categories, size=n_items))
         shown = np.where((truth == index)[:, None], items, unrelated)
-        features[modality] = _picture(rng, shown, width, feature_noise)
-    affinity_scale = sharpness / np.sqrt(LATENT_DIM)
+        features[modality] = _picture(rng, shown, width, world.feature_noise)
+    affinity_scale = world.sharpness / np.sqrt(LATENT_DIM)
     pairs = _interactions(
         rng,
         taste * affinity_scale,
         items,
-        popularity * rng.standard_normal(n_items),
-        _activity(rng, n_users, interactions_per_user, n_items),
-        random_share,
+        world.popularity * rng.standard_normal(n_items),
+        _activity(rng, n_users, world.interactions_per_user, n_items),
+        world.random_share,
     )
     splits = split_pairs("planted", *pairs, random_split(pairs[0], split_seed))
     return Dataset(

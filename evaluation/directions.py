@@ -47,12 +47,13 @@ def direction_agreement(
         truth: `(n_items,)` index of the carrying modality.
     """
     items = decided = agreed = 0
+    active = {name: on_device.cpu() for name, on_device in directions.items()}
     for index, carrier in enumerate(modalities):
         of_carrier = truth == index
         for other in modalities:
             if other != carrier:
-                right = directions[f"{other}_to_{carrier}"] & of_carrier
-                wrong = directions[f"{carrier}_to_{other}"] & of_carrier
+                right = active[f"{other}_to_{carrier}"] & of_carrier
+                wrong = active[f"{carrier}_to_{other}"] & of_carrier
                 items += int((right | wrong).sum())
                 decided += int((right ^ wrong).sum())
                 agreed += int((right & ~wrong).sum())

@@ -17,7 +17,7 @@ from .scores import BlockScorer, distinct_pairs
 
 if TYPE_CHECKING:
     from ..datasets.dataset import Dataset
-    from ..models.base import Representations
+    from ..tensors.representations import Representations
 
 GroupBy = Literal["items", "interactions"]
 """Groups of as many items each, or of as many training interactions each."""

@@ -18,11 +18,9 @@ from .ranking import Evaluator
 
 if TYPE_CHECKING:
     from ..datasets.dataset import Dataset
-    from ..models.base import Representations
+    from ..tensors.representations import Representations
     from .scores import BlockScorer
 
-USERS_FILE = "test_users.npz"
-"""Name of the file in a run folder."""
 KEPT = ("recall", "ndcg")
 """Metrics that are kept for every user."""
 

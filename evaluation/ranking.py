@@ -21,7 +21,7 @@ from .scores import BlockScorer, block_scorer, default_block, distinct_pairs, in
 
 if TYPE_CHECKING:
     from ..datasets.dataset import Dataset
-    from ..models.base import Representations
+    from ..tensors.representations import Representations
 
 DEFAULT_KS = (5, 10, 20, 50)
 

@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from .scores import BlockScorer, block_scorer, default_block, distinct_pairs, in_block
 
 if TYPE_CHECKING:
-    from ..models.base import Representations
+    from ..tensors.representations import Representations
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from ..errors import RunError
 from ..tensors.products import product, uses_onednn
 
 if TYPE_CHECKING:
-    from ..models.base import Representations
+    from ..tensors.representations import Representations
 
 _BLOCK_BYTES = {"cpu": 4 << 20, "cuda": 256 << 20}  # scores of a block: stay in the CPU's cache
 

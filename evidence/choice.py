@@ -17,14 +17,13 @@ from ..evaluation import BlockScorer, Evaluator
 from ..evaluation.metrics import average, parse_metric, user_metrics
 from ..evaluation.scores import block_scorer
 from ..fileio import read_json, write_text
-from ..models.base import Representations
-from ..references.content import history_matrix
+from ..references.inputs import history_matrix
+from ..run_files import EVIDENCE_FILE
+from ..tensors.representations import Representations
 from .kinds import PLUS, evidence_lists, parse_kinds, possible_kinds
 from .options import AUTO, EvidenceOptions
 from .stage import Candidates, EvidenceScorer, HistoryEvidence, LastBlock
 
-FILE = "evidence.json"
-"""Name of the file in a run folder."""
 WEIGHTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0, 2.0, 4.0)
 """Those that validation chooses among, beside none at all."""
 
@@ -56,19 +55,23 @@ class Choice:
 
     def save(self, folder: Path) -> None:
         """Write `evidence.json` into a run folder."""
-        write_text(folder / FILE, json.dumps(asdict(self), indent=2) + "\n")
+        write_text(folder / EVIDENCE_FILE, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Choice:
         """Read it. Raises `RunError` if the run was not finished, or the file is damaged."""
-        if not (folder / FILE).is_file():
-            raise RunError(f"{folder} has no {FILE}: the run is not finished, train it to its end")
+        if not (folder / EVIDENCE_FILE).is_file():
+            raise RunError(
+                f"{folder} has no {EVIDENCE_FILE}: the run is not finished, train it to its end"
+            )
         try:
-            raw: Mapping[str, Any] = read_json(folder / FILE)
+            raw: Mapping[str, Any] = read_json(folder / EVIDENCE_FILE)
             tried = tuple(Point(**point) for point in raw["tried"])
             return cls(raw["kind"], float(raw["weight"]), raw["metric"], tried)
         except (KeyError, TypeError, ValueError) as error:
-            raise RunError(f"{folder / FILE} is damaged ({error}): make the run again") from None
+            raise RunError(
+                f"{folder / EVIDENCE_FILE} is damaged ({error}): make the run again"
+            ) from None
 
 
 class Stage:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config import RunConfig
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer, Metrics, evaluate
-from ..evaluation.per_user import USERS_FILE, evaluate_users, save_user_metrics
-from ..models.base import Representations
+from ..evaluation.per_user import evaluate_users, save_user_metrics
+from ..run_files import USERS_FILE
+from ..tensors.representations import Representations
 from .choice import Choice, Stage
-from .options import NONE
+from .options import NONE, EvidenceOptions
 
 WITHOUT = "without_evidence"
 """Entry of `metrics.json` with the metrics of the model alone."""
@@ -34,52 +35,50 @@ class Measured:
 
 
 def final_scores(
-    model: Representations, config: RunConfig, dataset: Dataset, folder: Path
+    model: Representations, dataset: Dataset, options: EvidenceOptions, folder: Path
 ) -> Representations | BlockScorer:
     """The scores by which a finished run ranks: with the evidence that lies in its folder.
 
     Raises:
         RunError: the run should have evidence, and the file that says which is not there.
     """
-    if config.evidence.kind == NONE:
+    if options.kind == NONE:
         return model
     choice = Choice.load(folder)
-    return Stage(model, dataset, config.evidence).scorer(choice.kind, choice.weight)
+    return Stage(model, dataset, options).scorer(choice.kind, choice.weight)
 
 
 def measure_run(
     model: Representations,
-    config: RunConfig,
     dataset: Dataset,
+    options: EvidenceOptions,
     folder: Path,
     *,
+    monitor: str,
+    ks: Sequence[int],
     progress: bool = False,
 ) -> Measured:
     """Choose the evidence on validation, evaluate, and leave both in the run folder.
 
     Args:
         model: representations of the trained backbone.
-        config: the whole configuration.
         dataset: the data of the run.
+        options: of the evidence.
         folder: gets the metrics of single users and, with evidence, `evidence.json`.
+        monitor: validation metric by which evidence is chosen.
+        ks: cut-offs of the metrics.
         progress: show a bar.
     """
-    ks = config.evaluation.ks
-    if config.evidence.kind == NONE:
-        test, by_user = evaluate_users(model, dataset, "test", ks)
-        save_user_metrics(folder / USERS_FILE, by_user)
-        return Measured(evaluate(model, dataset, "valid", ks), test, {})
-    stage = Stage(model, dataset, config.evidence)
-    choice = stage.choose(config.training.monitor, progress=progress)
-    scores = stage.scorer(choice.kind, choice.weight)
+    scores: Representations | BlockScorer = model
+    more: dict[str, Any] = {}
+    if options.kind != NONE:
+        stage = Stage(model, dataset, options)
+        choice = stage.choose(monitor, progress=progress)
+        choice.save(folder)
+        scores = stage.scorer(choice.kind, choice.weight)
+        about = {"kind": choice.kind, "weight": choice.weight, "candidates": options.candidates}
+        alone = {s: evaluate(model, dataset, s, ks).to_dict() for s in ("valid", "test")}
+        more = {"evidence": about, WITHOUT: alone}
     test, by_user = evaluate_users(scores, dataset, "test", ks)
     save_user_metrics(folder / USERS_FILE, by_user)
-    choice.save(folder)
-    alone = {s: evaluate(model, dataset, s, ks).to_dict() for s in ("valid", "test")}
-    about = {
-        "kind": choice.kind,
-        "weight": choice.weight,
-        "candidates": config.evidence.candidates,
-    }
-    more = {"evidence": about, WITHOUT: alone}
     return Measured(evaluate(scores, dataset, "valid", ks), test, more)

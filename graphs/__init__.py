@@ -1,7 +1,8 @@
 """Graphs: heterographs from data sets, message passing, and nearest-neighbour lists."""
 
 from .adjacency import Adjacency
-from .approximate import approximate_neighbors, recall_at_k
+from .approximate import Candidates, approximate_neighbors, recall_at_k
+from .best_items import Similarity
 from .build import build_graph
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
@@ -9,14 +10,18 @@ from .knn import FeatureNeighbors, feature_knn, feature_neighbors
 from .neighbors import Neighbors, load_neighbors, save_neighbors
 from .options import GraphOptions, NeighborOptions
 from .propagation import BipartitePropagation
+from .resumable import Work
 
 __all__ = [
     "Adjacency",
     "BipartitePropagation",
+    "Candidates",
     "FeatureNeighbors",
     "GraphOptions",
     "NeighborOptions",
     "Neighbors",
+    "Similarity",
+    "Work",
     "approximate_neighbors",
     "build_graph",
     "cooccurrence_neighbors",

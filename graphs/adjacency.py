@@ -129,12 +129,6 @@ class Adjacency(nn.Module):
         """Number of destination nodes: rows that `forward` gives."""
         return len(self.indptr) - 1
 
-    def use_engine(self, engine: Engine) -> None:
-        """Compute with `engine` from now on; see `resolve_engine`."""
-        resolve_engine(engine, self.indptr.device)
-        self.engine = engine
-        self._kernels.clear()
-
     def forward(self, x: Tensor) -> Tensor:
         """The product with `x`, `(n_src, dim)` to `(n_dst, dim)`, differentiable in `x`."""
         return _Product.apply(checked_rows(x, self.n_src), self, False)
@@ -142,23 +136,6 @@ class Adjacency(nn.Module):
     def transposed(self, x: Tensor) -> Tensor:
         """The product of the transposed matrix with `x`, `(n_dst, dim)` to `(n_src, dim)`."""
         return _Product.apply(checked_rows(x, self.n_dst), self, True)
-
-    def value_per_edge(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """`(n_edges,)` values of the matrix, edges ordered by destination."""
-        kernel = self.kernel(dtype)
-        dst = _expand(self.indptr)
-        value = torch.ones(len(dst), dtype=dtype, device=dst.device)
-        if kernel.dst_scale is not None:
-            value = value * kernel.dst_scale[dst, 0]
-        if kernel.src_scale is not None:
-            value = value * kernel.src_scale[self.indices.long(), 0]
-        return value
-
-    def to_coo(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The matrix as a coalesced sparse `(n_dst, n_src)` tensor."""
-        index = torch.stack([_expand(self.indptr), self.indices.long()])
-        value, shape = self.value_per_edge(dtype), (self.n_dst, self.n_src)
-        return torch.sparse_coo_tensor(index, value, shape, check_invariants=True).coalesce()
 
     def kernel(self, dtype: torch.dtype) -> Kernel:
         """The sums and scalings for `dtype` on the current device; prepared at first use."""
@@ -250,9 +227,3 @@ def checked_rows(x: Tensor, n_rows: int) -> Tensor:
     if x.ndim != 2 or len(x) != n_rows:
         raise ValueError(f"expected a ({n_rows}, dim) tensor, got shape {tuple(x.shape)}")
     return widened(x)
-
-
-def _expand(indptr: Tensor) -> Tensor:
-    """Row number of each edge, int64."""
-    rows = torch.arange(len(indptr) - 1, device=indptr.device)
-    return rows.repeat_interleave(indptr.diff().long())

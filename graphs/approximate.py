@@ -7,19 +7,19 @@ and ranked, exactly. Measure what that loses with `recall_at_k`.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 
-from .best_items import Ranking, Score
+from ..tensors.faiss_import import import_faiss
+from .best_items import Ranking, Similarity
 from .cooccurrence import check_options, interaction_matrix
-from .faiss_import import import_faiss
 from .neighbors import Neighbors
-from .resumable import Lists, PartStore, compute_in_parts, content_key, split_rows
+from .resumable import Lists, Work, compute_in_parts, content_key, split_rows
 from .vector_index import Search, VectorIndex
 
 BYTES_PER_USER = 64
@@ -36,24 +36,34 @@ POWER_STEPS = 2
 """More sharpen the compression no further."""
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """How likely neighbours are found.
+
+    Attributes:
+        n: items counted for each item, at least k; more raise recall and time.
+        dim: length of a compressed profile.
+        search: how FAISS looks for them; see `feature_knn`.
+        seed: of the compression.
+    """
+
+    n: int = 200
+    dim: int = 256
+    search: Search = "auto"
+    seed: int = 0
+
+
 def approximate_neighbors(
     pairs: Tensor,
     n_users: int,
     n_items: int,
     k: int,
     *,
-    score: Score = "count",
-    min_count: int = 1,
-    n_candidates: int = 200,
-    dim: int = 256,
-    search: Search = "auto",
-    seed: int = 0,
-    memory_mib: int = 512,
-    workers: int | None = None,
-    parts: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    similarity: Similarity | None = None,
+    among: Candidates | None = None,
+    how: Work | None = None,
 ) -> Neighbors:
-    """Like `cooccurrence_neighbors`, but only among `n_candidates` likely items for each item.
+    """Like `cooccurrence_neighbors`, but only among some likely items for each item.
 
     Counts and their ranking are exact; a neighbour that is not among the candidates is missed.
     Exact counting is the better choice wherever it is feasible, a million users with ten
@@ -64,36 +74,31 @@ def approximate_neighbors(
         n_users: number of users.
         n_items: number of items.
         k: neighbours per item.
-        score: `count`, `cosine` or `jaccard`, as in `cooccurrence_neighbors`.
-        min_count: pairs of items with fewer common users are not neighbours.
-        n_candidates: items counted for each item, at least k; more raise recall and time.
-        dim: length of a compressed profile.
-        search: how FAISS looks for candidates; see `feature_knn`.
-        seed: of the compression.
-        memory_mib: bound on the working memory of counting, of all threads.
-        workers: threads; None is as many as torch uses.
-        parts: folder that keeps finished parts, as in `cooccurrence_neighbors`.
-        progress: show a progress bar.
+        similarity: the score, and how many users two neighbours have in common at least.
+        among: how many candidates, and how they are found.
+        how: memory, threads, where finished parts lie, and whether a progress bar is shown.
 
     Raises:
         ConfigError: an option is out of range.
         RunError: a finished part is damaged.
     """
-    workers = torch.get_num_threads() if workers is None else workers
-    check_options(score, k, min_count, memory_mib, workers)
+    similarity, how = similarity or Similarity(), how or Work()
+    among = among or Candidates()
+    check_options(k, similarity, how)
+    score, min_count, workers = similarity.score, similarity.min_count, how.n_threads
     by_item = interaction_matrix(pairs, n_users, n_items)
     degree = np.diff(by_item.indptr)
     ranking = Ranking(degree, score)
-    options = (n_users, k, score, min_count, n_candidates, dim, search, seed)
+    options = (n_users, k, *astuple(similarity), *astuple(among))
     key = content_key("approximate", by_item.indptr, by_item.indices, *options)
-    profiles = compressed_profiles(by_item, dim, seed, workers)
-    index = VectorIndex(_weighted(profiles, degree) if score == "count" else profiles, search)
+    profiles = compressed_profiles(by_item, among.dim, among.seed, workers)
+    index = VectorIndex(_weighted(profiles, degree) if score == "count" else profiles, among.search)
     sorted_pairs = pair_numbers(by_item)
-    wanted = min(max(n_candidates, k) + 1, n_items)  # the item itself may be found
+    wanted = min(max(among.n, k) + 1, n_items)  # the item itself may be found
     # Counting a pair looks up the users of the item with fewer of them.
     work = wanted * np.minimum(degree, max(1, by_item.nnz // max(1, n_items))).astype(np.int64)
     size = work * BYTES_PER_USER + wanted * BYTES_PER_CANDIDATE
-    block = memory_mib * 2**20 // workers
+    block = how.memory_mib * 2**20 // workers
 
     def compute(start: int, stop: int) -> Lists:
         import_faiss().omp_set_num_threads(1)  # of this thread; the others have parts of their own
@@ -107,15 +112,7 @@ def approximate_neighbors(
             found.append(ranking.top_k(items, common, k, min_count))
         return np.concatenate([ids for ids, _ in found]), np.concatenate([n for _, n in found])
 
-    ids, counts = compute_in_parts(
-        compute,
-        work,
-        k,
-        store=PartStore(parts, key),
-        workers=workers,
-        title="candidates",
-        progress=progress,
-    )
+    ids, counts = compute_in_parts(compute, work, k, key=key, title="candidates", how=how)
     return Neighbors(torch.from_numpy(ids), torch.from_numpy(counts))
 
 

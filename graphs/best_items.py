@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -11,12 +12,25 @@ Score = Literal["count", "cosine", "jaccard"]
 SCORES = ("count", "cosine", "jaccard")
 
 
+@dataclass(frozen=True)
+class Similarity:
+    """Which items are neighbours, and which of them come first.
+
+    Attributes:
+        score: `count` C_ij; `cosine` C_ij / sqrt(d_i d_j); `jaccard` C_ij / (d_i + d_j - C_ij).
+        min_count: pairs of items with fewer common users are not neighbours.
+    """
+
+    score: Score = "count"
+    min_count: int = 1
+
+
 class Ranking:
     """By score, then count, then cosine, all descending, then the smaller item id.
 
     Args:
         degree: `(n_items,)` users of each item.
-        score: what is ranked by first; see `cooccurrence_neighbors`.
+        score: what is ranked by first; see `Similarity`.
     """
 
     def __init__(self, degree: np.ndarray, score: Score) -> None:

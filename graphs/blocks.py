@@ -144,8 +144,6 @@ class BlockSampler:
             -1 takes all.
         exclude: leave the edges of a batch out of its own view.
         eps: added to degrees, as in `BipartitePropagation`.
-        kept: `(n_kept,)` distinct ids of the edges to draw among; None is all of them.
-        similar: graphs between items, for backbones that have them.
     """
 
     def __init__(
@@ -155,27 +153,35 @@ class BlockSampler:
         *,
         exclude: bool = True,
         eps: float = 1e-7,
-        kept: Tensor | None = None,
-        similar: ItemHops | None = None,
     ) -> None:
-        whole = dgl.edge_type_subgraph(graph, [EDGE, REVERSE])
-        self.graph = whole.formats("csc")
+        self._whole = dgl.edge_type_subgraph(graph, [EDGE, REVERSE])
+        self.graph = self._whole.formats("csc")
         self.fanouts = tuple(fanouts)
         self.exclude = exclude
+        self.eps = eps
+        # The fused sampler of DGL orders nodes as its threads arrive.
+        self._sampler = dgl.dataloading.NeighborSampler(list(reversed(fanouts)), fused=False)
+        self.draw_from()
+
+    def draw_from(self, kept: Tensor | None = None, similar: ItemHops | None = None) -> None:
+        """Draw from now on among some of the edges.
+
+        Args:
+            kept: `(n_kept,)` distinct ids of the edges to draw among; None is all of them.
+            similar: graphs between items, for backbones that have them.
+        """
         self.similar = similar
         self._drawn_from, self._place = self.graph, None
         if kept is not None:
-            part = dgl.edge_subgraph(whole, {EDGE: kept, REVERSE: kept}, relabel_nodes=False)
+            part = dgl.edge_subgraph(self._whole, {EDGE: kept, REVERSE: kept}, relabel_nodes=False)
             self._drawn_from = part.formats("csc")
-            self._place = torch.full((whole.num_edges(EDGE),), -1)
+            self._place = torch.full((self._whole.num_edges(EDGE),), -1)
             self._place[kept] = torch.arange(len(kept))
         self._degree = {
             destination: self._drawn_from.in_degrees(etype=(source, relation, destination)).double()
             for source, relation, destination in (EDGE, REVERSE)
         }
-        self._scale = {name: (degree + eps).rsqrt() for name, degree in self._degree.items()}
-        # The fused sampler of DGL orders nodes as its threads arrive.
-        self._sampler = dgl.dataloading.NeighborSampler(list(reversed(fanouts)), fused=False)
+        self._scale = {name: (degree + self.eps).rsqrt() for name, degree in self._degree.items()}
 
     def load(self, edges: Tensor, batch_size: int, seeds: Seeds) -> Iterator[tuple[Tensor, View]]:
         """The edges in batches, in their order, each with the view of what `seeds` asks for.

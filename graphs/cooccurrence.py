@@ -7,17 +7,15 @@ diagonal would halve that, but every row would have to be kept until the last on
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
 
 from ..errors import ConfigError, unknown_name
-from .best_items import SCORES, Ranking, Score
+from .best_items import SCORES, Ranking, Similarity
 from .neighbors import Neighbors
-from .resumable import Lists, PartStore, compute_in_parts, content_key, split_rows
+from .resumable import Lists, Work, compute_in_parts, content_key, split_rows
 
 BYTES_PER_ENTRY = 64
 """Peak bytes per non-zero of a block: the product and what ranking it needs."""
@@ -31,17 +29,13 @@ def cooccurrence_neighbors(
     n_items: int,
     k: int,
     *,
-    score: Score = "count",
-    min_count: int = 1,
+    similarity: Similarity | None = None,
     rows: Tensor | None = None,
-    memory_mib: int = 512,
-    workers: int | None = None,
-    parts: str | os.PathLike[str] | None = None,
-    progress: bool = False,
+    how: Work | None = None,
 ) -> Neighbors:
     """The `k` items that share most users with each item (CROSS, neighbour-level alignment).
 
-    Ranked by `score` descending, then count of common users descending, then cosine
+    Ranked by score descending, then count of common users descending, then cosine
     `C_ij / sqrt(d_i d_j)` descending, then the smaller item id. Exact and deterministic.
 
     Args:
@@ -49,22 +43,17 @@ def cooccurrence_neighbors(
         n_users: number of users.
         n_items: number of items.
         k: neighbours per item.
-        score: `count` C_ij; `cosine` C_ij / sqrt(d_i d_j); `jaccard` C_ij / (d_i + d_j - C_ij).
-        min_count: pairs of items with fewer common users are not neighbours.
+        similarity: the score, and how many users two neighbours have in common at least.
         rows: `(n,)` int64, the items whose neighbours are wanted; None is all of them.
-        memory_mib: bound on the working memory of all threads, beside the interactions and the
-            result.
-        workers: threads; None is as many as torch uses.
-        parts: folder that keeps finished parts: the same call after a kill goes on from there.
-            Parts of other data or options are not used. Delete it when the result is safe.
-        progress: show a progress bar, in pairs of items counted.
+        how: memory, threads, where finished parts lie, and whether a progress bar is shown.
 
     Raises:
         ConfigError: an option is out of range.
         RunError: a finished part is damaged.
     """
-    workers = torch.get_num_threads() if workers is None else workers
-    check_options(score, k, min_count, memory_mib, workers)
+    similarity, how = similarity or Similarity(), how or Work()
+    check_options(k, similarity, how)
+    score, min_count = similarity.score, similarity.min_count
     by_item = interaction_matrix(pairs, n_users, n_items)
     by_user = by_item.T.tocsr()
     ranking = Ranking(np.diff(by_item.indptr), score)
@@ -76,7 +65,7 @@ def cooccurrence_neighbors(
     work = pair_counts(by_item, by_user)
     # A row has at most one entry for each pair counted, and n_items at most.
     size = np.minimum(work, n_items) * BYTES_PER_ENTRY
-    block = min(memory_mib // workers, BLOCK_MIB) * 2**20
+    block = min(how.memory_mib // how.n_threads, BLOCK_MIB) * 2**20
 
     def compute(start: int, stop: int) -> Lists:
         found = []
@@ -85,18 +74,20 @@ def cooccurrence_neighbors(
             found.append(ranking.top_k(wanted[start + a : start + b], common, k, min_count))
         return np.concatenate([ids for ids, _ in found]), np.concatenate([n for _, n in found])
 
-    store = PartStore(parts, key)
-    ids, counts = compute_in_parts(
-        compute, work, k, store=store, workers=workers, title="co-occurrence", progress=progress
-    )
+    ids, counts = compute_in_parts(compute, work, k, key=key, title="co-occurrence", how=how)
     return Neighbors(torch.from_numpy(ids), torch.from_numpy(counts))
 
 
-def check_options(score: str, k: int, min_count: int, memory_mib: int, workers: int) -> None:
+def check_options(k: int, similarity: Similarity, how: Work) -> None:
     """Raise `ConfigError` for options of a neighbour search that are out of range."""
-    if score not in SCORES:
-        raise unknown_name("score", score, SCORES)
-    limits = {"k": k, "min_count": min_count, "memory_mib": memory_mib, "workers": workers}
+    if similarity.score not in SCORES:
+        raise unknown_name("score", similarity.score, SCORES)
+    limits = {
+        "k": k,
+        "min_count": similarity.min_count,
+        "memory_mib": how.memory_mib,
+        "workers": how.n_threads,
+    }
     for name, value in limits.items():
         if value < 1:
             raise ConfigError(f"{name} of a neighbour search must be at least 1, got {value}")

@@ -11,11 +11,12 @@ import torch
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from .approximate import approximate_neighbors, recall_at_k
+from .best_items import Similarity
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
 from .neighbors import Neighbors, load_neighbors, save_neighbors
 from .options import NeighborOptions
-from .resumable import remove_parts
+from .resumable import Work, remove_parts
 
 RECALL_SAMPLE = 2000
 """Items whose exact neighbours an approximate search is compared with."""
@@ -36,18 +37,20 @@ def make_neighbors(
         parts: folder of finished parts, from which a killed computation goes on.
         progress: show a progress bar.
     """
+    k = min(options.k, max(1, dataset.n_items - 1))  # an item has no more neighbours than that
     if options.file is not None:
         data_hash = dataset_hash(dataset)
         stored = load_neighbors(options.file, n_items=dataset.n_items, data_hash=data_hash)
-        if stored.ids.shape[1] < options.k:
+        if stored.ids.shape[1] < k:
             raise ConfigError(
                 f"{options.file} has {stored.ids.shape[1]} neighbours per item, neighbors.k is "
                 f"{options.k}: lower neighbors.k or make the file with -k {options.k}"
             )
         _require_the_same_search(options, stored)
-        return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
+        return Neighbors(stored.ids[:, :k], stored.counts[:, :k])
     find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
-    return find(**_arguments(options, dataset), parts=parts, progress=progress)
+    arguments = _arguments(replace(options, k=k), dataset)
+    return find(**arguments, how=_work(options, parts, progress))
 
 
 def _require_the_same_search(options: NeighborOptions, stored: Neighbors) -> None:
@@ -69,11 +72,12 @@ def _arguments(options: NeighborOptions, dataset: Dataset) -> dict[str, Any]:
         "n_users": dataset.n_users,
         "n_items": dataset.n_items,
         "k": options.k,
-        "score": options.score,
-        "min_count": options.min_count,
-        "memory_mib": options.memory_mib,
-        "workers": options.workers,
+        "similarity": Similarity(options.score, options.min_count),
     }
+
+
+def _work(options: NeighborOptions, parts: Path | None = None, progress: bool = False) -> Work:
+    return Work(options.memory_mib, options.workers, parts, progress)
 
 
 def write_neighbors(
@@ -97,6 +101,7 @@ def write_neighbors(
     if options.search != "exact":
         about["recall"] = _neighbor_recall(neighbors, options, dataset)
     about["data_hash"] = dataset_hash(dataset)
+    about["k"] = neighbors.ids.shape[1]
     neighbors = replace(neighbors, metadata=about)
     save_neighbors(file, neighbors)
     remove_parts(parts)
@@ -107,5 +112,6 @@ def _neighbor_recall(neighbors: Neighbors, options: NeighborOptions, dataset: Da
     """Share of the true neighbours of `RECALL_SAMPLE` random items that were found."""
     order = torch.randperm(dataset.n_items, generator=torch.Generator().manual_seed(0))
     rows = order[:RECALL_SAMPLE]
-    exact = cooccurrence_neighbors(**_arguments(options, dataset), rows=rows)
+    options = replace(options, k=neighbors.ids.shape[1])
+    exact = cooccurrence_neighbors(**_arguments(options, dataset), rows=rows, how=_work(options))
     return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)

@@ -13,9 +13,11 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from ..errors import RunError
@@ -23,6 +25,31 @@ from ..fileio import atomic_path
 
 PART_WORK = 2**23
 """Work in a part: at some 20 ns each, what a kill loses is a fraction of a second a thread."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a search for neighbours is carried out; nothing in it changes what is found.
+
+    Attributes:
+        memory_mib: bound on the working memory of all threads, beside the interactions and the
+            result.
+        workers: threads; None is as many as torch uses.
+        parts: folder that keeps finished parts: the same call after a kill goes on from there.
+            Parts of other data or options are not used. Delete it when the result is safe.
+        progress: show a progress bar.
+    """
+
+    memory_mib: int = 512
+    workers: int | None = None
+    parts: str | os.PathLike[str] | None = None
+    progress: bool = False
+
+    @property
+    def n_threads(self) -> int:
+        """The number of threads."""
+        return torch.get_num_threads() if self.workers is None else self.workers
+
 
 Lists = tuple[np.ndarray, np.ndarray]
 """Ids and counts, `(n, k)` int64 each."""
@@ -100,10 +127,9 @@ def compute_in_parts(
     work: np.ndarray,
     k: int,
     *,
-    store: PartStore,
-    workers: int,
+    key: str,
     title: str,
-    progress: bool,
+    how: Work,
 ) -> Lists:
     """Lists of all rows, from finished parts or by `compute(start, stop)` on threads.
 
@@ -112,11 +138,11 @@ def compute_in_parts(
             run meanwhile, and nothing needs to be copied to a process.
         work: `(n,)` int64 work of each row, the unit of the progress bar.
         k: entries per row.
-        store: finished parts.
-        workers: threads.
-        title: of the progress bar.
-        progress: show it. Its estimate leaves out parts finished earlier.
+        key: `content_key` of this computation.
+        title: of the progress bar, whose estimate leaves out parts finished earlier.
+        how: threads, where finished parts lie, and whether to show the bar.
     """
+    store = PartStore(how.parts, key)
     ids = np.full((len(work), k), -1, dtype=np.int64)
     counts = np.zeros((len(work), k), dtype=np.int64)
     missing = []
@@ -141,9 +167,9 @@ def compute_in_parts(
         desc=title,
         unit="pair",
         unit_scale=True,
-        disable=not progress,
+        disable=not how.progress,
     ) as bar:
-        pool = ThreadPoolExecutor(workers)
+        pool = ThreadPoolExecutor(how.n_threads)
         try:
             for done in as_completed([pool.submit(finish, *part) for part in missing]):
                 bar.update(done.result())

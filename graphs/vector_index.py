@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from .faiss_import import import_faiss, n_gpus
+from ..tensors.faiss_import import import_faiss, n_gpus
 
 Search = Literal["auto", "exact", "ivf", "hnsw"]
 SEARCHES = ("auto", "exact", "ivf", "hnsw")

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..registry import Registry
+from ..tensors.representations import Representations
+from ..tensors.tables import Table
 
 if TYPE_CHECKING:
     from ..graphs.item_blocks import ItemHops
 
 
-class Representations(NamedTuple):
-    """What a backbone says of every user and item; a score is their inner product."""
-
-    user: Tensor
-    """`(n_users, dim)`"""
-    item: Tensor
-    """`(n_items, dim)`"""
+Features = TypeVar("Features")
 
 
 class Batch(NamedTuple):
@@ -116,9 +111,21 @@ class Backbone(nn.Module):
         """What the blocks of this epoch are cut from; read after `begin_epoch`."""
         return BlockGraph()
 
-    def modalities(self) -> Mapping[str, Projected]:
+    def modalities(self) -> Mapping[str, Table]:
         """Content tables the backbone projects itself; alignment reuses these projectors."""
         return {}
+
+    def content(self, features: Mapping[str, Table]) -> dict[str, Table]:
+        """What an alignment reads of content: `modalities`, and the raw `features` of the others.
+
+        The order is that of `features`.
+        """
+        return {**features, **self.modalities()}
+
+    def unprojected(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """Those of `features` that `content` leaves raw, so that an alignment projects them."""
+        own = self.modalities()
+        return {name: table for name, table in features.items() if name not in own}
 
 
 BACKBONES: Registry[Backbone] = Registry("backbone")

@@ -10,14 +10,16 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from ..align.base import Projected, rows_of
-from ..align.bm3 import distance, linear, pair_shares
-from ..align.rows import Pairs
+from ..align.bm3 import distance, linear
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.ids import Repeated
+from ..tensors.representations import Representations
+from ..tensors.tables import Projected, rows_of, xavier_table
+from .base import BACKBONES, Backbone, Batch
+from .feature_tables import FeatureTables
+from .objectives import mean_cosine_distance
 
 
 @BACKBONES.register("bm3", paper="Zhou et al., BM3, WWW 2023")
@@ -66,10 +68,8 @@ class BM3(Backbone):
         self.cl_weight = cl_weight
         self.reg_weight = reg_weight
         self.propagation = BipartitePropagation.from_graph(graph)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
         self.predictor = linear(dim, dim)
         self.features = FeatureTables(features, trainable=trainable_features)
         self.projectors = nn.ModuleDict(
@@ -93,27 +93,31 @@ class BM3(Backbone):
             batch: positive pairs; the negatives are not read.
             representations: un-predicted tables, as `forward` gives them while training.
         """
-        pairs = Pairs.of(batch.users, batch.items)
-        user = rows_of(representations.user, pairs.users)
-        item = rows_of(representations.item, pairs.items)
-        user_target = self.target("user", user, pairs.users)
-        item_target = self.target("item", item, pairs.items)
+        users, items = Repeated.of_batch(batch.users), Repeated.of_batch(batch.items)
+        user = rows_of(representations.user, users.ids)
+        item = rows_of(representations.item, items.ids)
+        user_target = self.target("user", user, users.ids)
+        item_target = self.target("item", item, items.ids)
         terms = {
-            "ui": _pair_distance(self._online(user), item_target, pairs.user_of, pairs.item_of),
-            "iu": _pair_distance(self._online(item), user_target, pairs.item_of, pairs.user_of),
+            "ui": mean_cosine_distance(
+                rows_of(self._online(user), users.of), rows_of(item_target, items.of)
+            ),
+            "iu": mean_cosine_distance(
+                rows_of(self._online(item), items.of), rows_of(user_target, users.of)
+            ),
             "reg": self.reg_weight * _norms(representations),
         }
         if self.cl_weight > 0:
-            terms |= self._content_terms(pairs, item_target)
+            terms |= self._content_terms(items, item_target)
         return terms
 
-    def _content_terms(self, pairs: Pairs, item_target: Tensor) -> dict[str, Tensor]:
+    def _content_terms(self, items: Repeated, item_target: Tensor) -> dict[str, Tensor]:
         """Content of the distinct items against the items' targets and its own."""
-        shares = pair_shares(pairs, None, item_target.dtype)
+        shares = items.counts.to(item_target.dtype) / items.counts.sum()
         terms = {}
         for name, table in self.modalities().items():
-            rows = table[pairs.items]
-            online, target = self._online(rows), self.target(name, rows, pairs.items)
+            rows = table[items.ids]
+            online, target = self._online(rows), self.target(name, rows, items.ids)
             terms[f"{name}_item"] = self.cl_weight * distance(online, item_target, shares)
             terms[f"{name}_{name}"] = self.cl_weight * distance(online, target, shares)
         return terms
@@ -140,8 +144,3 @@ def _norms(tables: Representations) -> Tensor:
     """Frobenius norms of both whole tables, un-squared, over the number of items."""
     norms = torch.linalg.matrix_norm(tables.user) + torch.linalg.matrix_norm(tables.item)
     return norms / len(tables.item)
-
-
-def _pair_distance(online: Tensor, target: Tensor, online_of: Tensor, target_of: Tensor) -> Tensor:
-    """Mean of `1 - cos` over the pairs of unit rows at positions `online_of` and `target_of`."""
-    return (1.0 - (rows_of(online, online_of) * rows_of(target, target_of)).sum(1)).mean()

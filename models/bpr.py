@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
 from pydantic import NonNegativeFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Propagation
-from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, Representations, RowTables
+from ..tensors.representations import Representations
+from ..tensors.tables import xavier_table
+from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, RowTables
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 
 
@@ -39,10 +40,8 @@ class BPR(Backbone):
         super().__init__()
         self.representation_dim = dim
         self.reg_weight = reg_weight
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_normal_(self.user_embedding)
-        nn.init.xavier_normal_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim, normal=True)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim, normal=True)
 
     def forward(self, propagation: Propagation | None = None) -> Representations:
         """The two embedding tables, `(n_users, dim)` and `(n_items, dim)`."""

@@ -9,17 +9,18 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS, Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.tables import Projected, xavier_table
+from .base import BACKBONES, Backbone, Batch
 from .contrast import cosine_contrast
+from .feature_tables import FeatureTables
 from .item_graphs import ItemGraphs, RefinedItemGraph
-from .objectives import batch_rows, bpr_loss
+from .objectives import batch_rows, bpr_loss, half_squared_norm
 from .pruning import PrunedPropagation
 from .rca import RCA, RecursiveAttention, Scale
 
@@ -137,8 +138,8 @@ class CRANE(Backbone):
         self.temperature = temperature
         self.reg_weight = reg_weight
         n_users, n_items = graph.num_nodes("user"), graph.num_nodes("item")
-        self.user_embedding = nn.Parameter(nn.init.xavier_uniform_(torch.empty(n_users, dim)))
-        self.item_embedding = nn.Parameter(nn.init.xavier_uniform_(torch.empty(n_items, dim)))
+        self.user_embedding = xavier_table(n_users, dim)
+        self.item_embedding = xavier_table(n_items, dim)
         self.features = FeatureTables(features, trainable=trainable_features)
         self.projectors = nn.ModuleDict(
             {name: nn.Linear(table.shape[1], dim) for name, table in features.items()}
@@ -223,8 +224,7 @@ class CRANE(Backbone):
             terms |= self._contrast(batch, representations)
         if self.reg_weight > 0:
             ego = batch_rows(self.user_embedding, self.item_embedding, batch)
-            squares = torch.stack([rows.square().sum() for rows in ego]).sum()
-            terms["reg"] = self.reg_weight * squares / len(batch.users)
+            terms["reg"] = 2 * self.reg_weight * half_squared_norm(ego) / len(batch.users)
         return terms
 
     def _contrast(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:

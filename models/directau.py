@@ -7,12 +7,15 @@ from typing import Literal
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import known_gradient, row_blocks, unit_rows
-from .base import BACKBONES, Backbone, Batch, Representations
+from ..tensors.representations import Representations
+from ..tensors.tables import xavier_table
+from .base import BACKBONES, Backbone, Batch
+from .objectives import half_squared_norm
 
 
 @BACKBONES.register("directau", paper="Wang et al., DirectAU, KDD 2022")
@@ -56,10 +59,8 @@ class DirectAU(Backbone):
         self.reg_weight = reg_weight
         self.cosine_scores = cosine_scores
         self.propagation = BipartitePropagation.from_graph(graph)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_normal_(self.user_embedding)
-        nn.init.xavier_normal_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim, normal=True)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim, normal=True)
 
     def forward(self) -> Representations:
         """The encoder's tables, `(n_users, dim)` and `(n_items, dim)`."""
@@ -78,8 +79,8 @@ class DirectAU(Backbone):
             "uniformity_item": self.gamma / 2 * uniformity(item),
         }
         if self.reg_weight > 0:
-            squares = self.user_embedding.square().sum() + self.item_embedding.square().sum()
-            terms["reg"] = self.reg_weight / 2 * squares
+            tables = (self.user_embedding, self.item_embedding)
+            terms["reg"] = self.reg_weight * half_squared_norm(tables)
         return terms
 
 

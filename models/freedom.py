@@ -9,20 +9,20 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Propagation
 from ..tensors.ids import Repeated, joined
+from ..tensors.representations import Representations
+from ..tensors.tables import Projected, xavier_table
 from .base import (
     BACKBONES,
     EMBEDDINGS,
     Backbone,
     Batch,
     BlockGraph,
-    Representations,
     RowTables,
 )
-from .content import FeatureTables
+from .feature_tables import FeatureTables
 from .item_graphs import ItemGraphs
 from .objectives import Rows, batch_rows, bpr_loss
 from .pruning import PrunedPropagation
@@ -78,10 +78,8 @@ class FREEDOM(Backbone):
         self.reg_weight = reg_weight
         self.propagation = PrunedPropagation(graph, dropout)
         self.item_graphs = ItemGraphs(graph, modality_weights)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
         self.features = FeatureTables(features, trainable=trainable_features)
         self.projectors = nn.ModuleDict(
             {name: nn.Linear(table.shape[1], dim) for name, table in features.items()}

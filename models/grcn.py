@@ -10,12 +10,13 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from ..align.base import xavier
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.sparse_pattern import SparsePattern
 from ..tensors.functional import unit_rows
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.tables import xavier, xavier_table
+from .base import BACKBONES, Backbone, Batch
+from .feature_tables import FeatureTables
 from .linear import TableLinear
 from .objectives import batch_rows, bpr_loss
 
@@ -84,12 +85,14 @@ class GRCN(Backbone):
         self.all_preferences = all_preferences
         self.edges = SparsePattern.from_graph(graph)
         n_users, n_items = self.edges.n_rows, self.edges.n_cols
-        self.user_embedding = _table(n_users, dim)
-        self.item_embedding = _table(n_items, dim)
-        self.user_confidence = _table(n_users, len(features))
-        self.item_confidence = _table(n_items, len(features))
+        self.user_embedding = xavier_table(n_users, dim, normal=True)
+        self.item_embedding = xavier_table(n_items, dim, normal=True)
+        self.user_confidence = xavier_table(n_users, len(features), normal=True)
+        self.item_confidence = xavier_table(n_items, len(features), normal=True)
         self.features = FeatureTables(features, trainable=False)
-        self.preferences = nn.ParameterDict({name: _table(n_users, dim) for name in features})
+        self.preferences = nn.ParameterDict(
+            {name: xavier_table(n_users, dim, normal=True) for name in features}
+        )
         self.projectors = nn.ModuleDict(
             {
                 name: xavier(TableLinear(len(table), table.shape[1], dim))
@@ -152,8 +155,3 @@ class GRCN(Backbone):
             "embedding_reg": self.reg_weight * embedding,
             "content_reg": self.reg_weight * content.sum(),
         }
-
-
-def _table(n: int, width: int) -> nn.Parameter:
-    """A trainable `(n, width)` table, Xavier-normal."""
-    return nn.Parameter(nn.init.xavier_normal_(torch.empty(n, width)))

@@ -10,16 +10,17 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ..align.base import Projected
 from ..graphs.adjacency import Adjacency
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.sparse_pattern import SparsePattern, nearest_rows, normalised_by_row_sums
 from ..tensors.functional import full_precision, widened
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.tables import Projected, xavier_table
+from .base import BACKBONES, Backbone, Batch
+from .feature_tables import FeatureTables
 from .item_graphs import PREFIX, CosineGraph
 from .linear import TableLinear
-from .objectives import batch_rows, bpr_loss, half_squared_norm
+from .objectives import batch_regulariser, batch_rows, bpr_loss
 
 
 @BACKBONES.register("lattice", paper="Zhang et al., LATTICE, MM 2021")
@@ -81,10 +82,8 @@ class LATTICE(Backbone):
         self.originals = nn.ModuleDict(
             {name: CosineGraph(graph, f"{PREFIX}{name}", x) for name, x in features.items()}
         )
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
         self.features = FeatureTables(features, trainable=trainable_features)
         self.projectors = nn.ModuleDict(
             {name: TableLinear(len(table), table.shape[1], dim) for name, table in features.items()}
@@ -147,8 +146,7 @@ class LATTICE(Backbone):
         rows = batch_rows(*representations, batch)
         terms = {"bpr": bpr_loss(rows, eps=0)}
         if self.reg_weight > 0:
-            divisor = self.reg_batch_size or len(batch.users)
-            terms["reg"] = self.reg_weight * half_squared_norm(rows) / divisor
+            terms["reg"] = self.reg_weight * batch_regulariser(rows, self.reg_batch_size)
         return terms
 
     def modalities(self) -> Mapping[str, Projected]:

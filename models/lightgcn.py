@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation, Propagation
-from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, Representations, RowTables
+from ..tensors.representations import Representations
+from ..tensors.tables import xavier_table
+from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, RowTables
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 
 
@@ -46,10 +47,8 @@ class LightGCN(Backbone):
         self.n_layers = n_layers
         self.reg_weight = reg_weight
         self.propagation = BipartitePropagation.from_graph(graph)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
 
     def forward(self, propagation: Propagation | None = None) -> Representations:
         """Propagated tables, `(n_users, dim)` and `(n_items, dim)`.

@@ -9,11 +9,13 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor, nn
 
 from ..graphs.dgl_import import DGLGraph
-from ..graphs.faiss_import import import_faiss
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
-from .base import BACKBONES, Backbone, Batch, Representations
+from ..tensors.kmeans import kmeans, nearest_centroids
+from ..tensors.representations import Representations
+from ..tensors.tables import xavier_table
+from .base import BACKBONES, Backbone, Batch
 from .contrast import cosine_contrast, cosine_contrast_of
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 
@@ -73,10 +75,8 @@ class NCL(Backbone):
         self.n_clusters = n_clusters
         self.warm_up = warm_up
         self.propagation = BipartitePropagation.from_graph(graph)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
         self.user_prototypes = Prototypes()
         self.item_prototypes = Prototypes()
         if warm_up > 0:
@@ -94,7 +94,8 @@ class NCL(Backbone):
                 (self.item_prototypes, self.item_embedding),
             ):
                 seed = int(torch.randint(2**31 - 1, (), generator=rng))
-                prototypes.set(*kmeans(table.detach(), self.n_clusters, seed))
+                centroids = kmeans(table, self.n_clusters, seed=seed)
+                prototypes.set(centroids, nearest_centroids(table, centroids))
 
     def forward(self) -> Representations:
         """Mean of layers `0 .. n_layers`, `(n_users, dim)` and `(n_items, dim)`."""
@@ -171,26 +172,3 @@ class Prototypes(nn.Module):
         assert self.centroids is not None
         assert self.cluster is not None
         return cosine_contrast(rows, self.centroids, self.cluster[ids], temperature)
-
-
-def kmeans(table: Tensor, n_clusters: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Centroids and the nearest one of each row, by FAISS in float32 (25 iterations).
-
-    Args:
-        table: `(n, dim)`, detached.
-        n_clusters: clusters k; `n` if there are fewer rows.
-        seed: of the initial choice.
-
-    Returns:
-        `(k, dim)` centroids and `(n,)` int64 clusters, on the device of `table`.
-    """
-    faiss = import_faiss()
-    faiss.omp_set_num_threads(torch.get_num_threads())
-    rows = table.float().cpu().contiguous().numpy()
-    n, dim = rows.shape
-    fit = faiss.Kmeans(dim, min(n_clusters, n), niter=25, seed=seed, min_points_per_centroid=1)
-    fit.train(rows)
-    _, cluster = fit.index.search(rows, 1)
-    return torch.from_numpy(fit.centroids).to(table), torch.from_numpy(cluster[:, 0]).to(
-        table.device
-    )

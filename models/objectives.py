@@ -66,6 +66,11 @@ def norm_regulariser(rows: Rows) -> Tensor:
     return torch.stack(norms).sum() / len(rows.user)
 
 
+def mean_cosine_distance(first: Tensor, second: Tensor) -> Tensor:
+    """Mean over the pairs of unit rows, `(n, dim)` each, of `1 - cos`."""
+    return (1 - (first * second).sum(1)).mean()
+
+
 def half_squared_norm(tables: Iterable[Tensor]) -> Tensor:
     """Half the sum of all squared entries, the usual L2 regulariser; a scalar.
 
@@ -73,3 +78,14 @@ def half_squared_norm(tables: Iterable[Tensor]) -> Tensor:
         tables: such as the rows of a batch, repeated ones included.
     """
     return torch.stack([table.square().sum() for table in tables]).sum() / 2
+
+
+def batch_regulariser(rows: Rows, batch_size: int | None = None) -> Tensor:
+    """`half_squared_norm` of the batch's rows, per pair.
+
+    Args:
+        rows: rows of the batch.
+        batch_size: divide by this number instead of by the number of pairs; the published MMRec
+            backbones take the configured batch size even for a smaller last batch.
+    """
+    return half_squared_norm(rows) / (batch_size or len(rows.user))

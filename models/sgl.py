@@ -7,16 +7,18 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ConfigError
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.edge_draws import degree_scale, weighted_draw
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.ids import Repeated, joined
-from .base import BACKBONES, Backbone, Batch, Representations
+from ..tensors.representations import Representations
+from ..tensors.tables import xavier_table
+from .base import BACKBONES, Backbone, Batch
 from .contrast import cosine_contrast, padded_contrast
-from .objectives import batch_rows, bpr_loss, half_squared_norm
+from .objectives import batch_regulariser, batch_rows, bpr_loss
 
 Views = tuple[BipartitePropagation, BipartitePropagation]
 
@@ -90,10 +92,8 @@ class SGL(Backbone):
         self.register_buffer("edge_scale", degree_scale(users, items), persistent=False)
         self.propagation = BipartitePropagation.from_graph(graph)
         self.epoch_view1 = self.epoch_view2 = self.propagation
-        self.user_embedding = nn.Parameter(torch.empty(self.n_nodes[0], dim))
-        self.item_embedding = nn.Parameter(torch.empty(self.n_nodes[1], dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(self.n_nodes[0], dim)
+        self.item_embedding = xavier_table(self.n_nodes[1], dim)
 
     def begin_epoch(self, rng: torch.Generator) -> None:
         """Draw the views of this epoch, uniformly, if the rule is `epoch`."""
@@ -146,7 +146,7 @@ class SGL(Backbone):
                 terms[name] = self.reg_weight / len(ids) * self._contrast(ids, one, other)
         if self.l2_weight > 0:
             ego = batch_rows(self.user_embedding, self.item_embedding, batch)
-            terms["l2"] = self.l2_weight * half_squared_norm(ego) / len(batch.users)
+            terms["l2"] = self.l2_weight * batch_regulariser(ego)
         return terms
 
     def _anchors(self, batch: Batch) -> tuple[Tensor, Tensor]:

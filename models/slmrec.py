@@ -9,14 +9,15 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ..align.base import Projected, rows_of, xavier
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import BipartitePropagation
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
-from .base import BACKBONES, Backbone, Batch, Representations
-from .content import FeatureTables
+from ..tensors.representations import Representations
+from ..tensors.tables import Projected, rows_of, xavier, xavier_table
+from .base import BACKBONES, Backbone, Batch
 from .contrast import in_batch_contrast
+from .feature_tables import FeatureTables
 from .linear import TableLinear
 
 Product = Callable[[Tensor], Tensor]
@@ -73,10 +74,8 @@ class SLMRec(Backbone):
         self.reg_weight = reg_weight
         self.ssl_temperature = ssl_temperature
         self.propagation = BipartitePropagation.from_graph(graph, eps=1e-8)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
         unit = {name: unit_rows(table) for name, table in features.items()}
         self.features = FeatureTables(unit, trainable=False)
         self.projectors = nn.ModuleDict(

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.propagation import Propagation
 from ..tensors.ids import Repeated, joined
-from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, Representations, RowTables
+from ..tensors.representations import Representations
+from ..tensors.tables import xavier_table
+from .base import BACKBONES, EMBEDDINGS, Backbone, Batch, RowTables
 from .linear import TableLinear, linear_rows
 from .objectives import batch_rows, bpr_loss, norm_regulariser
 
@@ -33,8 +35,8 @@ class VBPR(Backbone):
 
     needs_features: ClassVar[bool] = True
     represents_content: ClassVar[bool] = True
-    row_tables: ClassVar[RowTables] = {**EMBEDDINGS, "content": "item"}
-    content: Tensor
+    row_tables: ClassVar[RowTables] = {**EMBEDDINGS, "features": "item"}
+    features: Tensor
 
     def __init__(
         self,
@@ -47,24 +49,24 @@ class VBPR(Backbone):
         super().__init__()
         self.representation_dim = 2 * dim
         self.reg_weight = reg_weight
-        self.register_buffer("content", torch.cat(list(features.values()), 1), persistent=False)
-        self.user_embedding = nn.Parameter(torch.empty(graph.num_nodes("user"), 2 * dim))
-        self.item_embedding = nn.Parameter(torch.empty(graph.num_nodes("item"), dim))
-        self.projector = TableLinear(len(self.content), self.content.shape[1], dim)
-        nn.init.xavier_uniform_(self.user_embedding)
-        nn.init.xavier_uniform_(self.item_embedding)
+        self.register_buffer("features", torch.cat(list(features.values()), 1), persistent=False)
+        # Its own random draws come before those of the tables.
+        projector = TableLinear(len(self.features), self.features.shape[1], dim)
+        self.user_embedding = xavier_table(graph.num_nodes("user"), 2 * dim)
+        self.item_embedding = xavier_table(graph.num_nodes("item"), dim)
+        self.projector = projector
         nn.init.xavier_normal_(self.projector.weight)
         nn.init.zeros_(self.projector.bias)
 
     def forward(self, propagation: Propagation | None = None) -> Representations:
         """`(n_users, 2 dim)` users and `(n_items, 2 dim)` items `[id ; content]`."""
-        item = torch.cat([self.item_embedding, self.projector(self.content)], dim=1)
+        item = torch.cat([self.item_embedding, self.projector(self.features)], dim=1)
         return Representations(self.user_embedding, item)
 
     def batch_loss(self, batch: Batch) -> dict[str, Tensor]:
         """`loss`, where only the items of the batch are projected, each once."""
         distinct = Repeated.of_batch(joined(batch.items, batch.negatives))
-        content = linear_rows(self.content, distinct.ids, self.projector)
+        content = linear_rows(self.features, distinct.ids, self.projector)
         item = torch.cat([self.item_embedding.index_select(0, distinct.ids), content], dim=1)
         positive, negative = distinct.of.split(len(batch.items))
         here = Batch(batch.users, positive, negative)

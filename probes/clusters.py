@@ -23,9 +23,9 @@ from torch import Tensor
 from ..align.base import Alignment
 from ..align.cluster import CLALoss
 from ..errors import ConfigError
-from ..models.ncl import kmeans
 from ..report.text_table import text_table
 from ..tensors.functional import unit_rows
+from ..tensors.kmeans import kmeans, nearest_centroids
 from .views import ROWS_AT_ONCE, Views
 
 SILHOUETTE_SAMPLE = 2000
@@ -119,8 +119,13 @@ def kmeans_labels(table: Tensor, present: Tensor | None, n_clusters: int, seed: 
     The tightest of `RESTARTS` runs, since a single one often ends in a poor local optimum.
     """
     rows = table if present is None else table[present]
-    runs = [kmeans(rows, n_clusters, seed + start) for start in range(RESTARTS)]
-    _, best = min(runs, key=lambda run: float((rows - run[0][run[1]]).square().sum()))
+    best, least = torch.empty(0, dtype=torch.int64), math.inf
+    for start in range(RESTARTS):
+        centroids = kmeans(rows, n_clusters, seed=seed + start)
+        labels = nearest_centroids(rows, centroids)
+        spread = float((rows - centroids[labels]).square().sum())
+        if spread < least:
+            best, least = labels, spread
     if present is None:
         return best
     return torch.full((len(table),), -1).masked_scatter(present, best)

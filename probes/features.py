@@ -10,10 +10,10 @@ from tqdm.auto import tqdm
 
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer, Evaluator, Metrics
-from ..models.base import Representations
-from ..references.content import content_table
+from ..references.inputs import content_table
 from ..references.item_cf import SHRINK, item_cf_scores
 from ..report.text_table import text_table
+from ..tensors.representations import Representations
 from .zero_shot import ZERO_SHOT, zero_shot_scores
 
 CUTOFFS = (10, 20)

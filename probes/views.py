@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..align.base import Alignment, Table
-from ..align.rows import read_rows
+from ..align.base import Alignment
 from ..datasets.dataset import Dataset
 from ..models.base import Backbone
 from ..tensors.functional import unit_rows
+from ..tensors.tables import Table, Tables, read_rows
 
 ROWS_AT_ONCE = 4096
 """Items projected at a time."""
@@ -50,12 +50,11 @@ def run_views(dataset: Dataset, backbone: Backbone, alignment: Alignment | None)
     """
     backbone.eval()
     user, item = backbone.aligned()
-    own = backbone.modalities()
     if alignment is None:
-        tables: dict[str, Table] = dict(own)
+        tables: dict[str, Table] = dict(backbone.modalities())
     else:
-        content = alignment.content({**dataset.features, **own})
-        tables = dict(zip(alignment.modalities, content, strict=True))
+        content = backbone.content(dataset.features)
+        tables = dict(alignment.projected(Tables(user, item, content)).modalities)
     present = {"id": torch.ones(dataset.n_items, dtype=torch.bool)}
     items = {"id": unit_rows(item)}
     for name, table in tables.items():

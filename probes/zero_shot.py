@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer
-from ..models.base import Representations
-from ..references.content import history_matrix
+from ..references.inputs import history_matrix
 from ..tensors.functional import unit_rows
+from ..tensors.representations import Representations
 
 ZeroShot = Literal["mean", "max", "last"]
 ZERO_SHOT: tuple[ZeroShot, ...] = get_args(ZeroShot)

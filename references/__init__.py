@@ -5,7 +5,7 @@ from .content_knn import ContentKNN
 from .ease import EASE, ContentEASE
 from .ials import IALS
 from .item_knn import ItemKNN
-from .popularity import Popularity
+from .most_popular import Popularity
 
 __all__ = [
     "EASE",

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer
-from ..models.base import Representations
 from ..registry import Registry
+from ..tensors.representations import Representations
 
 
 class Reference(ABC):

@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 
 from ..datasets.dataset import Dataset
 from .base import REFERENCES, Reference
-from .content import ALL, chosen_modalities, content_table, history_matrix, modality_choices
+from .inputs import ALL, chosen_modalities, content_table, history_matrix, modality_choices
 from .item_cf import NeighborScores, ShrunkCosine, nearest_items
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError, RunError
 from .base import REFERENCES, Reference
-from .content import ALL, chosen_modalities, content_table, history_matrix, modality_choices
+from .inputs import ALL, chosen_modalities, content_table, history_matrix, modality_choices
 
 MEMORY_MIB = 4096
 """Default bound on the square of the catalogue: 32,768 items."""

@@ -11,9 +11,9 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from threadpoolctl import threadpool_limits
 
 from ..datasets.dataset import Dataset
-from ..models.base import Representations
+from ..tensors.representations import Representations
 from .base import REFERENCES, Reference
-from .content import history_matrix
+from .inputs import history_matrix
 
 
 @REFERENCES.register("ials", paper="Hu, Koren and Volinsky, ICDM 2008")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer, recommend
-from .content import history_matrix
+from .inputs import history_matrix
 
 NEIGHBORS = 10
 SHRINK = 10.0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from .base import REFERENCES, Reference
-from .content import history_matrix
+from .inputs import history_matrix
 from .item_cf import NeighborScores, nearest_items
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 METRIC_LABELS: Mapping[str, str] = {
     "recall": "Recall",
@@ -38,12 +39,35 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and sample standard deviation; NaN where there are too few values for either."""
+@dataclass(frozen=True)
+class Measure:
+    """A mean over seeds.
+
+    Attributes:
+        mean: the mean; NaN where there is no value.
+        spread: sample standard deviation; None for fewer than two seeds.
+    """
+
+    mean: float
+    spread: float | None
+
+    @property
+    def point(self) -> tuple[float, float]:
+        """Mean and spread as plots take them, NaN for no spread."""
+        return self.mean, math.nan if self.spread is None else self.spread
+
+    def text(self, digits: int = 4) -> str:
+        """Such as `0.1020 ± 0.0011`."""
+        spread = "" if self.spread is None else f" ± {self.spread:.{digits}f}"
+        return f"{self.mean:.{digits}f}{spread}"
+
+
+def measure(values: Sequence[float]) -> Measure:
+    """Mean and spread of one value per seed."""
     if not values:
-        return math.nan, math.nan
+        return Measure(math.nan, None)
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
-        return mean, math.nan
+        return Measure(mean, None)
     variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
-    return mean, math.sqrt(variance)
+    return Measure(mean, math.sqrt(variance))

@@ -16,8 +16,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .colors import CARD, INK, SERIES, Style, series_style
-from .numbers import mean_and_spread
+from .numbers import measure
 from .svg import STYLE, as_svg, legend, plain
+
+Scale = Literal["linear", "magnitudes", "percent"]
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,26 @@ class Mark:
     label: str
 
 
+@dataclass(frozen=True)
+class Ticks:
+    """The x axis of an option.
+
+    Attributes:
+        label: of the axis, with its unit.
+        values: of the option, as text.
+    """
+
+    label: str
+    values: Sequence[str]
+
+
 def line_plot(
     name: str,
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     *,
     xlabel: str,
     ylabel: str,
-    scale: Literal["linear", "magnitudes"] = "linear",
-    percent: bool = False,
+    scale: Scale = "linear",
     mark: Mark | None = None,
     styles: Mapping[str, Style] | None = None,
 ) -> str:
@@ -54,8 +68,8 @@ def line_plot(
         xlabel: label of the x axis, with its unit.
         ylabel: label of the y axis, with its unit.
         scale: `magnitudes` gives values of different orders of magnitude room: a logarithmic axis,
-            linear around zero where some values are not positive.
-        percent: y values are shares of one, drawn from 0 to 100 %.
+            linear around zero where some values are not positive. `percent` draws shares of one
+            from 0 to 100 %.
         mark: a point to point out.
         styles: label -> style; by default in the order of the series.
     """
@@ -75,7 +89,7 @@ def line_plot(
             handles[mark.label] = axes.plot(mark.x, mark.y, "o", **style)[0]
         if scale == "magnitudes":
             _spread_magnitudes(axes, [value for _, y in drawn.values() for value in y])
-        if percent:
+        if scale == "percent":
             axes.set_ylim(-0.02, 1.02)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
@@ -110,11 +124,12 @@ def dot_plot(
         for index, (label, ours) in enumerate(rows.items()):
             if not ours:
                 continue
-            mean, spread = mean_and_spread(ours)
+            at = measure(ours)
             color, marker = looks[label].color, looks[label].marker
-            error = spread if math.isfinite(spread) else None
             axes.plot(ours, [index - 0.22] * len(ours), "o", ms=3.5, mfc="none", mec=color)
-            axes.errorbar(mean, index, xerr=error, fmt=marker, ms=7, color=color, capsize=4, lw=1.8)
+            axes.errorbar(
+                at.mean, index, xerr=at.spread, fmt=marker, ms=7, color=color, capsize=4, lw=1.8
+            )
         axes.set_yticks(range(len(rows)), list(map(plain, rows)))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
@@ -127,9 +142,8 @@ def dot_plot(
 def curve_plot(
     name: str,
     series: Mapping[str, Sequence[tuple[float, float]]],
-    ticks: Sequence[str],
+    ticks: Ticks,
     *,
-    xlabel: str,
     ylabel: str,
     percent: bool = False,
     level: tuple[str, float] | None = None,
@@ -141,8 +155,7 @@ def curve_plot(
         name: what the plot shows, for screen readers.
         series: label -> mean and standard deviation at every tick; a mean that is not finite is
             left out, a deviation that is not is not drawn.
-        ticks: the values of the option, as text.
-        xlabel: label of the x axis, with its unit.
+        ticks: the option and its values.
         ylabel: label of the y axis, with its unit.
         percent: y values are shares of one.
         level: label and value of a line across, to compare with.
@@ -174,9 +187,9 @@ def curve_plot(
             handles[level[0]] = axes.axhline(level[1], color=color, linestyle=":", linewidth=1.2)
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.set_xticks(range(len(ticks)), list(map(plain, ticks)))
-        axes.set_xlim(-0.3, len(ticks) - 0.7)
-        axes.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
+        axes.set_xticks(range(len(ticks.values)), list(map(plain, ticks.values)))
+        axes.set_xlim(-0.3, len(ticks.values) - 0.7)
+        axes.set(xlabel=plain(ticks.label), ylabel=plain(ylabel))
         if len(handles) > 1:
             legend(figure, handles, ncols=n_columns)
         return as_svg(figure, name)

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..fileio import write_text
+from ..run_files import REPORT_FILE
 from . import markup
 from .colors import method_style
 from .markup import Html, escape
 from .numbers import METRIC_LABELS, duration, metric_label, number
 from .plots import Mark, line_plot
-from .run_files import Epoch, RunRecord, read_run
+from .run_record import Epoch, RunRecord, read_run
 
 _ALIGN = "align/"
 _DIRECTION = "direction/"
@@ -35,7 +36,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
         RunError: the folder holds no metrics, or a file in it is not valid JSON.
     """
     run = read_run(Path(run_dir))
-    path = run.folder / "report.html"
+    path = run.folder / REPORT_FILE
     write_text(path, render(run))
     return path
 
@@ -149,7 +150,7 @@ def _alignment_curves(history: Sequence[Epoch]) -> Iterator[Html]:
             {name.replace("_to_", " → "): line for name, line in lines.items()},
             xlabel="epoch",
             ylabel="share of items",
-            percent=True,
+            scale="percent",
         )
         yield markup.figure(title, shares)
     title = "Learnt temperatures"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .run_files import RunRecord
+from .run_record import RunRecord
 from .study_table import MARKS, Block, StudyTable
 
 _SPLIT_READING = {

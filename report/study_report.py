@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import RunError
 from ..fileio import write_text
+from ..run_files import REPORT_FILE
 from . import markup
 from .colors import method_style
 from .markup import Html, breakable, escape
@@ -67,7 +68,7 @@ def write_study(
 
     `sections` come before the table: what a study is about, where that is more than its methods.
     """
-    path = Path(folder) / "report.html"
+    path = Path(folder) / REPORT_FILE
     write_tables(folder, table)
     write_text(path, _render(table, title, command, path.parent, sections))
     return path
@@ -163,9 +164,7 @@ def _run_table(table: StudyTable, folder: Path) -> Html:
             breakable(f"{block.name}: {row.label}" if len(table.blocks) > 1 else row.label),
             escape("–" if run.seed is None else run.seed),
             escape("–" if run.best_epoch is None else run.best_epoch),
-            markup.link(
-                _relative(run.folder, folder), _relative(run.folder / "report.html", folder)
-            ),
+            markup.link(_relative(run.folder, folder), _relative(run.folder / REPORT_FILE, folder)),
         ]
         for block in table.blocks
         for row in block.rows

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..evaluation.per_user import USERS_FILE, UserMetrics, load_user_metrics
+from ..evaluation.per_user import UserMetrics, load_user_metrics
 from ..evaluation.significance import Difference, average_seeds, compare_users, correct
-from .numbers import mean_and_spread
-from .run_files import RunRecord, read_run
+from ..run_files import USERS_FILE
+from .numbers import measure
+from .run_record import RunRecord, read_run
 
 MARKS = ((0.01, "‡"), (0.05, "†"))
 """Corrected p value below which a mark is shown, strictest first."""
@@ -117,7 +118,7 @@ class Block:
                 groups.setdefault(row.label.removeprefix(f"{row.base}+"), []).append(row)
         return {
             name: {
-                metric: mean_and_spread([row.cells[metric].gain for row in rows])[0]
+                metric: measure([row.cells[metric].gain for row in rows]).mean
                 for metric in rows[0].cells
             }
             for name, rows in groups.items()
@@ -251,7 +252,7 @@ def _values(runs: Sequence[RunRecord], split: str, metric: str) -> tuple[float, 
 
 def _summary(values: Sequence[float]) -> tuple[float, float]:
     """Mean and spread of the values that are numbers."""
-    return mean_and_spread([value for value in values if math.isfinite(value)])
+    return measure([value for value in values if math.isfinite(value)]).point
 
 
 def _best(rows: Iterable[Sequence[float]]) -> float:

@@ -19,8 +19,8 @@ from ..evidence import Candidates, Choice, EvidenceScorer, HistoryEvidence
 from ..evidence.kinds import evidence_lists, parse_kinds
 from ..evidence.options import NONE
 from ..fileio import atomic_path
-from ..models.base import Representations
-from ..references.content import history_matrix
+from ..references.inputs import history_matrix
+from ..tensors.representations import Representations
 
 FILE = "evidence.npz"
 WITHOUT = (

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..align.policies import Directions
+from ..align.directions import Directions
 from ..config import Component, RunConfig
 from ..errors import ConfigError, unknown_name
 from ..evaluation.significance import Difference, correct
 from ..report import markup
 from ..report.markup import Html, escape
+from ..report.numbers import Measure
 from ..report.text_table import text_table
-from .measures import Measure, change, paired, percent
+from .measures import change, paired, percent
 from .study import Method, MethodResult, compared_methods
 
 PARTS = ("ila", "dt", "cla", "cna")

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
-import numpy as np
-
 from ..config import RunConfig
 from ..datasets.options import ContentKind
 from ..errors import ConfigError
 from ..pipeline import reads_content
+from ..report.numbers import measure
 from ..report.text_table import text_table
 from .study import Method, MethodResult, compared_methods, method_label
 
@@ -132,15 +131,15 @@ def _gains(
             continue
         data, name = method.data, method_label(method.config)
         content = method.config.data.content
-        alone = np.array(results[data, method.base].test[metric])
-        gains = np.array(results[data, method.label].test[metric]) - alone
-        gain = float(gains.mean())
-        spread = float(gains.std(ddof=1)) if len(gains) > 1 else None
+        alone = results[data, method.base].test[metric]
+        aligned = results[data, method.label].test[metric]
+        gain = measure([ours - base for ours, base in zip(aligned, alone, strict=True)])
         if content == "given":  # comes first
-            given[data, name] = gain if gain > (spread or 0.0) else None
+            given[data, name] = gain.mean if gain.mean > (gain.spread or 0.0) else None
         whole = given[data, name] if content != "given" else None
-        survives = None if whole is None else gain / whole
-        yield ControlGain(data, name, content, float(alone.mean()), gain, spread, survives)
+        survives = None if whole is None else gain.mean / whole
+        mean = measure(alone).mean
+        yield ControlGain(data, name, content, mean, gain.mean, gain.spread, survives)
 
 
 def _with_content(config: RunConfig, content: ContentKind) -> RunConfig:

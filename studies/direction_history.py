@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..report.plots import line_plot
-from ..report.run_files import Epoch, read_run
+from ..report.plots import Scale, line_plot
+from ..report.run_record import Epoch, read_run
 
 SHARE, SCORE, VARIANCE = "direction/", "score/", "score_variance/"
 """Prefixes of diagnostics in `history.jsonl`."""
@@ -58,14 +58,14 @@ def _mean(runs: Sequence[Sequence[Epoch]], name: str, length: int) -> tuple[floa
 
 def history_plots(label: str, history: DirectionHistory) -> Iterator[tuple[str, str]]:
     """Titles and plots of shares and scores by epoch."""
-    kinds = (
-        ("directions", history.shares, "share of items", True),
-        ("mean scores", history.scores, "mean cosine with users", False),
-        ("variance of scores", history.variances, "variance over items", False),
+    kinds: tuple[tuple[str, Mapping[str, Sequence[float]], str, Scale], ...] = (
+        ("directions", history.shares, "share of items", "percent"),
+        ("mean scores", history.scores, "mean cosine with users", "linear"),
+        ("variance of scores", history.variances, "variance over items", "linear"),
     )
-    for what, values, ylabel, percent in kinds:
+    for what, values, ylabel, scale in kinds:
         series = {
             name.replace("_to_", " → "): (history.epochs, line) for name, line in values.items()
         }
         title = f"{label}: {what}"
-        yield title, line_plot(title, series, xlabel="epoch", ylabel=ylabel, percent=percent)
+        yield title, line_plot(title, series, xlabel="epoch", ylabel=ylabel, scale=scale)

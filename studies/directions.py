@@ -9,19 +9,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from ..align.policies import Directions, ThetaOf
+from ..align.directions import Directions, ThetaOf
 from ..config import RunConfig
 from ..errors import ConfigError, unknown_name
 from ..fileio import read_json
 from ..report import markup
 from ..report.colors import method_styles
 from ..report.markup import Html
-from ..report.numbers import metric_label
-from ..report.plots import curve_plot
+from ..report.numbers import Measure, measure, metric_label
+from ..report.plots import Ticks, curve_plot
 from ..report.text_table import text_table
-from ..run_folder import METRICS_FILE
+from ..run_files import METRICS_FILE
 from .direction_history import DirectionHistory, history_plots, read_direction_history
-from .measures import Measure, change, measure, percent
+from .measures import change, percent
 from .study import Method, MethodResult, compared_methods, method_label
 
 ONE_WAY: Directions = "one_way"
@@ -127,14 +127,13 @@ class DirectionReport:
         }
         one_way = next(r.metric.mean for r in ours if r.directions == ONE_WAY)
         title = f"{data} {method}".strip()
-        ticks = [f"{theta:g}" for theta in thetas]
+        ticks = Ticks("threshold θ on a cosine", [f"{theta:g}" for theta in thetas])
         yield (
             title,
             curve_plot(
                 title,
                 series,
                 ticks,
-                xlabel="threshold θ on a cosine",
                 ylabel=metric_label(self.metric),
                 level=("one-way", one_way),
                 styles=method_styles(dict.fromkeys([*series, "one-way"], method)),

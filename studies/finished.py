@@ -9,11 +9,10 @@ from pathlib import Path
 
 from ..config import load_config
 from ..errors import ConfigError, RunError
-from ..run_folder import CONFIG_FILE, METRICS_FILE, require_run
+from ..run_files import CONFIG_FILE, METRICS_FILE
+from ..run_folder import require_run
 from .measures import refuse_repeats
-from .study import method_label
-
-STUDY_FILE = "study.json"
+from .study import STUDY_FILE, method_label
 
 
 @dataclass(frozen=True)

@@ -1,53 +1,22 @@
-"""Means over the seeds of a study, and changes between two of its methods."""
+"""Changes between two methods of a study, seed by seed and user by user."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from ..errors import ConfigError
 from ..evaluation.metrics import parse_metric
-from ..evaluation.per_user import USERS_FILE, load_user_metrics
+from ..evaluation.per_user import load_user_metrics
 from ..evaluation.significance import Difference, average_seeds, compare_users
+from ..report.numbers import Measure, measure
+from ..run_files import USERS_FILE
 from .study import Method, MethodResult
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A mean over seeds.
-
-    Attributes:
-        mean: the mean.
-        spread: sample standard deviation; None for one seed.
-    """
-
-    mean: float
-    spread: float | None
-
-    @property
-    def point(self) -> tuple[float, float]:
-        """Mean and spread as plots take them, NaN for no spread."""
-        return self.mean, math.nan if self.spread is None else self.spread
-
-    def text(self, digits: int = 4) -> str:
-        """Such as `0.1020 ± 0.0011`."""
-        spread = "" if self.spread is None else f" ± {self.spread:.{digits}f}"
-        return f"{self.mean:.{digits}f}{spread}"
-
-
-def measure(values: Sequence[float]) -> Measure:
-    """Mean and spread of one value per seed."""
-    array = np.array(values)
-    return Measure(float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else None)
 
 
 def change(values: Sequence[float], base: Sequence[float]) -> Measure | None:
     """Mean difference, seed by seed, relative to the mean of the base; None if that is zero."""
-    alone = float(np.mean(base))
+    alone = measure(base).mean
     if alone == 0:
         return None
     return measure([(a - b) / alone for a, b in zip(values, base, strict=True)])

@@ -27,10 +27,10 @@ from ..evaluation.groups import (
 )
 from ..evaluation.ranking import evaluate
 from ..pipeline import load_run, run_scores
+from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
-from ..run_folder import CONFIG_FILE
+from ..run_files import CONFIG_FILE
 from .finished import FinishedMethod
-from .measures import Measure, measure
 from .study import method_label
 
 

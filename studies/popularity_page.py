@@ -13,9 +13,9 @@ from ..fileio import write_text
 from ..report import markup
 from ..report.colors import method_styles
 from ..report.markup import Html, breakable, escape
-from ..report.numbers import metric_label
-from ..report.plots import curve_plot
-from .measures import Measure
+from ..report.numbers import Measure, metric_label
+from ..report.plots import Ticks, curve_plot
+from ..run_files import REPORT_FILE
 from .popularity import DataByPopularity, PopularityReport, list_rows
 
 
@@ -30,8 +30,8 @@ def write_popularity(folder: str | os.PathLike[str], found: PopularityReport, co
         f"{found.split} split, lists of {found.k}, mean ± standard deviation over seeds",
         markup.join([*sections, markup.section("Repeat this", markup.code(command))]),
     )
-    write_text(place / "report.html", page)
-    return place / "report.html"
+    write_text(place / REPORT_FILE, page)
+    return place / REPORT_FILE
 
 
 def _sections(found: PopularityReport, block: DataByPopularity) -> Iterator[Html]:
@@ -51,7 +51,8 @@ def _sections(found: PopularityReport, block: DataByPopularity) -> Iterator[Html
 
 
 def _figures(found: PopularityReport, block: DataByPopularity) -> Iterator[Html]:
-    ticks = [group.name for group in block.groups]
+    groups = [group.name for group in block.groups]
+    ticks = Ticks("popularity group, 1 the least popular", groups)
     by_title = {
         metric_label(name): {
             m.label: [_point(v.get(name)) for v in m.groups] for m in block.methods
@@ -65,7 +66,6 @@ def _figures(found: PopularityReport, block: DataByPopularity) -> Iterator[Html]
             f"{title} by popularity group",
             series,
             ticks,
-            xlabel="popularity group, 1 the least popular",
             ylabel="share" if title == shares else title,
             percent=title == shares,
             styles=method_styles({m.label: m.method for m in block.methods}),

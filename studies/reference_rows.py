@@ -15,14 +15,14 @@ from ..config import RunConfig, to_plain
 from ..datasets import Dataset, load_dataset
 from ..errors import ConfigError
 from ..evaluation.metrics import parse_metric
-from ..evaluation.per_user import USERS_FILE, evaluate_users, save_user_metrics
+from ..evaluation.per_user import evaluate_users, save_user_metrics
 from ..evaluation.ranking import evaluate
 from ..fileio import read_json, write_text
 from ..graphs import dataset_hash
 from ..references.base import REFERENCES, Reference
 from ..registry import Entry
 from ..report import write_report
-from ..run_folder import METRICS_FILE
+from ..run_files import METRICS_FILE, USERS_FILE
 from .study import Method, MethodResult, read_result
 
 FOLDER = "references"

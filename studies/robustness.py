@@ -14,10 +14,10 @@ from ..pipeline import reads_content
 from ..report import markup
 from ..report.colors import method_styles
 from ..report.markup import Html
-from ..report.numbers import metric_label
-from ..report.plots import curve_plot
+from ..report.numbers import Measure, measure, metric_label
+from ..report.plots import Ticks, curve_plot
 from ..report.text_table import text_table
-from .measures import Measure, change, measure, percent, refuse_repeats
+from .measures import change, percent, refuse_repeats
 from .study import Method, MethodResult, compared_methods, method_label
 
 CORRUPTIONS: tuple[CorruptionKind, ...] = tuple(c for c in get_args(CorruptionKind) if c != "none")
@@ -119,8 +119,7 @@ class RobustnessReport:
             svg = curve_plot(
                 f"{title} under {corruption}",
                 series,
-                ticks,
-                xlabel=f"share of {of}",
+                Ticks(f"share of {of}", ticks),
                 ylabel=ylabel,
                 percent=series is changes,
                 styles=method_styles({method: method for method in methods}),

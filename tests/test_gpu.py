@@ -22,7 +22,7 @@ from crossalign.config import load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.models import BACKBONES, Batch
 from crossalign.pipeline import make_alignment, make_backbone, make_graph
-from crossalign.training import TrainingOptions, fit
+from crossalign.training import RunContext, TrainingOptions, fit
 from crossalign.training.optimizer import make_optimizer
 from crossalign.training.steps import Losses, Trained, on_device
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a GPU that torch can compute on"
 )
 GPU = torch.device("cuda")
-GOLDEN = Path(__file__).parent / "golden" / "align"
+GOLDEN = Path(__file__).parent / "golden"
 LETTERS = {"i": "image", "t": "text", "d": "id"}
 SMALL = ["data.planted_users=60", "data.planted_items=40"]
 WITHOUT_DRAWS = {"bm3": ["backbone.dropout=0"], "sgl": ["backbone.views=epoch"]}
@@ -133,8 +133,7 @@ def test_16_bits_train(precision: str, data: Dataset, tmp_path: Path) -> None:
         data,
         options,
         alignment=trained.alignment,
-        run_dir=tmp_path,
-        progress=False,
+        context=RunContext(tmp_path, progress=False),
     )
     assert all(math.isfinite(row["loss"]) for row in result.history)
     assert result.history[-1]["loss"] < result.history[0]["loss"]

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from crossalign.align import ALIGNERS
-from crossalign.align.policies import Directions
+from crossalign.align.directions import Directions
 from crossalign.config import RunConfig, load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.models import BACKBONES, Batch

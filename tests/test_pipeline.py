@@ -22,7 +22,7 @@ from crossalign.pipeline import (
     make_graph,
     train,
 )
-from crossalign.training import fit, seed_everything
+from crossalign.training import RunContext, fit, seed_everything
 
 SMALL = [
     "data.planted_users=150",
@@ -130,7 +130,9 @@ def test_every_backbone_trains_with_every_alignment(
     seed_everything(0)
     model = make_backbone(config, make_graph(config, small_data), small_data)
     aligner = make_alignment(config, small_data, model)
-    result = fit(model, small_data, config.training, alignment=aligner, progress=False)
+    result = fit(
+        model, small_data, config.training, alignment=aligner, context=RunContext(progress=False)
+    )
     assert all(math.isfinite(value) for value in result.history[0].values())
     assert 0 <= evaluate_split(model, small_data, "test", config)["recall@20"] <= 1
 

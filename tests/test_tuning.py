@@ -209,12 +209,13 @@ def test_trials_that_fall_behind_are_pruned(
     fit = trials.fit
 
     def judged(backbone: object, dataset: object, options: object, **more: object) -> object:
-        report = more.pop("on_epoch")
+        context = more.pop("context")
 
         def on_epoch(row: dict) -> None:
-            report({**row, "valid/recall@20": scores[options.learning_rate]})
+            context.on_epoch({**row, "valid/recall@20": scores[options.learning_rate]})
 
-        return fit(backbone, dataset, options, on_epoch=on_epoch, **more)
+        watched = replace(context, on_epoch=on_epoch)
+        return fit(backbone, dataset, options, context=watched, **more)
 
     monkeypatch.setattr(trials, "fit", judged)
     study = tuning.study()

@@ -1,6 +1,7 @@
 """The training loop, its options, and what it leaves on disk."""
 
-from .checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, load_weights
+from .checkpoint import load_weights
+from .context import RunContext
 from .fit import FitResult, fit
 from .mapped_table import MappedTable
 from .negatives import NegativeSampler, epoch_batches
@@ -10,11 +11,10 @@ from .team import ALONE, Team
 
 __all__ = [
     "ALONE",
-    "CHECKPOINT_FILE",
-    "WEIGHTS_FILE",
     "FitResult",
     "MappedTable",
     "NegativeSampler",
+    "RunContext",
     "Team",
     "TrainingOptions",
     "epoch_batches",

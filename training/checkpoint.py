@@ -26,18 +26,15 @@ from torch import nn
 from ..errors import RunError
 from ..evaluation.metrics import Metrics
 from ..fileio import atomic_path, write_text
+from ..run_files import CHECKPOINT_FILE, HISTORY_FILE, TIMINGS_FILE, WEIGHTS_FILE
 from .precision import GradScaler
 from .state import TrainingState
 
-CHECKPOINT_FILE = "checkpoint.pt"
-WEIGHTS_FILE = "model.safetensors"
-HISTORY_FILE = "history.jsonl"
-TIMINGS_FILE = "timings.jsonl"
 _VERSION = 1
 
 
-class RunFolder:
-    """The files of one run.
+class Checkpoint:
+    """What a training writes into its folder, and how it goes on from there.
 
     Args:
         folder: created when the first file is written.
@@ -65,15 +62,15 @@ class RunFolder:
         self.scaler = scaler or GradScaler(enabled=False)
 
     @property
-    def checkpoint(self) -> Path:
-        """Path of the checkpoint."""
+    def file(self) -> Path:
+        """Path of what a killed run goes on from."""
         return self.folder / CHECKPOINT_FILE
 
-    def save(self, state: TrainingState, *, improved: bool, checkpoint: bool) -> None:
+    def save(self, state: TrainingState, *, improved: bool, due: bool) -> None:
         """Write what the last epoch brought; history last, since resuming rewrites it."""
         if improved:
             self.save_weights(state)
-        if checkpoint:
+        if due:
             self.save_checkpoint(state)
         self.append_rows(state)
 
@@ -100,7 +97,7 @@ class RunFolder:
         }
         buffer = io.BytesIO()  # torch.save hides a full disk behind a RuntimeError of its own
         torch.save(content, buffer)
-        with atomic_path(self.checkpoint) as temporary:
+        with atomic_path(self.file) as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
     def append_rows(self, state: TrainingState) -> None:
@@ -120,7 +117,7 @@ class RunFolder:
         Raises:
             RunError: the folder already holds a run.
         """
-        if self.checkpoint.exists():
+        if self.file.exists():
             raise RunError(
                 f"{self.folder} already holds a run: resume it, or choose another folder"
             )
@@ -135,7 +132,7 @@ class RunFolder:
         """
         for leftover in self.folder.glob(".*.tmp.*"):  # of a writer that was killed
             leftover.unlink()
-        if not self.checkpoint.exists():
+        if not self.file.exists():
             return self.start()
         content = self._read_checkpoint()
         try:
@@ -144,7 +141,7 @@ class RunFolder:
             self.scaler.load_state_dict(content.get("scaler", {}))  # none in older checkpoints
         except (RuntimeError, ValueError) as error:
             raise RunError(
-                f"{self.checkpoint} holds another model ({_first_line(error)}): resume with the "
+                f"{self.file} holds another model ({_first_line(error)}): resume with the "
                 "settings it was started with, or choose another folder"
             ) from error
         self._set_rng_states(content["rngs"])
@@ -160,7 +157,7 @@ class RunFolder:
 
     def _read_checkpoint(self) -> dict[str, Any]:
         try:
-            content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            content = torch.load(self.file, map_location="cpu", weights_only=True)
             version, fingerprint = content["version"], content["fingerprint"]
         except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
             raise self._damaged(error) from error
@@ -168,19 +165,19 @@ class RunFolder:
             raise self._damaged(error) from error
         if version != _VERSION:
             raise RunError(
-                f"{self.checkpoint} has format {version}, this program reads {_VERSION}: resume "
+                f"{self.file} has format {version}, this program reads {_VERSION}: resume "
                 "with the version of crossalign that wrote it"
             )
         if fingerprint != self.fingerprint:
             raise RunError(
-                f"{self.checkpoint} belongs to another configuration or data set: resume with the "
+                f"{self.file} belongs to another configuration or data set: resume with the "
                 "settings it was started with, or choose another folder"
             )
         return content
 
     def _damaged(self, error: Exception) -> RunError:
         return RunError(
-            f"{self.checkpoint} is damaged ({_first_line(error)}): delete it and train again; the "
+            f"{self.file} is damaged ({_first_line(error)}): delete it and train again; the "
             f"best weights so far are in {WEIGHTS_FILE}"
         )
 

@@ -35,8 +35,8 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..evaluation.ranking import Evaluator
 from ..evaluation.scores import BlockScorer
-from ..models.base import Representations
-from .checkpoint import RunFolder
+from ..tensors.representations import Representations
+from .checkpoint import Checkpoint
 from .state import TrainingState
 from .team import ALONE, Team, in_touch
 from .torchrun import n_processes, speaks
@@ -109,10 +109,10 @@ class SharedEvaluator(Evaluator):
         return torch.zeros(n_targets, dtype=torch.int64)
 
 
-class OthersFolder(RunFolder):
-    """The run folder of all processes but the first: they read the checkpoint and write nothing."""
+class OthersCheckpoint(Checkpoint):
+    """That of all processes but the first: they read it and write nothing."""
 
-    def save(self, state: TrainingState, *, improved: bool, checkpoint: bool) -> None:
+    def save(self, state: TrainingState, *, improved: bool, due: bool) -> None:
         """Left to the first process."""
 
     def save_weights(self, state: TrainingState) -> None:

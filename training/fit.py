@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +16,10 @@ from ..errors import ConfigError, RunError
 from ..evaluation.metrics import Metrics, parse_metric
 from ..evaluation.ranking import DEFAULT_KS, Evaluator
 from ..models.base import Backbone
-from .checkpoint import RunFolder
+from .checkpoint import Checkpoint
 from .compiling import compile_layers
-from .distributed import OthersFolder, SharedEvaluator
+from .context import Row, RunContext
+from .distributed import OthersCheckpoint, SharedEvaluator
 from .mapped_table import MappedTable
 from .optimizer import make_optimizer
 from .options import TrainingOptions
@@ -28,9 +27,7 @@ from .precision import GradScaler, make_scaler
 from .seeding import deterministic_sums, generator, seed_everything
 from .state import StepLog, TrainingState, step_means
 from .steps import Losses, Steps, Trained, make_steps
-from .team import ALONE, Team
-
-Row = dict[str, Any]
+from .team import Team
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,7 @@ def fit(
     alignment: Alignment | None = None,
     features: Mapping[str, Tensor | MappedTable] | None = None,
     seed: int = 0,
-    run_dir: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    fingerprint: str = "",
-    progress: bool = True,
-    on_epoch: Callable[[Row], None] | None = None,
-    team: Team = ALONE,
+    context: RunContext | None = None,
 ) -> FitResult:
     """Train `backbone`, with `alignment` if given, and leave the best validation weights in both.
 
@@ -83,51 +75,52 @@ def fit(
             the one of its name.
         seed: seed of batches, negatives, the backbone's own draws and dropout. Parameters were
             initialised before: call `seed_everything` first.
-        run_dir: folder for checkpoint, best weights and history; None keeps all in memory.
-        resume: go on from the checkpoint in `run_dir`, if there is one.
-        fingerprint: identifies configuration and data, to refuse the checkpoint of another run.
-        progress: show a bar over epochs.
-        on_epoch: called with the history row after each epoch, in the first process.
-        team: the processes that train together, see `training.distributed`; each calls this with
-            the same arguments and gets the same result, and the first one writes and shows.
+        context: where the training is kept, who looks on and who takes part; None keeps all in
+            memory and shows a bar.
 
     Raises:
-        RunError: a loss is not finite, `run_dir` cannot be used, or a process of the team is lost.
+        RunError: a loss is not finite, the folder cannot be used, or a process of the team is lost.
         DataError: the data cannot be trained on or validated.
         ConfigError: the device is not there, or batches have fewer pairs than there are processes.
     """
-    options = options or TrainingOptions()
+    options, context = options or TrainingOptions(), context or RunContext()
+    team = context.team
     _require_a_pair_each(team, options)
     training = _Training.prepare(backbone, alignment, dataset, features, options, seed, team)
     modules = training.modules
 
-    state, folder = TrainingState(), None
-    if run_dir is not None:
-        kind = RunFolder if team.first else OthersFolder
-        folder = kind(
-            run_dir, modules, training.optimizer, training.rngs, fingerprint, training.scaler
+    state, checkpoint = TrainingState(), None
+    if context.folder is not None:
+        kind = Checkpoint if team.first else OthersCheckpoint
+        checkpoint = kind(
+            context.folder,
+            modules,
+            training.optimizer,
+            training.rngs,
+            context.fingerprint,
+            training.scaler,
         )
         with team.first_ahead():
-            state = folder.resume() if resume else folder.start()
+            state = checkpoint.resume() if context.resume else checkpoint.start()
 
     bar = tqdm(
         total=options.epochs,
         initial=state.epoch,
         unit="epoch",
         dynamic_ncols=True,
-        disable=not (progress and team.first),
+        disable=not (context.progress and team.first),
     )
     on_cpu = options.torch_device().type == "cpu"
     try:
         with bar, deterministic_sums(options.deterministic and on_cpu):
             while not state.is_over(options):
                 row, improved = training.epoch(state)
-                if folder is not None:
+                if checkpoint is not None:
                     due = row["epoch"] % options.checkpoint_every == 0 or state.is_over(options)
-                    folder.save(state, improved=improved, checkpoint=due)
+                    checkpoint.save(state, improved=improved, due=due)
                 _show(bar, row, state, options.monitor)
-                if on_epoch is not None and team.first:
-                    on_epoch(row)
+                if context.on_epoch is not None and team.first:
+                    context.on_epoch(row)
     finally:  # also when training breaks off or is interrupted
         if state.best_weights:
             modules.load_state_dict(state.best_weights)
@@ -173,8 +166,8 @@ class _Training:
             compile_layers(backbone, device)
         team.copy_first(modules.state_dict().values())
         raw: Mapping[str, Tensor | MappedTable] = dataset.features if features is None else features
-        read = set(raw) - set(backbone.modalities()) if alignment is not None else set()
-        tables = {name: raw[name].to(device) for name in raw if name in read}
+        read = backbone.unprojected(raw) if alignment is not None else {}
+        tables = {name: table.to(device) for name, table in read.items()}
         trained = Trained(backbone, alignment, tables, team, options.gather)
         steps = make_steps(trained, dataset, options, seed)
         optimizer = make_optimizer(modules.parameters(), options)
@@ -197,8 +190,8 @@ class _Training:
             group["lr"] = row["learning_rate"]
         self.modules.train()
         _begin_epoch(self.trained, epoch, self.seed, self.rngs["backbone"])
-        losses = self.steps(epoch, self.rngs["batches"])
-        columns = _train_epoch(losses, self.optimizer, self.scaler, self.modules, team)
+        losses_of_steps = self.steps.losses(epoch, self.rngs["batches"])
+        columns = _train_epoch(losses_of_steps, self.optimizer, self.scaler, self.modules, team)
         team.require_equal(self.modules, epoch)
         state.require_finite(columns, epoch)
         row |= step_means(columns)
@@ -233,18 +226,21 @@ def _begin_epoch(trained: Trained, epoch: int, seed: int, rng: torch.Generator) 
 
 
 def _train_epoch(
-    steps: Iterable[Losses],
+    losses_of_steps: Iterable[Losses],
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
     modules: nn.ModuleDict,
     team: Team,
 ) -> Mapping[str, Sequence[float]]:
-    """One update per step; returns the loss terms and diagnostics of every step, by name."""
+    """One update per step; returns the loss terms and diagnostics of every step, by name.
+
+    Losses are computed one step after the other as this takes them: each after the update before.
+    """
     log = StepLog()
     kept = modules.state_dict(keep_vars=True).values()
     buffers = [tensor for tensor in kept if not isinstance(tensor, nn.Parameter)]
-    for terms, diagnostics in steps:
-        total = torch.stack(list(terms.values())).sum()
+    for losses in losses_of_steps:
+        total = losses.total()
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(total).backward()
         team.average_gradients(modules.parameters())
@@ -252,8 +248,7 @@ def _train_epoch(
         scaler.update()
         team.copy_first(buffers)  # what a module remembers of its own part of a batch
 
-        losses = {f"loss/{name}": value for name, value in terms.items()} | {"loss": total}
-        log.add(losses | {f"diagnostics/{name}": value for name, value in diagnostics.items()})
+        log.add(losses.named(total))
     return team.average(log.read())
 
 

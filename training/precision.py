@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from ..models.base import Representations
 from ..tensors.functional import widened
+from ..tensors.representations import Representations
 from .options import TrainingOptions
 
 try:

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import embedding
 
-from ..align.base import Alignment, SomeRows, Table, Tables
+from ..align.base import Alignment
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from ..graphs.build import build_graph
-from ..models.base import BACKBONES, Backbone, Batch, Representations, RowTables
+from ..models.base import BACKBONES, Backbone, Batch, RowTables
 from ..tensors.ids import HostIds, part_of
+from ..tensors.representations import Representations
+from ..tensors.tables import SomeRows, Table, Tables
 from .negatives import NegativeSampler, draw_epoch, epoch_batches
 from .options import TrainingOptions
 from .precision import represent
@@ -37,6 +39,16 @@ class Losses(NamedTuple):
     diagnostics: Terms
     """Detached scalars that the alignment describes the step with."""
 
+    def total(self) -> Tensor:
+        """The sum of the terms."""
+        return torch.stack(list(self.terms.values())).sum()
+
+    def named(self, total: Tensor) -> Terms:
+        """All scalars of the step as the history names them."""
+        losses = {f"loss/{name}": value for name, value in self.terms.items()}
+        told = {f"diagnostics/{name}": value for name, value in self.diagnostics.items()}
+        return losses | {"loss": total} | told
+
 
 class Trained(NamedTuple):
     """Who takes part in a step."""
@@ -53,8 +65,7 @@ class Trained(NamedTuple):
     def tables(self, representations: Representations) -> Tables:
         """What the alignment reads beside these representations."""
         user, item = representations
-        content: dict[str, Table] = {**self.features, **self.backbone.modalities()}
-        return Tables(user, item, content)
+        return Tables(user, item, self.backbone.content(self.features))
 
     def detached_tables(self) -> Tables:
         """Everything that the alignment may read, as it is now, without gradients."""
@@ -81,10 +92,13 @@ class Trained(NamedTuple):
 
 
 class Steps(Protocol):
-    """One epoch of losses, computed one after the other as the loop takes them."""
+    """What a step computes, and of which part of the graph."""
 
-    def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
-        """The losses of every batch of epoch `epoch`; order and negatives come from `rng`."""
+    def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
+        """The losses of every batch of epoch `epoch`, each computed when the loop asks for it.
+
+        Order and negatives come from `rng`.
+        """
 
 
 class WholeGraph:
@@ -96,7 +110,7 @@ class WholeGraph:
         self.options = options
         self.sampler = negative_sampler(dataset, options)
 
-    def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
+    def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
         backbone, options = self.trained.backbone, self.options
         device = options.torch_device()
@@ -146,12 +160,11 @@ class SampledBlocks:
         self.sampler = negative_sampler(dataset, options)
         fanouts = checked_fanouts(trained.backbone, options)
         graph = build_graph(dataset)  # edges in the order of the training pairs
-        exclude = options.exclude_positives
-        self._sampler_of = functools.partial(BlockSampler, graph, fanouts, exclude=exclude)
+        self.blocks = BlockSampler(graph, fanouts, exclude=options.exclude_positives)
         self.team = trained.team
         self.loss = _Loss(trained.backbone)
 
-    def __call__(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
+    def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
         from ..graphs.dgl_import import dgl
 
@@ -183,8 +196,8 @@ class SampledBlocks:
 
     def blocks_of_epoch(self) -> BlockSampler:
         """Draws from what the backbone keeps of the graph in this epoch."""
-        graph = self.trained.backbone.block_graph()
-        return self._sampler_of(kept=graph.kept, similar=graph.similar)
+        self.blocks.draw_from(*self.trained.backbone.block_graph())
+        return self.blocks
 
     def seeds(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Distinct, sorted users and items of a batch, those that the alignment adds included."""
@@ -268,8 +281,13 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 def negative_sampler(dataset: Dataset, options: TrainingOptions) -> NegativeSampler:
     """The sampler of negatives that the options ask for."""
+    held_out = torch.cat([dataset.valid, dataset.test], dim=1)
     return NegativeSampler(
-        dataset.train, dataset.n_users, dataset.n_items, power=options.negative_power
+        dataset.train,
+        dataset.n_users,
+        dataset.n_items,
+        power=options.negative_power,
+        never=held_out if options.negatives == "all_splits" else None,
     )
 
 

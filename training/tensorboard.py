@@ -13,8 +13,6 @@ from ..errors import ConfigError
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-TENSORBOARD_FOLDER = "tensorboard"
-
 
 def require_tensorboard() -> None:
     """Raise `ConfigError` if the package that writes the files is not installed."""

@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ..config import RunConfig
 from ..datasets import load_dataset
 from ..errors import RunError
-from ..pipeline import make_alignment, make_backbone, make_graph
-from ..training import FitResult, fit, seed_everything
+from ..pipeline import make_modules
+from ..training import FitResult, RunContext, fit
 from .space import Space, config_at
 
 DATABASE = "trials.db"
@@ -140,9 +140,7 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
 def _train(tuning: Tuning, config: RunConfig, trial: Trial) -> FitResult:
     """What `pipeline.train` does up to the fit: the test split is not read."""
     dataset = load_dataset(config.path, options=config.data)
-    seed_everything(config.seed)
-    backbone = make_backbone(config, make_graph(config, dataset), dataset)
-    alignment = make_alignment(config, dataset, backbone)
+    backbone, alignment = make_modules(config, dataset)
 
     def judge(row: dict[str, Any]) -> None:
         value = row.get(f"valid/{tuning.metric}")
@@ -157,8 +155,7 @@ def _train(tuning: Tuning, config: RunConfig, trial: Trial) -> FitResult:
         config.training,
         alignment=alignment,
         seed=config.seed,
-        progress=False,
-        on_epoch=judge,
+        context=RunContext(progress=False, on_epoch=judge),
     )
 
 

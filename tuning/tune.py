@@ -19,6 +19,7 @@ from ..datasets import load_dataset
 from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
+from ..run_files import REPORT_FILE
 from ..run_folder import refuse_run_folder
 from ..studies.processes import process_pool
 from .outcome import TrialRecord, best_yaml, records, render, to_json
@@ -92,7 +93,7 @@ def tune(
     result = TuningResult(tuning.folder, best, trials, tuning.metric)
     write_text(tuning.folder / BEST_FILE, best_yaml(best, trials[0], tuning.metric))
     write_text(tuning.folder / "trials.json", to_json(trials, tuning, command))
-    write_text(tuning.folder / "report.html", render(trials, best, tuning, command))
+    write_text(tuning.folder / REPORT_FILE, render(trials, best, tuning, command))
     return result
 
 

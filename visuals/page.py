@@ -14,6 +14,7 @@ from ..report.colors import Style, series_style
 from ..report.markup import Html, breakable, escape
 from ..report.numbers import number
 from ..report.plots import scatter_plot
+from ..run_files import REPORT_FILE
 from .maps import LABELS, Picture
 from .scenes import Scene, Visuals
 
@@ -165,7 +166,8 @@ def _runs(visuals: Visuals, folder: Path) -> Html:
     rows = []
     for scene in visuals.scenes:
         run = scene.stage.folder
-        target = Path(os.path.relpath(run / "report.html", folder)).as_posix()
-        link = markup.link("report", target) if (run / "report.html").is_file() else escape("–")
+        report = run / REPORT_FILE
+        target = Path(os.path.relpath(report, folder)).as_posix()
+        link = markup.link("report", target) if report.is_file() else escape("–")
         rows.append([escape(scene.stage.label), breakable(str(run)), link])
     return markup.table(["stage", "run folder", ""], rows, wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -24,16 +25,30 @@ PAGE_FILE = "visuals.html"
 JSON_FILE = "visuals.json"
 
 
+@dataclass(frozen=True)
+class Listed:
+    """Items whose nearest items are listed, and how they are called.
+
+    Attributes:
+        items: original ids; None takes popular ones.
+        neighbors: how many for each.
+        titles: table of item ids and titles; None takes `titles.csv` beside the data, if any.
+        title_columns: its columns of ids and titles.
+    """
+
+    items: Sequence[str] | None = None
+    neighbors: int = 5
+    titles: str | Path | None = None
+    title_columns: tuple[str, str] | None = None
+
+
 def visualize(
     folder: str | Path,
     out: str | Path,
     *,
     against: str | Path | None = None,
     options: MapOptions | None = None,
-    items: Sequence[str] | None = None,
-    neighbors: int = 5,
-    titles: str | Path | None = None,
-    title_columns: tuple[str, str] | None = None,
+    listed: Listed | None = None,
     command: str = "",
     progress: bool = True,
 ) -> Visuals:
@@ -44,17 +59,14 @@ def visualize(
         out: folder of the page.
         against: run that is shown before; None takes `folder` before its training.
         options: how the maps are drawn.
-        items: original ids of the items whose neighbours are listed; None takes popular ones.
-        neighbors: how many for each.
-        titles: table of item ids and titles; None takes `titles.csv` beside the data, if any.
-        title_columns: its columns of ids and titles.
+        listed: items whose neighbours are listed; None lists those of popular ones.
         command: command line to repeat this, for the page.
         progress: show a progress bar.
 
     Raises:
         CrossalignError: anything the user can mend, in one line.
     """
-    options = options or MapOptions()
+    options, listed = options or MapOptions(), listed or Listed()
     require_writable(out)
     config, dataset, stages = run_stages(folder, against, seed=options.seed)
     if not any(len(stage.views.items) > 1 for stage in stages):
@@ -62,14 +74,14 @@ def visualize(
             f"{folder} has no view of its items but their ids ({method_label(config)}): give a run "
             "with an alignment, or of a backbone that reads content"
         )
-    title_of = _titles(config, dataset, titles, title_columns)
-    chosen = chosen_items(dataset, items)
+    title_of = _titles(config, dataset, listed)
+    chosen = chosen_items(dataset, listed.items)
     scenes = tuple(
         Scene(
             stage,
             items_picture(stage.views, stage.geometry.gaps, options),
             pairs_picture(stage.views, options),
-            {item: nearest_items(stage.views, item, neighbors) for item in chosen},
+            {item: nearest_items(stage.views, item, listed.neighbors) for item in chosen},
         )
         for stage in tqdm(stages, desc="maps", disable=not progress)
     )
@@ -91,14 +103,9 @@ def _items_of(scene: Scene) -> list[int]:
     return [*scene.near, *near]
 
 
-def _titles(
-    config: RunConfig,
-    dataset: Dataset,
-    file: str | Path | None,
-    columns: tuple[str, str] | None,
-) -> dict[int, str]:
-    """Titles from `file`, else from beside the data; none where there are none."""
-    found = file or find_titles(config.path)
+def _titles(config: RunConfig, dataset: Dataset, listed: Listed) -> dict[int, str]:
+    """Titles from the table given, else from beside the data; none where there are none."""
+    found, columns = listed.titles or find_titles(config.path), listed.title_columns
     if found is None:
         if columns is not None:
             raise ConfigError("--title-columns names columns of a file: give --titles FILE too")

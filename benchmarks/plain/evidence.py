@@ -7,8 +7,7 @@ from torch import Tensor
 
 
 def lists_with_evidence(
-    user: Tensor,
-    item: Tensor,
+    model: tuple[Tensor, Tensor],
     train: Tensor,
     weights: Tensor,
     users: Tensor,
@@ -20,8 +19,7 @@ def lists_with_evidence(
     """The `k` best items of `users`, by scores with evidence added to those of candidates.
 
     Args:
-        user: `(n_users, dim)`.
-        item: `(n_items, dim)`.
+        model: `(n_users, dim)` and `(n_items, dim)`.
         train: `(2, n)` pairs: the histories, which are left out of the lists.
         weights: `(n_items, n_items)`, what the item of a row says for every item.
         users: `(m,)` ids.
@@ -29,6 +27,7 @@ def lists_with_evidence(
         candidates: items of the highest scores that evidence is added to.
         k: length of the lists.
     """
+    user, item = model
     history = torch.zeros(len(user), len(item))
     history[train[0], train[1]] = 1.0
     lists = []

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from crossalign.align import ALIGNERS, Alignment, Tables
-from crossalign.align.policies import Directions
+from crossalign.align.directions import Directions
 from crossalign.config import component_options
 
 EVERYTHING = (

@@ -1,8 +1,5 @@
 """BM3 as an alignment: the published terms, a loop over the pairs, and what may move."""
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
@@ -10,8 +7,6 @@ from torch.nn.functional import cosine_similarity
 from crossalign.align import ALIGNERS
 from crossalign.align.bm3 import BM3Alignment
 from crossalign.tensors.functional import unit_rows
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "backbones"
 
 
 def build(p, **options):
@@ -22,35 +17,33 @@ def arguments(p):
     return p.user, p.item, dict(zip(p.names, p.content, strict=True)), p.users, p.items
 
 
-@pytest.mark.parametrize("name", ["bm3", "bm3_drop"])
-def test_equals_the_published_content_terms(name, monkeypatch):
-    with np.load(GOLDEN / f"{name}.npz") as file:
-        golden = {key: torch.from_numpy(file[key]) for key in file.files if key != "hparams"}
-    aligner = BM3Alignment(16, weight=2.0, dropout=0.0).double()
+@pytest.mark.golden("backbones", "bm3")
+def test_equals_the_published_content_terms(case, monkeypatch):
+    cl_weight, rate = case.hparams["cl_weight"], case.hparams["dropout"]
+    aligner = BM3Alignment(case.hparams["embedding_size"], weight=cl_weight, dropout=0.0).double()
     content = {}
     with torch.no_grad():
-        aligner.predictor.weight.copy_(golden["param/predictor.weight"])
-        aligner.predictor.bias.copy_(golden["param/predictor.bias"])
+        aligner.predictor.weight.copy_(case["param/predictor.weight"])
+        aligner.predictor.bias.copy_(case["param/predictor.bias"])
     for m in ("image", "text"):
-        weight, bias = (golden[f"param/{m}_trs.{kind}"].double() for kind in ("weight", "bias"))
-        table = golden[f"param/{m}_embedding.weight"].double() @ weight.T + bias
+        weight, bias = (case[f"param/{m}_trs.{kind}"].double() for kind in ("weight", "bias"))
+        table = case[f"param/{m}_embedding.weight"].double() @ weight.T + bias
         content[m] = table.requires_grad_()
 
     def recorded(table, rows, ids):
-        keep = golden["draw/dropout_keep_" + ("item" if table == "id" else table)]
-        return unit_rows(rows.detach() * keep[ids] / 0.7)
+        keep = case["draw/dropout_keep_" + ("item" if table == "id" else table)]
+        return unit_rows(rows.detach() * keep[ids] / (1 - rate))
 
-    if name == "bm3_drop":
+    if rate > 0:
         monkeypatch.setattr(aligner, "target", recorded)
-    users, items = golden["batch_users"], golden["batch_pos"]
-    terms = aligner.terms(golden["user_repr"], golden["item_repr"], content, users, items)
-    assert list(terms) == ["image_item", "image_image", "text_item", "text_text"]
-    for term, value in terms.items():
-        np.testing.assert_allclose(value.item(), 2 * golden[f"loss/{term}"].item(), rtol=1e-9)
+    users, items = case["batch_users"], case["batch_pos"]
+    terms = aligner.terms(case["user_repr"], case["item_repr"], content, users, items)
+    published = ("image_item", "image_image", "text_item", "text_text")
+    for term, value in zip(published, terms.values(), strict=True):
+        case.equals(value, f"loss/{term}", cl_weight)
     sum(terms.values()).backward()
     for m, table in content.items():  # the bias of a projector collects its table's gradient
-        expected = golden[f"grad/{m}_trs.bias"].numpy()
-        np.testing.assert_allclose(table.grad.sum(0).numpy(), expected, rtol=1e-9, atol=1e-12)
+        case.equals(table.grad.sum(0), f"grad/{m}_trs.bias")
 
 
 @pytest.mark.parametrize("symmetric", [False, True])

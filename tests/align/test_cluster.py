@@ -74,8 +74,8 @@ def test_equals_loop(problem, same, n_content, missing):
     terms = cla.terms(p.user, p.item, *p.content, p.users, p.items, missing=p.missing)
     user_item, modalities = loop_cla(p, cla)
     tensors = [p.user, p.item, *p.content, *cla.parameters()]
-    same(terms["user_item"], user_item, tensors)
-    same(terms["modalities"], modalities, tensors)
+    same(terms["cla_user_item"], user_item, tensors)
+    same(terms["cla_modalities"], modalities, tensors)
     total = cla(p.user, p.item, *p.content, p.users, p.items, missing=p.missing)
     torch.testing.assert_close(total, user_item + modalities)
 
@@ -107,8 +107,8 @@ def test_without_content_only_users_and_items_are_compared(problem):
     p = problem(1)
     cla = build(p)
     terms = cla.terms(p.user, p.item, p.users, p.items)
-    assert float(terms["modalities"].detach()) == 0.0
-    terms["user_item"].backward()
+    assert float(terms["cla_modalities"].detach()) == 0.0
+    terms["cla_user_item"].backward()
     assert p.user.grad.any()
 
 
@@ -185,11 +185,11 @@ def test_modality_missing_everywhere_takes_no_part(problem):
     everywhere = torch.ones(len(p.item), dtype=torch.bool)
     args = (p.user, p.item, *p.content, p.users, p.items)
     both = cla.terms(*args, missing={"text": everywhere})
-    (both["user_item"] + both["modalities"]).backward()
+    (both["cla_user_item"] + both["cla_modalities"]).backward()
     assert not p.content[1].grad.any()
     assert cla.prototypes_modalities.grad.isfinite().all()
     alone = cla.terms(p.user, p.item, p.content[0], p.users, p.items)
-    torch.testing.assert_close(3 * both["modalities"], alone["modalities"])
+    torch.testing.assert_close(3 * both["cla_modalities"], alone["cla_modalities"])
 
 
 @pytest.mark.parametrize("gamma", [0.01, 0.2])

@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import normalize
 
 from crossalign.align import ALIGNERS, CLALoss, Projected
-from crossalign.align.base import Tables
 from crossalign.align.codes import fit_centroids, nearest
-from crossalign.errors import ConfigError
+from crossalign.errors import ConfigError, CrossalignError
+from crossalign.tensors.tables import Tables
 
 pytest.importorskip("faiss")
 
@@ -68,8 +68,8 @@ def test_equals_a_loop(problem, same, n_content, missing, code_temperature):
     terms = cla.terms(*args, missing=p.missing)
     user_item, modalities = loop_cla(p, cla)
     tensors = [p.user, p.item, *p.content, *cla.parameters()]
-    same(terms["user_item"], user_item, tensors)
-    same(terms["modalities"], modalities, tensors)
+    same(terms["cla_user_item"], user_item, tensors)
+    same(terms["cla_modalities"], modalities, tensors)
 
 
 def test_soft_codes_reach_the_nearest_centroid_in_the_limit(problem):
@@ -205,5 +205,5 @@ def test_wrong_use_says_what_is_wrong(problem, monkeypatch):
         with pytest.raises(ConfigError, match="choose a positive number with codes 'kmeans'"):
             CLALoss(5, 4, **wrong)
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ConfigError, match="install faiss-cpu"):
+    with pytest.raises(CrossalignError, match="install faiss-cpu"):
         fitted(p)

@@ -3,31 +3,32 @@
 import pytest
 import torch
 
-from crossalign.align import ILALoss, alignment_directions, catalogue_scores
-from crossalign.align.dynamic import Dynamic
-from crossalign.align.policies import OneWay, RandomWay
+from crossalign.align import Catalogue, ILALoss, Tables, alignment_directions
+from crossalign.align.directions import Dynamic, OneWay, RandomWay
+
+
+def tables(p):
+    return Tables(p.user, p.item, dict(zip(p.names, p.content, strict=True)))
 
 
 @pytest.mark.parametrize("chunk", [2, 65536])
 def test_scores_equal_the_published_form_for_any_chunk(published, problem, chunk):
     p = problem(2, n_pairs=30)
-    tables = dict(zip(p.names, p.content, strict=True))
-    scores = catalogue_scores(p.user, p.item, tables, p.users, p.items, chunk=chunk)
+    scores = Catalogue(tables(p), p.users, p.items, chunk=chunk).scores()
     bought = p.items.unique()
-    for name, table in {"id": p.item, **tables}.items():
+    for row, table in zip(scores, (p.item, *p.content), strict=True):
         expected = published.item_scores(p.user, table, p.users, p.items).detach()
-        torch.testing.assert_close(scores[name][bought], expected)
-        assert scores[name].isnan().sum() == len(p.item) - len(bought)
+        torch.testing.assert_close(row[bought], expected)
+        assert row.isnan().sum() == len(p.item) - len(bought)
 
 
 @pytest.mark.parametrize("policy", [None, OneWay(), Dynamic(3)])
 def test_directions_follow_the_rule_on_all_items(problem, policy):
     p = problem(2, n_pairs=20)
-    tables = dict(zip(p.names, p.content, strict=True))
-    args = (p.user, p.item, tables, p.users, p.items)
+    args = (tables(p), p.users, p.items)
     directions = alignment_directions(*args, policy)
     bought = p.items.unique()
-    scores = torch.stack([s[bought] for s in catalogue_scores(*args).values()])
+    scores = Catalogue(*args).scores()[:, bought]
     expected = (policy or OneWay())(scores)
     names = ("id", *p.names)
     assert len(directions) == 6
@@ -49,8 +50,7 @@ def test_directions_are_those_of_a_batch_of_all_pairs(
     p = problem(2, n_pairs=40, missing=missing)
     ila = ILALoss(4, 0.1, True, p.names, feedback=feedback, spread_over=spread_over).double()
     ila(p.user, p.item, *p.content, p.users, p.items, missing=p.missing)
-    tables = dict(zip(p.names, p.content, strict=True))
-    args = (p.user, p.item, tables, p.users, p.items, ila.policy)
+    args = (tables(p), p.users, p.items, ila.policy)
     found = alignment_directions(*args, missing=p.missing, chunk=chunk)
     shares = ila.diagnostics()
     for name, active in found.items():
@@ -59,10 +59,9 @@ def test_directions_are_those_of_a_batch_of_all_pairs(
 
 def test_missing_rows_have_no_score_and_no_direction(problem):
     p = problem(2, missing=True, n_pairs=30)
-    tables = dict(zip(p.names, p.content, strict=True))
-    args = (p.user, p.item, tables, p.users, p.items)
-    scores = catalogue_scores(*args, missing=p.missing)
-    assert scores["image"][p.missing["image"]].isnan().all()
+    args = (tables(p), p.users, p.items)
+    scores = Catalogue(*args, p.missing).scores()
+    assert scores[1, p.missing["image"]].isnan().all()
     for name, active in alignment_directions(*args, Dynamic(3), missing=p.missing).items():
         for modality in p.names:
             if modality in name:
@@ -71,11 +70,10 @@ def test_missing_rows_have_no_score_and_no_direction(problem):
 
 def test_a_rule_that_draws_follows_the_generator(problem):
     p = problem(2, n_pairs=30)
-    tables = dict(zip(p.names, p.content, strict=True))
     drawn = []
     for seed in (0, 0, 1):
         generator = torch.Generator().manual_seed(seed)
-        args = (p.user, p.item, tables, p.users, p.items, RandomWay())
+        args = (tables(p), p.users, p.items, RandomWay())
         directions = alignment_directions(*args, generator=generator)
         drawn.append(torch.stack(list(directions.values())))
     assert torch.equal(drawn[0], drawn[1])
@@ -85,10 +83,9 @@ def test_a_rule_that_draws_follows_the_generator(problem):
 def test_a_rule_that_remembers_is_not_changed_by_looking(problem):
     p = problem(2)
     policy = Dynamic(3, decay=0.5)
-    arguments = (p.user, p.item, dict(zip(("image", "text"), p.content, strict=True)))
     policy(torch.rand(3, 11))  # a batch
     before = policy.average.clone()
-    alignment_directions(*arguments, p.users, p.items, policy)
+    alignment_directions(tables(p), p.users, p.items, policy)
     assert torch.equal(policy.average, before)
     assert policy.training
 
@@ -96,12 +93,8 @@ def test_a_rule_that_remembers_is_not_changed_by_looking(problem):
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_tables_of_16_bits_are_read(problem, kind):
     p = problem(2)
-    tables = [table.to(kind) for table in (p.user, p.item, *p.content)]
-    content = dict(zip(("image", "text"), tables[2:], strict=True))
-    scores = catalogue_scores(tables[0], tables[1], content, p.users, p.items)
-    whole = dict(zip(("image", "text"), p.content, strict=True))
-    exact = catalogue_scores(p.user, p.item, whole, p.users, p.items)
-    for name, values in exact.items():
-        torch.testing.assert_close(
-            scores[name].double(), values.double(), rtol=0, atol=0.02, equal_nan=True
-        )
+    user, item, *content = (table.to(kind) for table in (p.user, p.item, *p.content))
+    narrow = Tables(user, item, dict(zip(p.names, content, strict=True)))
+    scores = Catalogue(narrow, p.users, p.items).scores()
+    exact = Catalogue(tables(p), p.users, p.items).scores()
+    torch.testing.assert_close(scores.double(), exact.double(), rtol=0, atol=0.02, equal_nan=True)

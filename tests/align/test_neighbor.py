@@ -57,7 +57,7 @@ def test_equals_loop(problem, same, n_content, reduction, missing):
     if reduction == "param_attn":
         tensors.append(cna.rank_weights)
     same(terms["cna"], contrast, tensors)
-    same(terms["reg"], 0.5 * reg, tensors)
+    same(terms["cna_reg"], 0.5 * reg, tensors)
     total = cna(p.item, *p.content, p.items, missing=p.missing)
     torch.testing.assert_close(total, contrast + 0.5 * reg)
 

@@ -7,8 +7,14 @@ import pytest
 import torch
 
 from crossalign.align import ILALoss, direction_policy
-from crossalign.align.dynamic import Dynamic, compensated, variance
-from crossalign.align.policies import Directions, OneWay, Threshold
+from crossalign.align.directions import (
+    Directions,
+    Dynamic,
+    OneWay,
+    Threshold,
+    compensated,
+    variance,
+)
 from crossalign.errors import ConfigError
 
 NAMES = get_args(Directions)

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from crossalign.align import ALIGNERS, Alignment, CNALoss, ILALoss
-from crossalign.align.base import SomeRows
-from crossalign.align.policies import Directions
+from crossalign.align.directions import Directions
 from crossalign.config import component_options
 from crossalign.tensors.functional import contrastive_sum, unit_rows
+from crossalign.tensors.tables import SomeRows
 
 WHO_ASKS = (
-    *(f"align.{module}" for module in ("base", "composed", "item", "rows")),
-    *(f"tensors.{module}" for module in ("functional", "ids")),
+    *(f"align.{module}" for module in ("batch", "item", "neighbor")),
+    *(f"tensors.{module}" for module in ("functional", "ids", "tables")),
 )
 OPTIONS = {
     name: {"n_prototypes": 6}

@@ -7,7 +7,7 @@ import torch
 
 from crossalign.benchmarks.powerlaw import powerlaw
 from crossalign.errors import ConfigError
-from crossalign.graphs import cooccurrence_neighbors
+from crossalign.graphs import Similarity, cooccurrence_neighbors
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_ids_say_nothing_about_popularity(data):
 
 
 def test_neighbours_are_of_the_same_community(data):
-    ids = cooccurrence_neighbors(data.pairs, 3000, 1000, 5, score="cosine", min_count=2).ids
+    ids = cooccurrence_neighbors(data.pairs, 3000, 1000, 5, similarity=Similarity("cosine", 2)).ids
     item, place = torch.nonzero(ids >= 0, as_tuple=True)
     same = data.item_community[item] == data.item_community[ids[item, place]]
     assert same.double().mean() > 0.6  # by chance a tenth

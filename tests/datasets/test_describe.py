@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from crossalign.datasets import Dataset, ItemGraph, describe, planted
+from crossalign.report.dataset_text import dataset_lines
 
 
 def pairs(*rows):
@@ -87,7 +88,7 @@ def test_no_warning_without_reason():
 def test_text_fits_80_columns_and_dict_is_json(dataset):
     for data in (dataset, planted(60, 40)):
         report = describe(data)
-        assert max(map(len, report.lines())) <= 80
+        assert max(map(len, dataset_lines(report))) <= 80
         assert json.loads(json.dumps(report.to_dict(), allow_nan=False)) == report.to_dict()
 
 
@@ -96,7 +97,7 @@ def test_very_long_names_still_fit():
         "n" * 200, 1, 2, pairs((0, 0), (0, 1)), pairs((0, 0)), pairs((0, 1)),
         features={"m" * 100: torch.eye(2)},
     )  # fmt: skip
-    assert max(map(len, describe(data).lines())) <= 80
+    assert max(map(len, dataset_lines(describe(data)))) <= 80
 
 
 def test_all_missing_modality_is_reported():

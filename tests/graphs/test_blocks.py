@@ -111,7 +111,8 @@ def test_edges_that_were_not_kept_are_as_if_they_did_not_exist():
     """FREEDOM's epochs: degrees are those of the kept edges, some of which are left out."""
     users, items = pairs()
     kept = torch.randperm(len(users), generator=torch.Generator().manual_seed(5))[: len(users) // 2]
-    sampler = BlockSampler(graph_of(users, items), [-1, -1], kept=kept)
+    sampler = BlockSampler(graph_of(users, items), [-1, -1])
+    sampler.draw_from(kept)
     others = torch.arange(len(users))[~torch.isin(torch.arange(len(users)), kept)]
     left_out = torch.cat((kept[:4], others[:3]))
     view = sampler.view(torch.arange(N_USERS), torch.arange(N_ITEMS), left_out)

@@ -18,8 +18,15 @@ from crossalign.graphs import (
     cooccurrence_neighbors,
     recall_at_k,
 )
-from crossalign.graphs.approximate import compressed_profiles, count_candidates, pair_numbers
+from crossalign.graphs.approximate import (
+    Candidates,
+    compressed_profiles,
+    count_candidates,
+    pair_numbers,
+)
+from crossalign.graphs.best_items import Similarity
 from crossalign.graphs.cooccurrence import interaction_matrix
+from crossalign.graphs.resumable import Work
 
 SCORES = ("count", "cosine", "jaccard")
 
@@ -54,7 +61,7 @@ def loop_reference(pairs, n_items, k, score, min_count):
 def test_equals_the_loop_reference(pairs, k, score, min_count):
     """Few users and items, so ties, repeats, empty rows and short lists all occur."""
     tensor = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T
-    found = cooccurrence_neighbors(tensor, 8, 9, k, score=score, min_count=min_count)
+    found = cooccurrence_neighbors(tensor, 8, 9, k, similarity=Similarity(score, min_count))
     ids, counts = loop_reference(tensor, 9, k, score, min_count)
     assert torch.equal(found.ids, ids)
     assert torch.equal(found.counts, counts)
@@ -77,29 +84,33 @@ def test_repeated_pairs_count_once():
 def test_blocks_do_not_change_the_result(score, monkeypatch):
     rng = torch.Generator().manual_seed(0)
     pairs = torch.nonzero(torch.rand(60, 40, generator=rng) < 0.2).T
-    whole = cooccurrence_neighbors(pairs, 60, 40, 6, score=score)
+    whole = cooccurrence_neighbors(pairs, 60, 40, 6, similarity=Similarity(score))
     monkeypatch.setattr("crossalign.graphs.cooccurrence.BYTES_PER_ENTRY", 2**16)  # 16 a block
-    blocked = cooccurrence_neighbors(pairs, 60, 40, 6, score=score, memory_mib=1)
+    blocked = cooccurrence_neighbors(
+        pairs, 60, 40, 6, similarity=Similarity(score), how=Work(memory_mib=1)
+    )
     assert torch.equal(whole.ids, blocked.ids)
     assert torch.equal(whole.ids, loop_reference(pairs, 40, 6, score, 1)[0])
 
 
 @pytest.mark.parametrize(("option", "value"), [("k", 0), ("min_count", 0), ("memory_mib", 0)])
 def test_options_out_of_range_are_refused(option, value):
-    options = {"k": 3, option: value}
+    pairs, options = torch.tensor([[0], [0]]), {"k": 3, "min_count": 1, "memory_mib": 9}
+    k, min_count, memory = (options | {option: value}).values()
+    similarity, how = Similarity(min_count=min_count), Work(memory)
     with pytest.raises(ConfigError, match=f"{option} .* at least 1, got 0"):
-        cooccurrence_neighbors(torch.tensor([[0], [0]]), 1, 1, **options)
+        cooccurrence_neighbors(pairs, 1, 1, k, similarity=similarity, how=how)
     with pytest.raises(ConfigError, match="did you mean 'cosine'"):
-        cooccurrence_neighbors(torch.tensor([[0], [0]]), 1, 1, 3, score="cosin")
+        cooccurrence_neighbors(pairs, 1, 1, 3, similarity=Similarity("cosin"))
 
 
 @pytest.mark.parametrize("score", SCORES)
 def test_approximate_is_exact_when_every_item_is_a_candidate(score):
     rng = torch.Generator().manual_seed(1)
     pairs = torch.nonzero(torch.rand(50, 30, generator=rng) < 0.15).T
-    exact = cooccurrence_neighbors(pairs, 50, 30, 5, score=score, min_count=2)
+    exact = cooccurrence_neighbors(pairs, 50, 30, 5, similarity=Similarity(score, 2))
     approx = approximate_neighbors(
-        pairs, 50, 30, 5, score=score, min_count=2, n_candidates=29, dim=8
+        pairs, 50, 30, 5, similarity=Similarity(score, 2), among=Candidates(29, dim=8)
     )
     assert torch.equal(approx.ids, exact.ids)
     assert torch.equal(approx.counts, exact.counts)
@@ -112,8 +123,8 @@ def test_approximate_finds_most_neighbours_and_is_reproducible():
     likely = torch.where(taste[:, None] == torch.arange(200)[None] % 10, 0.3, 0.005)
     pairs = torch.nonzero(torch.rand(400, 200, generator=rng) < likely).T
     exact = cooccurrence_neighbors(pairs, 400, 200, 10)
-    approx = approximate_neighbors(pairs, 400, 200, 10, n_candidates=40, dim=16)
-    again = approximate_neighbors(pairs, 400, 200, 10, n_candidates=40, dim=16)
+    approx = approximate_neighbors(pairs, 400, 200, 10, among=Candidates(40, dim=16))
+    again = approximate_neighbors(pairs, 400, 200, 10, among=Candidates(40, dim=16))
     assert recall_at_k(approx, exact) > 0.9
     assert torch.equal(approx.ids, again.ids)
 
@@ -143,7 +154,9 @@ def test_threads_and_parts_do_not_change_the_result(score, monkeypatch):
     data = powerlaw(400, 90, 2000, n_communities=3)
     ids, counts = loop_reference(data.pairs, 90, 7, score, 1)
     monkeypatch.setattr("crossalign.graphs.resumable.PART_WORK", 300)
-    found = cooccurrence_neighbors(data.pairs, 400, 90, 7, score=score, workers=3)
+    found = cooccurrence_neighbors(
+        data.pairs, 400, 90, 7, similarity=Similarity(score), how=Work(workers=3)
+    )
     assert torch.equal(found.ids, ids)
     assert torch.equal(found.counts, counts)
 

@@ -13,19 +13,24 @@ import torch
 
 from crossalign.datasets import planted
 from crossalign.errors import RunError
-from crossalign.graphs import NeighborOptions, approximate_neighbors, cooccurrence_neighbors
+from crossalign.graphs import (
+    NeighborOptions,
+    Similarity,
+    Work,
+    approximate_neighbors,
+    cooccurrence_neighbors,
+)
 from crossalign.graphs.neighbor_search import make_neighbors, write_neighbors
-from crossalign.graphs.resumable import PartStore, compute_in_parts, content_key, split_rows
+from crossalign.graphs.resumable import compute_in_parts, content_key, split_rows
 
 K = 3
 
 
-def run(store, compute, n=20, workers=2):
+def run(parts, compute, n=20, workers=2, key="key"):
     """20 rows of one unit of work each; with the small parts below, 6 parts."""
     work = np.ones(n, dtype=np.int64)
-    return compute_in_parts(
-        compute, work, K, store=store, workers=workers, title="", progress=False
-    )
+    how = Work(workers=workers, parts=parts)
+    return compute_in_parts(compute, work, K, key=key, title="", how=how)
 
 
 def lists(start, stop):
@@ -50,7 +55,7 @@ def test_ranges_cover_all_rows_in_order(limit):
 
 
 def test_results_land_in_their_rows_whoever_computes_them(tmp_path):
-    ids, counts = run(PartStore(tmp_path, "key"), lists)
+    ids, counts = run(tmp_path, lists)
     expected = lists(0, 20)
     np.testing.assert_array_equal(ids, expected[0])
     np.testing.assert_array_equal(counts, expected[1])
@@ -66,13 +71,13 @@ def test_finished_parts_are_never_computed_again(tmp_path):
         return lists(start, stop)
 
     with pytest.raises(KeyboardInterrupt):
-        run(PartStore(tmp_path, "key"), breaks_off, workers=1)
+        run(tmp_path, breaks_off, workers=1)
 
     def goes_on(start, stop):
         assert start not in seen
         return lists(start, stop)
 
-    ids, _ = run(PartStore(tmp_path, "key"), goes_on)
+    ids, _ = run(tmp_path, goes_on)
     np.testing.assert_array_equal(ids, lists(0, 20)[0])
     assert seen
     assert not list(tmp_path.rglob("*.tmp*"))
@@ -92,8 +97,8 @@ def compute(start, stop):
     return rows, 10 * rows
 
 resumable.compute_in_parts(
-    compute, np.ones(20, dtype=np.int64), 3, store=resumable.PartStore(sys.argv[1], "key"),
-    workers=1, title="", progress=False,
+    compute, np.ones(20, dtype=np.int64), 3, key="key", title="",
+    how=resumable.Work(workers=1, parts=sys.argv[1]),
 )
 """
 
@@ -107,27 +112,27 @@ def test_a_killed_process_leaves_whole_parts_to_go_on_from(tmp_path):
         computed.append(start)
         return lists(start, stop)
 
-    ids, counts = run(PartStore(tmp_path, "key"), goes_on)
+    ids, counts = run(tmp_path, goes_on)
     np.testing.assert_array_equal(ids, lists(0, 20)[0])
     np.testing.assert_array_equal(counts, lists(0, 20)[1])
     assert min(computed) >= 7  # rows 0 .. 6, two parts, were finished
 
 
 def test_parts_of_another_computation_are_not_used(tmp_path):
-    run(PartStore(tmp_path, "old"), lambda start, stop: (np.zeros((stop - start, K)),) * 2)
-    ids, _ = run(PartStore(tmp_path, "new"), lists)
+    run(tmp_path, lambda start, stop: (np.zeros((stop - start, K)),) * 2, key="old")
+    ids, _ = run(tmp_path, lists, key="new")
     np.testing.assert_array_equal(ids, lists(0, 20)[0])
 
 
 def test_a_damaged_part_is_named(tmp_path):
-    run(PartStore(tmp_path, "key"), lists)
+    run(tmp_path, lists)
     part = sorted((tmp_path / "key").iterdir())[0]
     part.write_bytes(part.read_bytes()[:-5])
     with pytest.raises(RunError, match=f"{part.name}.*delete it"):
-        run(PartStore(tmp_path, "key"), lists)
+        run(tmp_path, lists)
     np.save(part, np.zeros((2, 1, K)))
     with pytest.raises(RunError, match="has shape"):
-        run(PartStore(tmp_path, "key"), lists)
+        run(tmp_path, lists)
 
 
 def test_parts_run_at_the_same_time():
@@ -137,7 +142,7 @@ def test_parts_run_at_the_same_time():
         together.wait()
         return lists(start, stop)
 
-    run(PartStore(None, ""), meet)
+    run(None, meet)
 
 
 def test_the_key_tells_arrays_types_and_options_apart():
@@ -159,16 +164,16 @@ def test_neighbours_from_finished_parts_equal_those_in_one_go(find, tmp_path, mo
     rng = torch.Generator().manual_seed(0)
     pairs = torch.nonzero(torch.rand(50, 30, generator=rng) < 0.2).T
     whole = find(pairs, 50, 30, 4)
-    first = find(pairs, 50, 30, 4, parts=tmp_path, workers=2)
+    first = find(pairs, 50, 30, 4, how=Work(parts=tmp_path, workers=2))
     monkeypatch.delattr("crossalign.graphs.best_items.Ranking.top_k")
-    again = find(pairs, 50, 30, 4, parts=tmp_path)
+    again = find(pairs, 50, 30, 4, how=Work(parts=tmp_path))
     for found in (first, again):
         assert torch.equal(found.ids, whole.ids)
         assert torch.equal(found.counts, whole.counts)
     with pytest.raises(AttributeError):  # other data: has to be computed
-        find(pairs[:, 1:], 50, 30, 4, parts=tmp_path)
+        find(pairs[:, 1:], 50, 30, 4, how=Work(parts=tmp_path))
     with pytest.raises(AttributeError):
-        find(pairs, 50, 30, 4, parts=tmp_path, min_count=2)
+        find(pairs, 50, 30, 4, similarity=Similarity(min_count=2), how=Work(parts=tmp_path))
 
 
 @pytest.mark.parametrize("name", ["near", "near.npz"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crossalign.graphs.faiss_import import import_faiss
 from crossalign.graphs.vector_index import VectorIndex, choose_search
+from crossalign.tensors.faiss_import import import_faiss
 
 
 def clustered(n, dim, seed=0):

@@ -2,96 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from golden_vectors import BUNDLED, GoldenCase
 
 from crossalign.config import component_options
 from crossalign.datasets import Dataset
 from crossalign.graphs import GraphOptions, build_graph
-from crossalign.models import BACKBONES, Backbone, Batch
+from crossalign.models import BACKBONES, Backbone
 from crossalign.training import seed_everything
-
-FOLDER = Path(__file__).parents[1] / "golden" / "backbones"
-RTOL, ATOL = 1e-9, 1e-12
-
-Names = Mapping[str | tuple[str, ...], str]
-"""Our parameter -> its published name; several of ours may be stacked in a published one."""
-
-
-def read(name: str) -> dict[str, np.ndarray]:
-    with np.load(FOLDER / f"{name}.npz") as file:
-        return dict(file)
-
-
-@dataclass(frozen=True)
-class Golden:
-    """What one published implementation gave in float64 for one batch."""
-
-    arrays: dict[str, np.ndarray]
-
-    def __getitem__(self, key: str) -> Tensor:
-        return torch.from_numpy(self.arrays[key])
-
-    @property
-    def batch(self) -> Batch:
-        return Batch(self["batch_users"], self["batch_pos"], self["batch_neg"])
-
-    def equals(self, ours: Tensor, key: str, factor: float = 1.0) -> None:
-        """`ours` is `factor` times the recorded tensor."""
-        torch.testing.assert_close(
-            ours.detach(), factor * self[key], rtol=RTOL, atol=ATOL, msg=lambda m: f"{key}: {m}"
-        )
-
-    def fill(self, backbone: Backbone, names: Names) -> None:
-        """Copy the recorded parameters; `names` must hold all that the backbone has."""
-        ours = [parts if isinstance(parts, tuple) else (parts,) for parts in names]
-        assert set(dict(backbone.named_parameters())) == {name for parts in ours for name in parts}
-        with torch.no_grad():
-            for parts, theirs in zip(ours, names.values(), strict=True):
-                tables = [backbone.get_parameter(name) for name in parts]
-                recorded = self[f"param/{theirs}"].split([len(table) for table in tables])
-                for table, value in zip(tables, recorded, strict=True):
-                    table.copy_(value)
-
-    def check_step(
-        self, backbone: Backbone, names: Names, terms: Mapping[str, tuple[str, float]]
-    ) -> None:
-        """The batch's loss, in total and by `terms`: ours -> (recorded name, weight); gradients."""
-        found = backbone.loss(self.batch, backbone())
-        total = torch.stack(list(found.values())).sum()
-        total.backward()
-        self.equals(total, "loss/total")
-        assert set(found) == set(terms)
-        for term, (recorded, weight) in terms.items():
-            self.equals(found[term], f"loss/{recorded}", weight)
-        self.check_gradients(backbone, names)
-
-    def check_gradients(self, backbone: Backbone, names: Names, prefix: str = "") -> None:
-        """Every gradient; a parameter that has none there must have none here."""
-        for ours, theirs in names.items():
-            parts = ours if isinstance(ours, tuple) else (ours,)
-            gradients = [backbone.get_parameter(part).grad for part in parts]
-            key = f"{prefix}grad/{theirs}"
-            assert (gradients[0] is None) == (key not in self.arrays), key
-            if gradients[0] is not None:
-                self.equals(torch.cat(gradients), key)
-
-    def check_representations(self, backbone: Backbone, prefix: str = "") -> None:
-        """Scores and representations while evaluating."""
-        user, item = backbone.eval()()
-        self.equals(user @ item.T, "scores")
-        self.equals(user, f"{prefix}user_repr")
-        self.equals(item, f"{prefix}item_repr")
 
 
 def data_with(*names: str) -> Dataset:
-    data = read("dataset")
+    with np.load(BUNDLED / "backbones" / "dataset.npz") as file:
+        data = dict(file)
     rng = torch.Generator().manual_seed(0)
     n_users, n_items = int(data["n_users"]), int(data["n_items"])
     tables = {m: torch.from_numpy(data[f"{m}_features"]) for m in ("image", "text")}
@@ -111,8 +36,8 @@ def in_double(
 
 @pytest.fixture(scope="session")
 def golden():
-    """`golden(name)`: the recorded numbers of one file."""
-    return lambda name: Golden(read(name))
+    """`golden(name)`: the numbers of one backbone that come with the tests."""
+    return lambda name: GoldenCase(BUNDLED / "backbones" / f"{name}.npz")
 
 
 @pytest.fixture(scope="session")

@@ -20,18 +20,29 @@ from crossalign.evaluation import evaluate, recommend
 from crossalign.graphs import Adjacency
 from crossalign.models import BACKBONES, Backbone, Batch
 from crossalign.pipeline import make_backbone, make_graph
-from crossalign.training import TrainingOptions, fit, load_weights
+from crossalign.training import RunContext, TrainingOptions, fit, load_weights
 
 COUPLED = {
     "alignrec": {"cca_user", "cca_item", "sim"},
     "crane": {"cl_user", "cl_item"},
     "directau": {"uniformity_user", "uniformity_item"},
+    "lgmrec": {"hcl_user", "hcl_item"},
+    "mgcn": {"cl_user", "cl_item"},
     "ncl": {"ssl_user", "ssl_item", "proto_user", "proto_item"},
+    "rearm": {"cl_user", "cl_item", "diff_user", "diff_item"},
     "sgl": {"cl_user", "cl_item"},
+    "smore": {"cl_user", "cl_item"},
     "slmrec": {"main", "fac_shape", "fac_sound"},
 }
 """Terms that are no mean over pairs: contrasts within the batch or over random views, sums over it
 (NCL). Every other term of every backbone is one, but for `reg`, which may be un-squared norms."""
+
+STILL: dict[str, dict[str, object]] = {
+    "freedom": {"dropout": 0.0},
+    "lgmrec": {"dropout": 0.0, "noise": "none"},
+    "rearm": {"self_dropout": 0.0, "cross_dropout": 0.0},
+}
+"""Options without which a forward pass in training draws at random."""
 
 every_backbone = pytest.mark.parametrize("name", BACKBONES.names())
 
@@ -57,9 +68,10 @@ def step(backbone: Backbone, batch: Batch) -> Tensor:
 
 @every_backbone
 def test_it_learns_a_data_set_with_a_known_answer(name: str, checkerboard, registered) -> None:
-    backbone = registered(name, checkerboard, reg_weight=1e-4, dim=4)
+    little = {"reg_weight": 1e-4} if "reg_weight" in BACKBONES[name].options() else {}
+    backbone = registered(name, checkerboard, dim=4, **little)
     options = TrainingOptions(epochs=60, batch_size=64, learning_rate=0.02, monitor="ndcg@2")
-    fit(backbone, checkerboard, options, progress=False)
+    fit(backbone, checkerboard, options, context=RunContext(progress=False))
     with torch.no_grad():
         metrics = evaluate(backbone(), checkerboard, "test", ks=(2,))
     # Two liked items are unseen in training: the validation item and the test item.
@@ -120,7 +132,8 @@ def test_both_engines_agree(name: str, checkerboard, registered) -> None:
         backbone = begin(registered(name, checkerboard).double())
         for module in backbone.modules():
             if isinstance(module, Adjacency):
-                module.use_engine(engine)
+                module.engine = engine
+        backbone.double()  # prepares the kernels anew
         step(backbone, batch_of(checkerboard))
         gradients = [p.grad for p in backbone.parameters() if p.grad is not None]
         results.append([*backbone.eval()(), *gradients])
@@ -182,6 +195,19 @@ def test_any_number_of_modalities_works(
 
 
 @every_backbone
+def test_each_modality_is_projected_by_the_backbone_or_left_raw(
+    name: str, checkerboard, registered
+) -> None:
+    """An alignment gets one table of each modality, in their order, and projects the raw ones."""
+    raw = checkerboard.features
+    backbone = registered(name, checkerboard)
+    content, left = backbone.content(raw), backbone.unprojected(raw)
+    assert list(content) == list(raw)
+    assert set(left) == set(raw) - set(backbone.modalities())
+    assert all((content[m] is raw[m]) == (m in left) for m in raw)
+
+
+@every_backbone
 def test_missing_rows_leave_everything_finite(name: str, checkerboard, registered) -> None:
     """Some items lack one modality, and one item lacks both."""
     items = torch.arange(checkerboard.n_items)
@@ -234,7 +260,12 @@ def test_saved_weights_give_the_same_scores(
     name: str, checkerboard, registered, tmp_path: Path
 ) -> None:
     backbone = registered(name, checkerboard)
-    fit(backbone, checkerboard, TrainingOptions(epochs=2), progress=False, run_dir=tmp_path)
+    fit(
+        backbone,
+        checkerboard,
+        TrainingOptions(epochs=2),
+        context=RunContext(tmp_path, progress=False),
+    )
     other = registered(name, checkerboard)
     with torch.no_grad():
         for parameter in other.parameters():
@@ -265,7 +296,7 @@ def test_a_copy_after_a_step_gives_the_same(name: str, checkerboard, registered)
 
 @every_backbone
 def test_alignment_judges_what_it_is_trained_on(name: str, checkerboard, registered) -> None:
-    backbone = registered(name, checkerboard, **({"dropout": 0.0} if name == "freedom" else {}))
+    backbone = registered(name, checkerboard, **STILL.get(name, {}))
     with torch.no_grad():
         judged = backbone.eval().aligned()
         trained = backbone.train()()

@@ -12,7 +12,7 @@ from crossalign.errors import ConfigError
 from crossalign.graphs import GraphOptions
 from crossalign.models import Batch
 from crossalign.models.crane import CRANE
-from crossalign.training import TrainingOptions, fit
+from crossalign.training import RunContext, TrainingOptions, fit
 
 N, DIM, K = 14, 4, 3
 LACKS_ALL, LONER, ITEM_OF_LONER, IDLE = 4, 8, 10, 7
@@ -150,8 +150,8 @@ def test_scores_before_and_after_loading_agree_in_every_epoch(make) -> None:
 def test_a_resumed_run_goes_on_from_raw_to_refined_where_it_was(make, tmp_path) -> None:
     def run(folder: str, epochs: int, resume: bool = False) -> list[float]:
         backbone, options = make(warm_epochs=2, dropout=0.5), TrainingOptions(epochs, batch_size=8)
-        place = {"run_dir": tmp_path / folder, "resume": resume, "progress": False}
-        return [row["loss"] for row in fit(backbone, data_of(), options, **place).history]
+        context = RunContext(tmp_path / folder, resume, progress=False)
+        return [row["loss"] for row in fit(backbone, data_of(), options, context=context).history]
 
     whole = run("whole", 4)
     run("broken", 1)

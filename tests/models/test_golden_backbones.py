@@ -2,95 +2,92 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from crossalign.models import BACKBONES
+from crossalign.graphs import GraphOptions
+from crossalign.models.bpr import BPR
+from crossalign.models.freedom import FREEDOM
+from crossalign.models.lightgcn import LightGCN
+from crossalign.models.vbpr import VBPR
 
-# Our parameter name -> name in the published code.
-PARAMETERS = {
-    "bpr": {
-        "user_embedding": "user_embedding.weight",
-        "item_embedding": "item_embedding.weight",
-    },
-    "lightgcn": {
-        "user_embedding": "embedding_dict.user_emb",
-        "item_embedding": "embedding_dict.item_emb",
-    },
-    "vbpr": {
-        "user_embedding": "u_embedding",
-        "item_embedding": "i_embedding",
-        "projector.weight": "item_linear.weight",
-        "projector.bias": "item_linear.bias",
-    },
-    "freedom": {
-        "user_embedding": "user_embedding.weight",
-        "item_embedding": "item_id_embedding.weight",
-        "features.image": "image_embedding.weight",
-        "features.text": "text_embedding.weight",
-        "projectors.image.weight": "image_trs.weight",
-        "projectors.image.bias": "image_trs.bias",
-        "projectors.text.weight": "text_trs.weight",
-        "projectors.text.bias": "text_trs.bias",
-    },
+EMBEDDINGS = {
+    "user_embedding": "user_embedding.weight",
+    "item_embedding": "item_embedding.weight",
 }
-OPTIONS = {
-    "bpr": {"reg_weight": 0.1},
-    "lightgcn": {"n_layers": 2, "reg_weight": 0.05},
-    "vbpr": {"reg_weight": 0.2},
-    "freedom": {
-        "n_layers": 2,
-        "dropout": 0.0,
-        "reg_weight": 0.1,
-        "modality_weights": {"image": 0.1, "text": 0.9},
-        "trainable_features": True,
-    },
+OF_LIGHTGCN = {
+    "user_embedding": "embedding_dict.user_emb",
+    "item_embedding": "embedding_dict.item_emb",
 }
-# Our term -> name and weight in the published loss.
-TERMS = {
-    "bpr": {"bpr": ("bpr", 1.0), "reg": ("emb_reg", 0.1)},
-    "lightgcn": {"bpr": ("bpr", 1.0), "reg": ("emb_reg", 0.05)},
-    "vbpr": {"bpr": ("bpr", 1.0), "reg": ("emb_reg", 0.2)},
-    "freedom": {
-        "bpr": ("bpr", 1.0),
-        "bpr_image": ("bpr_image", 0.1),
-        "bpr_text": ("bpr_text", 0.1),
-    },
+OF_VBPR = {
+    "user_embedding": "u_embedding",
+    "item_embedding": "i_embedding",
+    "projector.weight": "item_linear.weight",
+    "projector.bias": "item_linear.bias",
+}
+OF_FREEDOM = {
+    "user_embedding": "user_embedding.weight",
+    "item_embedding": "item_id_embedding.weight",
+    "features.image": "image_embedding.weight",
+    "features.text": "text_embedding.weight",
+    "projectors.image.weight": "image_trs.weight",
+    "projectors.image.bias": "image_trs.bias",
+    "projectors.text.weight": "text_trs.weight",
+    "projectors.text.bias": "text_trs.bias",
 }
 
 
-@pytest.fixture
-def make(golden_data, build):
-    """`make(name, numbers)`: the backbone with the recorded parameters."""
-
-    def make(name, numbers):
-        # The published VBPR concatenates text before image.
-        data = golden_data("text", "image")
-        backbone = build(BACKBONES[name].cls, data, dim=16, **OPTIONS[name])
-        numbers.fill(backbone, PARAMETERS[name])
-        return backbone
-
-    return make
+def check(case, backbone, names, weights) -> None:
+    """`weights` of the terms after `bpr`: ours -> (published name, weight)."""
+    case.fill(backbone, names)
+    case.check_representations(backbone)
+    case.check_step(backbone, names, {"bpr": ("bpr", 1.0), **weights})
 
 
-@pytest.mark.parametrize("name", sorted(PARAMETERS))
-def test_loss_gradients_and_scores_equal_the_published_code(name: str, golden, make) -> None:
-    numbers = golden(name)
-    backbone = make(name, numbers)
-    numbers.check_step(backbone, PARAMETERS[name], TERMS[name])
-    numbers.check_representations(backbone)
+@pytest.mark.golden("backbones", "bpr")
+def test_bpr_equals_the_published_code(case) -> None:
+    dim, weight = case.hparams["embedding_size"], case.hparams["reg_weight"]
+    backbone = case.build(BPR, dim=dim, reg_weight=weight)
+    check(case, backbone, EMBEDDINGS, {"reg": ("emb_reg", weight)})
 
 
-def test_freedom_trains_on_the_pruned_graph_and_scores_on_the_full_one(golden, make) -> None:
-    numbers = golden("freedom_drop")
-    backbone = make("freedom", numbers)
-    backbone.propagation.keep(numbers["graph/kept_edges"])
-    numbers.check_step(backbone, PARAMETERS["freedom"], TERMS["freedom"])
-    numbers.check_representations(backbone)
+@pytest.mark.golden("backbones", "lightgcn")
+def test_lightgcn_equals_the_published_code(case) -> None:
+    dim, weight = case.hparams["embedding_size"], case.hparams["reg_weight"]
+    n_layers = case.hparams["n_layers"]
+    backbone = case.build(LightGCN, dim=dim, n_layers=n_layers, reg_weight=weight)
+    case.check_user_item_graph(backbone.propagation.to_user)
+    check(case, backbone, OF_LIGHTGCN, {"reg": ("emb_reg", weight)})
 
 
-def test_freedom_keeps_the_published_number_of_edges(golden) -> None:
-    numbers = golden("freedom_drop")
-    dropout = json.loads(str(numbers.arrays["hparams"]))["dropout"]
-    assert int(329 * (1 - dropout)) == len(numbers["graph/kept_edges"])
+@pytest.mark.golden("backbones", "vbpr")
+def test_vbpr_equals_the_published_code(case) -> None:
+    dim, weight = case.hparams["embedding_size"], case.hparams["reg_weight"]
+    # Text stands before image in the published item.
+    backbone = case.build(VBPR, "text", "image", dim=dim, reg_weight=weight)
+    check(case, backbone, OF_VBPR, {"reg": ("emb_reg", weight)})
+
+
+@pytest.mark.golden("backbones", "freedom")
+def test_freedom_equals_the_published_code(case) -> None:
+    """It trains on the pruned graph where one is recorded, and scores on the full one."""
+    hparams = case.hparams
+    image, weight = hparams["mm_image_weight"], hparams["reg_weight"]
+    backbone = case.build(
+        FREEDOM,
+        "image",
+        "text",
+        graph=GraphOptions(knn_k=hparams["knn_k"]),
+        dim=hparams["embedding_size"],
+        n_layers=hparams["n_ui_layers"],
+        n_item_layers=hparams["n_mm_layers"],
+        dropout=hparams["dropout"],
+        reg_weight=weight,
+        modality_weights={"image": image, "text": 1 - image},
+        trainable_features=True,
+    )
+    if hparams["dropout"] > 0:
+        kept = case["graph/kept_edges"]
+        assert int(len(case["train_users"]) * (1 - hparams["dropout"])) == len(kept)
+        backbone.propagation.keep(kept)
+    contents = {f"bpr_{name}": (f"bpr_{name}", weight) for name in ("image", "text")}
+    check(case, backbone, OF_FREEDOM, contents)

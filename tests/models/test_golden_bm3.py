@@ -22,15 +22,6 @@ PARAMETERS = {
     "projectors.text.weight": "text_trs.weight",
     "projectors.text.bias": "text_trs.bias",
 }
-TERMS = {
-    "ui": ("ui", 1.0),
-    "iu": ("iu", 1.0),
-    "image_item": ("image_item", 2.0),
-    "image_image": ("image_image", 2.0),
-    "text_item": ("text_item", 2.0),
-    "text_text": ("text_text", 2.0),
-    "reg": ("emb_reg", 0.1),
-}
 
 
 @pytest.fixture
@@ -43,24 +34,37 @@ def make(golden_data, build):
     return make
 
 
-@pytest.mark.parametrize("name", ["bm3", "bm3_drop"])
-def test_equals_the_published_code(name: str, golden, make, monkeypatch) -> None:
-    numbers = golden(name)
-    rate = 0.3 if name == "bm3_drop" else 0.0
-    backbone = make(dropout=rate, reg_weight=0.1, trainable_features=True)
-    numbers.fill(backbone, PARAMETERS)
+@pytest.mark.golden("backbones", "bm3")
+def test_equals_the_published_code(case, monkeypatch) -> None:
+    """The predicted tables too; with the recorded dropout masks where there are any."""
+    hparams = case.hparams
+    rate, weight, reg = (hparams[name] for name in ("dropout", "cl_weight", "reg_weight"))
+    backbone = case.build(
+        BM3,
+        "image",
+        "text",
+        dim=hparams["embedding_size"],
+        n_layers=hparams["n_layers"],
+        dropout=rate,
+        cl_weight=weight,
+        reg_weight=reg,
+        trainable_features=True,
+    )
+    case.fill(backbone, PARAMETERS)
 
     def recorded(table: str, rows: Tensor, ids: Tensor) -> Tensor:
-        keep = numbers[f"draw/dropout_keep_{table}"][ids]
+        keep = case[f"draw/dropout_keep_{table}"][ids]
         return unit_rows(rows.detach() * keep / (1 - rate))
 
     if rate > 0:
         monkeypatch.setattr(backbone, "target", recorded)
-    numbers.check_step(backbone, PARAMETERS, TERMS)
+    contents = ("image_item", "image_image", "text_item", "text_text")
+    terms = {"ui": ("ui", 1.0), "iu": ("iu", 1.0), "reg": ("emb_reg", reg)}
+    case.check_step(backbone, PARAMETERS, terms | {name: (name, weight) for name in contents})
     user, item = backbone()
-    numbers.equals(user, "user_repr")
-    numbers.equals(item, "item_repr")
-    numbers.check_representations(backbone, prefix="pred_")
+    case.equals(user, "user_repr")
+    case.equals(item, "item_repr")
+    case.check_representations(backbone, prefix="pred_")
 
 
 def test_three_modalities_equal_a_loop_over_the_pairs(golden, golden_data, make) -> None:

@@ -26,13 +26,6 @@ PARAMETERS = {
     "user_weights": "weight_u",
     "item_weights": "weight_i",
 }
-TERMS = {
-    "bpr": ("bpr_log2", 1.0),
-    "preference_image": ("pref_image_reg", 0.1),
-    "preference_text": ("pref_text_reg", 0.1),
-    "user_weights": ("weight_u_reg", 0.1),
-    "item_weights": ("weight_i_reg", 0.1),
-}
 
 
 @pytest.fixture
@@ -54,30 +47,51 @@ def count_matrix(dataset: Dataset) -> torch.Tensor:
     return (matrix @ matrix.T).fill_diagonal_(0)
 
 
-def test_loss_gradients_and_scores_equal_the_published_code(golden, make, dataset) -> None:
-    numbers = golden("dualgnn")
-    backbone = make(dataset, reg_weight=0.1, parity=True)
-    numbers.fill(backbone, PARAMETERS)
-    drawn = numbers["graph/uu_sampled"]
-    counts = count_matrix(dataset).gather(1, drawn)
+def build_published(case, **options: object) -> DualGNN:
+    """On a user graph that lists everybody; the widths are those of the recorded parameters."""
+    graph = GraphOptions(cooccur_k=int(case["n_users"]))
+    hidden, _ = case["param/v_gcn.MLP.weight"].shape
+    dim = case.hparams["embedding_size"]
+    return case.build(
+        DualGNN, "image", "text", graph=graph, dim=dim, hidden_dim=hidden, parity=True, **options
+    )
+
+
+@pytest.mark.golden("backbones", "dualgnn")
+def test_loss_gradients_and_scores_equal_the_published_code(case) -> None:
+    weight = case.hparams["reg_weight"]
+    n_neighbors = case.hparams["user_neighbours"]
+    backbone = build_published(case, reg_weight=weight, n_neighbors=n_neighbors)
+    case.fill(backbone, PARAMETERS)
+    drawn = case["graph/uu_sampled"]
+    counts = count_matrix(case.data()).gather(1, drawn)
     lonely = counts.sum(1) == 0
     drawn[lonely] = -1
     backbone.use_neighbors(drawn, counts)
-    expected = numbers["graph/uu_weights"][~lonely].flatten()
+    expected = case["graph/uu_weights"][~lonely].flatten()
     torch.testing.assert_close(backbone.neighbor_weights, expected, rtol=RTOL, atol=ATOL)
-    numbers.check_step(backbone, PARAMETERS, TERMS)
-    numbers.check_representations(backbone)
+    terms = {
+        "bpr": ("bpr_log2", 1.0),
+        "preference_image": ("pref_image_reg", weight),
+        "preference_text": ("pref_text_reg", weight),
+        "user_weights": ("weight_u_reg", weight),
+        "item_weights": ("weight_i_reg", weight),
+    }
+    case.check_representations(backbone)
+    case.check_step(backbone, PARAMETERS, terms)
 
 
-def test_neighbours_are_the_published_ones(golden, make, dataset) -> None:
+@pytest.mark.golden("backbones", "dualgnn")
+def test_neighbours_are_the_published_ones(case) -> None:
     """Equal counts may be ordered differently, so the sorted counts are compared."""
-    backbone, numbers = make(dataset, n_neighbors=59), golden("dualgnn")
-    counts, indptr = numbers["graph/uu_counts"], numbers["graph/uu_indptr"]
-    for user in range(dataset.n_users):
+    n_users = int(case["n_users"])
+    backbone = build_published(case, n_neighbors=n_users - 1)
+    counts, indptr = case["graph/uu_counts"], case["graph/uu_indptr"]
+    for user in range(n_users):
         there = backbone.neighbors[user] >= 0
         mine = slice(indptr[user], indptr[user + 1])
         assert backbone.counts[user][there].tolist() == counts[mine].tolist()
-        listed = numbers["graph/uu_indices"][mine]
+        listed = case["graph/uu_indices"][mine]
         assert sorted(backbone.neighbors[user][there].tolist()) == sorted(listed.tolist())
 
 

@@ -22,11 +22,6 @@ PARAMETERS = {
     ("user_embedding", "item_embedding"): "id_gcn.id_embedding",
     ("user_confidence", "item_confidence"): "model_specific_conf",
 }
-TERMS = {
-    "bpr": ("bpr", 1.0),
-    "embedding_reg": ("embedding_reg", 0.01),
-    "content_reg": ("content_reg", 0.01),
-}
 
 
 @pytest.fixture
@@ -39,22 +34,35 @@ def make(golden_data, build):
     return make
 
 
-def test_equals_the_published_code(golden, make) -> None:
-    numbers, backbone = golden("grcn"), make(reg_weight=0.01)
-    numbers.fill(backbone, PARAMETERS)
-    numbers.check_step(backbone, PARAMETERS, TERMS)
-    numbers.check_representations(backbone)
+@pytest.fixture
+def published(case) -> GRCN:
+    """With the recorded parameters; the ID branch has two layers in all files."""
+    hparams = case.hparams
+    dim, weight = hparams["embedding_size"], hparams["reg_weight"]
+    n_routing = hparams["n_layers"]  # without effect, there and here
+    backbone = case.build(
+        GRCN, "image", "text", dim=dim, n_layers=2, n_routing=n_routing, reg_weight=weight
+    )
+    case.fill(backbone, PARAMETERS)
+    return backbone
 
 
-def test_edge_weights_equal_the_published_ones(golden, make) -> None:
-    numbers, backbone = golden("grcn"), make()
-    numbers.fill(backbone, PARAMETERS)
-    views = [backbone._view(name) for name in ("image", "text")]
-    to_user, to_item = backbone.edge_weights(views)
+@pytest.mark.golden("backbones", "grcn")
+def test_equals_the_published_code(case, published: GRCN) -> None:
+    weight = case.hparams["reg_weight"]
+    terms = {name: (name, weight) for name in ("embedding_reg", "content_reg")}
+    case.check_representations(published)
+    case.check_step(published, PARAMETERS, {"bpr": ("bpr", 1.0), **terms})
+
+
+@pytest.mark.golden("backbones", "grcn")
+def test_edge_weights_equal_the_published_ones(case, published: GRCN) -> None:
+    views = [published._view(name) for name in ("image", "text")]
+    to_user, to_item = published.edge_weights(views)
     # Our edges are in the order of the training pairs, as the published ones are.
-    assert torch.equal(backbone.edges.rows, numbers["train_users"])
-    assert torch.equal(backbone.edges.cols, numbers["train_items"])
-    numbers.equals(torch.cat([to_item, to_user]), "graph/edge_weight")
+    assert torch.equal(published.edges.rows, case["train_users"])
+    assert torch.equal(published.edges.cols, case["train_items"])
+    case.equals(torch.cat([to_item, to_user]), "graph/edge_weight")
 
 
 def looped(backbone: GRCN, data: Dataset, n_routing: int) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from crossalign.datasets import Dataset
+from crossalign.graphs import GraphOptions
 from crossalign.graphs import sparse_pattern as weighted
 from crossalign.graphs.sparse_pattern import SparsePattern
 from crossalign.models.lattice import LATTICE
@@ -25,20 +26,27 @@ PARAMETERS = {
     "projectors.text.weight": "text_trs.weight",
     "projectors.text.bias": "text_trs.bias",
 }
-OPTIONS = {"dim": 16, "reg_weight": 0.02, "reg_batch_size": 40, "trainable_features": True}
-TERMS = {"bpr": ("bpr", 1.0), "reg": ("weighted_l2", 1.0)}
 
 
 @pytest.fixture
-def numbers(golden):
-    return golden("lattice")
-
-
-@pytest.fixture
-def published(numbers, golden_data, build) -> LATTICE:
+def published(case) -> LATTICE:
     """With the recorded parameters."""
-    backbone = build(LATTICE, golden_data("image", "text"), **OPTIONS)
-    numbers.fill(backbone, PARAMETERS)
+    hparams = case.hparams
+    backbone = case.build(
+        LATTICE,
+        "image",
+        "text",
+        graph=GraphOptions(knn_k=hparams["knn_k"]),
+        dim=hparams["embedding_size"],
+        n_layers=hparams["n_ui_layers"],
+        n_item_layers=hparams["n_layers"],
+        n_neighbors=hparams["knn_k"],
+        original_share=hparams["lambda_coeff"],
+        reg_weight=hparams["reg_weight"],
+        reg_batch_size=hparams["configured_batch_size"],
+        trainable_features=True,
+    )
+    case.fill(backbone, PARAMETERS)
     return backbone
 
 
@@ -48,23 +56,28 @@ def to_dense(pattern: SparsePattern, values: torch.Tensor, n: int) -> torch.Tens
     ).to_dense()
 
 
-def test_loss_gradients_and_scores_equal_the_published_code(published: LATTICE, numbers) -> None:
+@pytest.mark.golden("backbones", "lattice")
+def test_loss_gradients_and_scores_equal_the_published_code(case, published: LATTICE) -> None:
+    """The first batch of an epoch and, with the same parameters, a later one."""
     published.begin_epoch(torch.Generator())
-    numbers.check_step(published, PARAMETERS, TERMS)
+    weighted = float(case.hparams["reg_weight"] > 0)
+    terms = {"bpr": ("bpr", 1.0), "reg": ("weighted_l2", weighted)}
+    case.check_step(published, PARAMETERS, terms)
     published.zero_grad(set_to_none=True)
-    second = sum(published.loss(numbers.batch, published()).values())
+    second = sum(published.loss(case.batch, published()).values())
     second.backward()
-    numbers.equals(second, "second/loss/total")
-    numbers.check_gradients(published, PARAMETERS, prefix="second/")
-    numbers.check_representations(published)
+    case.equals(second, "second/loss/total")
+    case.check_gradients(published, PARAMETERS, prefix="second/")
+    case.check_representations(published)
 
 
-def test_graphs_equal_the_published_code(published: LATTICE, numbers) -> None:
-    n_items = int(numbers["n_items"])
+@pytest.mark.golden("backbones", "lattice")
+def test_graphs_equal_the_published_code(case, published: LATTICE) -> None:
+    n_items = int(case["n_items"])
     for name, original in published.originals.items():
-        numbers.equals(to_dense(original.pattern, original.values, n_items), f"graph/{name}_adj")
+        case.equals(to_dense(original.pattern, original.values, n_items), f"graph/{name}_adj")
     with torch.no_grad():
-        numbers.equals(to_dense(*published.item_graph(), n_items), "graph/item_adj")
+        case.equals(to_dense(*published.item_graph(), n_items), "graph/item_adj")
 
 
 def dense_item_graph(backbone: LATTICE, dataset: Dataset, share: float, k: int) -> torch.Tensor:

@@ -31,9 +31,6 @@ PARAMETERS = {
 }
 
 
-TERMS = {"main": ("main", 1.0), "fac_image": ("fac_image", 0.1), "fac_text": ("fac_text", 0.1)}
-
-
 @pytest.fixture
 def make(golden_data, build):
     """`make(*modalities, **options)`, of images and texts if none are named."""
@@ -44,15 +41,28 @@ def make(golden_data, build):
     return make
 
 
-def test_equals_the_published_code(golden, make) -> None:
-    numbers, backbone = golden("slmrec"), make(reg_weight=0.1)
-    numbers.fill(backbone, PARAMETERS)
-    numbers.check_step(backbone, PARAMETERS, TERMS)
+@pytest.mark.golden("backbones", "slmrec")
+def test_equals_the_published_code(case) -> None:
+    hparams = case.hparams
+    weight = hparams["ssl_alpha"]
+    backbone = case.build(
+        SLMRec,
+        "image",
+        "text",
+        dim=hparams["recdim"],
+        n_layers=hparams["layer_num"],
+        temperature=hparams["temp"],
+        reg_weight=weight,
+        ssl_temperature=hparams["ssl_temp"],
+    )
+    case.fill(backbone, PARAMETERS)
+    contents = {name: (name, weight) for name in ("fac_image", "fac_text")}
+    case.check_step(backbone, PARAMETERS, {"main": ("main", 1.0), **contents})
     user, item = backbone.eval()()
-    numbers.equals(user, "user_repr")
-    numbers.equals(item, "item_repr")
-    numbers.equals(user @ item.T, "scores_raw")
-    numbers.equals((user @ item.T).sigmoid(), "scores")
+    case.equals(user, "user_repr")
+    case.equals(item, "item_repr")
+    case.equals(user @ item.T, "scores_raw")
+    case.equals((user @ item.T).sigmoid(), "scores")
 
 
 def propagated(data: Dataset, user: Tensor, item: Tensor, n_layers: int) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 from crossalign.datasets import Dataset
 from crossalign.errors import ConfigError
 from crossalign.probes import probe_features
-from crossalign.references.content import content_table
+from crossalign.references.inputs import content_table
 
 
 def test_every_protocol_is_run_with_each_modality_and_with_all(dataset: Dataset) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from crossalign.datasets import Dataset
-from crossalign.references.content import content_table
+from crossalign.references.inputs import content_table
 from crossalign.references.item_cf import ShrunkCosine, item_cf_scores, nearest_items
 
 

@@ -25,9 +25,9 @@ from crossalign.references import (
     Popularity,
     ease,
 )
-from crossalign.references.content import history_matrix
 from crossalign.references.ease import ease_weights
 from crossalign.references.ials import IALS
+from crossalign.references.inputs import history_matrix
 from crossalign.studies.reference_rows import parse_names
 
 

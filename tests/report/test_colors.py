@@ -15,7 +15,7 @@ from crossalign.align import ALIGNERS
 from crossalign.models import BACKBONES
 from crossalign.report import colors
 from crossalign.report.colors import INK, SERIES, method_style, method_styles, series_style
-from crossalign.report.plots import curve_plot, dot_plot, line_plot, scatter_plot
+from crossalign.report.plots import Ticks, curve_plot, dot_plot, line_plot, scatter_plot
 
 STYLE_SHEET = (Path(colors.__file__).parent / "style.css").read_text()
 COLOR_BLIND = {  # severity 1 of Machado, Oliveira and Fernandes, IEEE TVCG 2009, on linear RGB
@@ -133,7 +133,8 @@ def test_plots_take_the_style_whoever_else_is_in_the_picture() -> None:
         styles = method_styles({method: method for method in methods})
         axes = {"xlabel": "x", "ylabel": "y", "styles": styles}
         line = line_plot("p", {m: ([1, 2], [1, 2]) for m in methods}, **axes)
-        curve = curve_plot("p", {m: [(1.0, 0.1), (2.0, 0.1)] for m in methods}, ["a", "b"], **axes)
+        points = {m: [(1.0, 0.1), (2.0, 0.1)] for m in methods}
+        curve = curve_plot("p", points, Ticks("x", ["a", "b"]), ylabel="y", styles=styles)
         dots = dot_plot("p", {m: [1.0, 2.0] for m in methods}, xlabel="x", styles=styles)
         points = scatter_plot("p", {m: ([1], [2]) for m in methods}, **axes)
         for svg in (line, curve, dots, points):
@@ -145,7 +146,7 @@ def test_the_level_of_a_curve_has_the_colour_of_its_method_or_ink() -> None:
     fettle = method_style("bpr+fettle")
     for styles, color in (({"a": fettle, "one-way": series_style(4)}, SERIES[4]), (None, INK)):
         svg = curve_plot(
-            "p", {"a": [(1.0, 0.1)]}, ["1"], xlabel="x", ylabel="y", level=("one-way", 0.5),
+            "p", {"a": [(1.0, 0.1)]}, Ticks("x", ["1"]), ylabel="y", level=("one-way", 0.5),
             styles=styles,
         )  # fmt: skip
         dotted = re.findall(r"stroke-dasharray: 1\.2[^;]*;[^\"]*stroke: (var\(--[\w-]+\))", svg)

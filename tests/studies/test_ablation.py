@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from crossalign.errors import ConfigError
-from crossalign.evaluation.per_user import USERS_FILE, UserMetrics, save_user_metrics
+from crossalign.evaluation.per_user import UserMetrics, save_user_metrics
+from crossalign.run_files import USERS_FILE
 from crossalign.studies.ablation import ablation_methods, ablation_report
 from crossalign.studies.study import MethodResult, run_study
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import re
 
-from crossalign.report.plots import curve_plot, heat_map
+from crossalign.report.plots import Ticks, curve_plot, heat_map
 
 AXES = {"xlabel": "weight", "ylabel": "Recall@20"}
 
 
 def test_curves_have_labels_ticks_and_a_level() -> None:
     series = {"one": [(0.1, 0.01), (0.2, math.nan)], "two": [(0.3, 0.0), (math.nan, math.nan)]}
-    svg = curve_plot("plot", series, ["1e-3", "all"], level=("alone", 0.15), **AXES)
+    svg = curve_plot(
+        "plot", series, Ticks("weight", ["1e-3", "all"]), level=("alone", 0.15), ylabel="Recall@20"
+    )
     for text in ("one", "two", "alone", "1e-3", "all", "weight", "Recall@20"):
         assert f">{text}<" in svg
     assert len(set(re.findall(r"stroke: var\(--(series-\d)\)", svg))) == 2
@@ -23,13 +25,13 @@ def test_long_labels_stand_below_each_other() -> None:
     heights = []
     for length in (5, 40):
         series = {f"{index}{'x' * length}": [(0.1, 0.0)] for index in range(4)}
-        svg = curve_plot("plot", series, ["a"], **AXES)
+        svg = curve_plot("plot", series, Ticks("weight", ["a"]), ylabel="Recall@20")
         heights.append(float(re.search(r'viewBox="0 0 [\d.]+ ([\d.]+)"', svg)[1]))
     assert heights[0] < heights[1]
 
 
 def test_nothing_to_draw_gives_no_plot() -> None:
-    assert curve_plot("plot", {"one": [(math.nan, 0.0)]}, ["a"], **AXES) == ""
+    assert curve_plot("plot", {"one": [(math.nan, 0.0)]}, Ticks("weight", ["a"]), ylabel="") == ""
     assert heat_map("plot", [[math.nan]], ["a"], ["b"], **AXES) == ""
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from crossalign.align.batch import Batch
+from crossalign.align.feedback import feedback_scores
 from crossalign.align.item import ILALoss
-from crossalign.align.rows import ItemViews, Pairs, mean_users
-from crossalign.align.scores import feedback_scores
+from crossalign.tensors.tables import Tables
 
 
 def test_scores_are_those_of_the_items_that_have_the_modality() -> None:
@@ -18,10 +19,8 @@ def test_scores_are_those_of_the_items_that_have_the_modality() -> None:
     ila.terms(user, item, text, users, items, missing=[missing])
     shown = ila.diagnostics()
 
-    pairs = Pairs.of(users, items)
-    unit = torch.nn.functional.normalize(user, dim=1)[pairs.users]
-    views = ItemViews.gather(item, [text], pairs.items, [missing])
-    of_id, of_text = feedback_scores(mean_users(unit, pairs), views)
+    batch = Batch(Tables(user, item, {"text": text}), {"text": missing}, users, items)
+    of_id, of_text = feedback_scores(batch.mean_user, batch.views)
     for name, scores in (("id", of_id), ("text", of_text[[0, 2, 3]])):
         torch.testing.assert_close(shown[f"score/{name}"], scores.mean())
         torch.testing.assert_close(shown[f"score_variance/{name}"], scores.var())

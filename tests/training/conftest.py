@@ -6,6 +6,7 @@ import json
 import random
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from torch import nn
 from crossalign.align.base import Alignment
 from crossalign.datasets.dataset import Dataset
 from crossalign.models.base import Backbone, Batch, Representations
-from crossalign.training import TrainingOptions, fit, seed_everything
+from crossalign.training import RunContext, TrainingOptions, fit, seed_everything
 
 
 class TinyMF(Backbone):
@@ -81,7 +82,8 @@ def train_tiny(folder: Path | None, options: TrainingOptions, **arguments):
     backbone = TinyMF(dataset.n_users, dataset.n_items, dropout=0.2)
     alignment = TinyAlignment(8, 6)
     arguments = {"progress": False, "seed": 5, "alignment": alignment} | arguments
-    result = fit(backbone, dataset, options, run_dir=folder, **arguments)
+    around = {f.name: arguments.pop(f.name) for f in fields(RunContext) if f.name in arguments}
+    result = fit(backbone, dataset, options, context=RunContext(folder, **around), **arguments)
     return result, (backbone, alignment)
 
 

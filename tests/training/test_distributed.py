@@ -21,7 +21,7 @@ from crossalign.errors import CrossalignError
 from crossalign.evaluation.ranking import Evaluator
 from crossalign.graphs import build_graph
 from crossalign.models import BACKBONES, BPR, Representations
-from crossalign.training import ALONE, Team, TrainingOptions, fit, seed_everything
+from crossalign.training import ALONE, RunContext, Team, TrainingOptions, fit, seed_everything
 from crossalign.training.distributed import SharedEvaluator
 
 OPTIONS = {"epochs": 2, "batch_size": 64, "learning_rate": 0.02, "patience": 50}
@@ -98,8 +98,8 @@ def train(case, dataset, team=ALONE, folder=None, **more):
     features = {name: table.double() for name, table in dataset.features.items()}
     options = TrainingOptions(**OPTIONS | training | more)
     result = fit(
-        model, dataset, options, alignment=alignment, features=features, seed=1, progress=False,
-        team=team, run_dir=folder, resume=folder is not None,
+        model, dataset, options, alignment=alignment, features=features, seed=1,
+        context=RunContext(folder, resume=folder is not None, progress=False, team=team),
     )  # fmt: skip
     modules = torch.nn.ModuleDict({"backbone": model, "alignment": alignment or torch.nn.Module()})
     state = {**dict(modules.named_parameters()), **dict(modules.named_buffers())}

@@ -11,6 +11,7 @@ from crossalign.evaluation import Metrics, evaluate
 from crossalign.models import Backbone, Representations
 from crossalign.training import (
     NegativeSampler,
+    RunContext,
     TrainingOptions,
     epoch_batches,
     fit,
@@ -29,7 +30,7 @@ def test_learns_the_checkerboard(tiny_mf, tiny_dataset):
     model = tiny_mf(tiny_dataset.n_users, tiny_dataset.n_items)
     before = evaluate(model(), tiny_dataset, "test", ks=(2,))
     options = TrainingOptions(epochs=40, batch_size=64, learning_rate=0.05, monitor="recall@2")
-    result = fit(model, tiny_dataset, options, progress=False)
+    result = fit(model, tiny_dataset, options, context=RunContext(progress=False))
     after = evaluate(model(), tiny_dataset, "test", ks=(2,))
     # each user's two held-out items are the only ones of the colour that are not masked
     assert before["recall@2"] < 0.6
@@ -68,7 +69,9 @@ def test_threads_do_not_change_the_run(tiny_mf, tiny_dataset):
         for _ in range(3):
             seed_everything(0)
             model = tiny_mf(40, 24, dim=128)
-            histories.append(fit(model, tiny_dataset, options, progress=False).history)
+            histories.append(
+                fit(model, tiny_dataset, options, context=RunContext(progress=False)).history
+            )
     finally:
         torch.set_num_threads(threads)
     assert histories[0] == histories[1] == histories[2]
@@ -106,7 +109,7 @@ class Scripted(Backbone):
 def scripted_fit(dataset, script, **options):
     model = Scripted(dataset, script)
     options = TrainingOptions(epochs=len(script), batch_size=500, monitor="recall@1", **options)
-    return fit(model, dataset, options, progress=False), model
+    return fit(model, dataset, options, context=RunContext(progress=False)), model
 
 
 @pytest.mark.parametrize(
@@ -151,15 +154,19 @@ def test_learning_rate_schedule(run_tiny):
     assert rates == pytest.approx([0.01 * 0.5 ** (epoch / 2) for epoch in range(5)])
 
 
-def test_matches_a_plain_adam_loop(tiny_mf, tiny_dataset):
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_matches_a_plain_adam_loop(decoupled, tiny_mf, tiny_dataset):
     """One batch per epoch, no dropout: the loop is Adam on the sum of the terms, nothing else."""
     seed_everything(0)
     model, plain = (tiny_mf(40, 24).double() for _ in range(2))
     plain.load_state_dict(model.state_dict())
-    options = TrainingOptions(epochs=4, batch_size=999, weight_decay=0.01)
-    result = fit(model, tiny_dataset, options, seed=9, progress=False)
+    options = TrainingOptions(
+        epochs=4, batch_size=999, weight_decay=0.01, decoupled_weight_decay=decoupled
+    )
+    result = fit(model, tiny_dataset, options, seed=9, context=RunContext(progress=False))
 
-    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3, weight_decay=0.01, foreach=False)
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+    optimizer = kind(plain.parameters(), lr=1e-3, weight_decay=0.01, foreach=False)
     sampler = NegativeSampler(tiny_dataset.train, 40, 24)
     batches, own = generator(9, "batches"), generator(9, "backbone")
     for row in result.history[: result.best_epoch]:
@@ -180,13 +187,18 @@ def test_user_with_every_item_is_refused_before_training(tiny_mf, tiny_dataset):
     train = torch.cat([everything, others], dim=1)
     dataset = dataclasses.replace(tiny_dataset, train=train, valid=valid, test=test)
     with pytest.raises(DataError, match=r"user 0 has a training row with every one of the 24"):
-        fit(tiny_mf(40, 24), dataset, QUICK, progress=False)
+        fit(tiny_mf(40, 24), dataset, QUICK, context=RunContext(progress=False))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_missing_gpu_is_said(tiny_mf, tiny_dataset):
     with pytest.raises(ConfigError, match="torch sees no GPU"):
-        fit(tiny_mf(40, 24), tiny_dataset, TrainingOptions(device="cuda"), progress=False)
+        fit(
+            tiny_mf(40, 24),
+            tiny_dataset,
+            TrainingOptions(device="cuda"),
+            context=RunContext(progress=False),
+        )
 
 
 def test_progress_bar_shows_losses_and_score(run_tiny, capsys):

@@ -9,6 +9,7 @@ from crossalign.align.base import Alignment
 from crossalign.errors import RunError
 from crossalign.models import Backbone, Representations
 from crossalign.training import (
+    RunContext,
     TrainingOptions,
     fit,
     seed_everything,
@@ -51,14 +52,20 @@ def test_nothing_is_lost_when_training_breaks_off(tiny_mf, tiny_dataset):
     """The modules get the best weights back, though the last ones are NaN."""
     model = tiny_mf(40, 24)
     with pytest.raises(RunError, match="loss/align/boom is not finite"):
-        fit(model, tiny_dataset, QUICK, alignment=Exploding(math.nan, at=15), progress=False)
+        fit(
+            model,
+            tiny_dataset,
+            QUICK,
+            alignment=Exploding(math.nan, at=15),
+            context=RunContext(progress=False),
+        )
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
 def test_weights_that_break_in_the_last_step_of_an_epoch(tiny_mf, tiny_dataset):
     options = TrainingOptions(epochs=5, batch_size=500)
     with pytest.raises(RunError, match=r"epoch 2: the representation of user 0 is not finite"):
-        fit(Breaking(tiny_mf(40, 24)), tiny_dataset, options, progress=False)
+        fit(Breaking(tiny_mf(40, 24)), tiny_dataset, options, context=RunContext(progress=False))
 
 
 class Breaking(Backbone):
@@ -89,7 +96,7 @@ def test_interrupting_leaves_the_best_weights(tiny_mf, tiny_dataset):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(model, tiny_dataset, QUICK, progress=False, on_epoch=on_epoch)
+        fit(model, tiny_dataset, QUICK, context=RunContext(progress=False, on_epoch=on_epoch))
     assert torch.equal(model.user, snapshots[snapshots[-1][0] - 1][1])
 
 
@@ -121,7 +128,14 @@ def test_backbone_tables_replace_features(tiny_mf, tiny_dataset):
     features = {"text": torch.ones(24, 2), "audio": torch.ones(24, 3)}
     options = TrainingOptions(epochs=1)
     alignment = Looking(0.0, at=0)
-    fit(model, tiny_dataset, options, alignment=alignment, features=features, progress=False)
+    fit(
+        model,
+        tiny_dataset,
+        options,
+        alignment=alignment,
+        features=features,
+        context=RunContext(progress=False),
+    )
     assert seen["text"] is model.item
     assert seen["audio"] is features["audio"]
 
@@ -141,7 +155,13 @@ def test_alignment_is_told_of_every_epoch(tiny_mf, tiny_dataset):
         seed_everything(0)
         told = []
         model = tiny_mf(40, 24)
-        fit(model, tiny_dataset, QUICK, alignment=Listening(0.0, at=0), progress=False)
+        fit(
+            model,
+            tiny_dataset,
+            QUICK,
+            alignment=Listening(0.0, at=0),
+            context=RunContext(progress=False),
+        )
         heard.append([(epoch, draw) for epoch, draw, _ in told])
         torch.rand(5)
     assert [epoch for epoch, _ in heard[0]] == [1, 2, 3, 4, 5]
@@ -155,7 +175,7 @@ def test_frozen_and_shared_parameters(tiny_mf, tiny_dataset, run_tiny):
     model = tiny_mf(40, 24)
     model.item.requires_grad_(False)
     frozen = model.item.clone()
-    fit(model, tiny_dataset, QUICK, progress=False)
+    fit(model, tiny_dataset, QUICK, context=RunContext(progress=False))
     assert torch.equal(model.item, frozen)
 
     class Sharing(Exploding):
@@ -164,5 +184,11 @@ def test_frozen_and_shared_parameters(tiny_mf, tiny_dataset, run_tiny):
             self.shared = shared
 
     model = tiny_mf(40, 24)
-    result = fit(model, tiny_dataset, QUICK, alignment=Sharing(model.item), progress=False)
+    result = fit(
+        model,
+        tiny_dataset,
+        QUICK,
+        alignment=Sharing(model.item),
+        context=RunContext(progress=False),
+    )
     assert len(result.history) == 5

@@ -18,7 +18,7 @@ from crossalign.models.contrast import cosine_contrast, in_batch_contrast, padde
 from crossalign.pipeline import make_alignment, make_backbone, make_graph
 from crossalign.tensors.functional import log_partition, unit_rows
 from crossalign.tensors.ids import Repeated
-from crossalign.training import FitResult, TrainingOptions, fit, seed_everything
+from crossalign.training import FitResult, RunContext, TrainingOptions, fit, seed_everything
 from crossalign.training.precision import make_scaler, represent
 
 HALF = TrainingOptions(precision="bfloat16", device="cpu")
@@ -95,7 +95,11 @@ def trained(
     options = TrainingOptions(
         epochs=epochs, batch_size=128, learning_rate=0.01, precision=precision, device="cpu"
     )
-    return fit(backbone, data, options, alignment=aligner, progress=False), backbone, aligner
+    return (
+        fit(backbone, data, options, alignment=aligner, context=RunContext(progress=False)),
+        backbone,
+        aligner,
+    )
 
 
 @pytest.mark.parametrize("name", BACKBONES.names())
@@ -152,19 +156,19 @@ def test_only_float16_scales_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_scale_of_the_loss_survives_a_resume(run_tiny, tmp_path: Path) -> None:
-    from crossalign.training.checkpoint import RunFolder
+    from crossalign.training.checkpoint import Checkpoint
     from crossalign.training.precision import GradScaler
     from crossalign.training.state import TrainingState
 
     model = nn.Linear(2, 1)
     modules, adam = nn.ModuleDict({"model": model}), torch.optim.Adam(model.parameters())
 
-    def folder(scaler: GradScaler) -> RunFolder:
-        return RunFolder(tmp_path, modules, adam, {}, scaler=scaler)
+    def checkpoint(scaler: GradScaler) -> Checkpoint:
+        return Checkpoint(tmp_path, modules, adam, {}, scaler=scaler)
 
     written, read = GradScaler("cpu", init_scale=8.0), GradScaler("cpu", init_scale=2.0)
-    folder(written).save_checkpoint(TrainingState())
-    folder(read).resume()
+    checkpoint(written).save_checkpoint(TrainingState())
+    checkpoint(read).resume()
     assert read.get_scale() == 8.0
 
 
@@ -187,7 +191,7 @@ def test_bad_options_are_refused_in_one_line(options: dict[str, object], message
 def test_float16_on_a_cpu_is_refused_in_one_line(tiny_mf, tiny_dataset) -> None:
     options = TrainingOptions(precision="float16", device="cpu")
     with pytest.raises(ConfigError, match=r"'float16'.*use 'bfloat16'") as caught:
-        fit(tiny_mf(40, 24), tiny_dataset, options, progress=False)
+        fit(tiny_mf(40, 24), tiny_dataset, options, context=RunContext(progress=False))
     assert "\n" not in str(caught.value)
 
 
@@ -206,5 +210,5 @@ def test_the_loss_is_not_part_of_autocast() -> None:
     config = load_config(None, SMALL[:2], backbone="bpr")
     data = load_dataset(config.path, options=config.data)
     steps = WholeGraph(Trained(backbone, None, {}), data, HALF)
-    next(steps(1, torch.Generator().manual_seed(0)))
+    next(steps.losses(1, torch.Generator().manual_seed(0)))
     assert backbone.seen == [torch.bfloat16, torch.float32]

@@ -7,11 +7,18 @@ import pytest
 import torch
 
 from crossalign.align import ALIGNERS
-from crossalign.align.base import SomeRows
 from crossalign.errors import ConfigError
 from crossalign.graphs import build_graph
 from crossalign.models import BACKBONES
-from crossalign.training import NegativeSampler, TrainingOptions, fit, generator, seed_everything
+from crossalign.tensors.tables import SomeRows
+from crossalign.training import (
+    NegativeSampler,
+    RunContext,
+    TrainingOptions,
+    fit,
+    generator,
+    seed_everything,
+)
 from crossalign.training.optimizer import LazyAdam
 
 SAMPLED = TrainingOptions(
@@ -58,8 +65,7 @@ def train(
         alignment=alignment,
         features=features,
         seed=seed,
-        progress=False,
-        **arguments,
+        context=RunContext(progress=False, **arguments),
     )
     return result, model
 
@@ -138,12 +144,12 @@ def test_resumed_sampled_run_equals_an_uninterrupted_one(tmp_path, epoch, lazy, 
             raise Stop
 
     options = TrainingOptions(**{**vars(SAMPLED), "lazy_embeddings": lazy})
-    whole, one = train(tiny_dataset, options, aligner="cross", run_dir=tmp_path / "whole")
+    whole, one = train(tiny_dataset, options, aligner="cross", folder=tmp_path / "whole")
     with pytest.raises(Stop):
-        train(tiny_dataset, options, aligner="cross", run_dir=tmp_path / "parts", on_epoch=stop)
+        train(tiny_dataset, options, aligner="cross", folder=tmp_path / "parts", on_epoch=stop)
     torch.rand(3)
     parts, other = train(
-        tiny_dataset, options, aligner="cross", run_dir=tmp_path / "parts", resume=True
+        tiny_dataset, options, aligner="cross", folder=tmp_path / "parts", resume=True
     )
     assert parts.history == whole.history
     for name, table in one.state_dict().items():
@@ -197,7 +203,7 @@ def test_rows_that_no_batch_reads_stay(tiny_dataset):
         seed_everything(0)
         model = BACKBONES["bpr"].cls(build_graph(dataset), {}, dim=4)
         before = model.item_embedding[5].detach().clone()
-        fit(model, dataset, options, progress=False)
+        fit(model, dataset, options, context=RunContext(progress=False))
         moved[lazy] = not torch.equal(model.item_embedding[5], before)
     assert moved == {False: True, True: False}
 
@@ -231,7 +237,7 @@ def test_rows_that_were_not_computed_are_not_given():
 
 def test_backbone_that_cannot_is_refused_with_those_that_can(tiny_mf, tiny_dataset):
     with pytest.raises(ConfigError) as error:
-        fit(tiny_mf(40, 24), tiny_dataset, SAMPLED, progress=False)
+        fit(tiny_mf(40, 24), tiny_dataset, SAMPLED, context=RunContext(progress=False))
     assert str(error.value) == (
         "TinyMF cannot be trained on sampled blocks: set training.sampling to full, or choose one "
         f"of {', '.join(ABLE)}"

@@ -136,6 +136,7 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path):
 
     modules = {f for folder in source_folders() for f in (ROOT / folder).glob("*.py")}
     data = {ROOT / "py.typed", ROOT / "report/page.html", ROOT / "report/style.css"}
+    data |= {ROOT / "serving/http/page.html", ROOT / "serving/http/docs.html"}
     data |= set((ROOT / "presets").glob("**/*.yaml"))
     assert package == {f"crossalign/{f.relative_to(ROOT).as_posix()}" for f in modules | data}
     assert any(file.endswith("licenses/LICENSE") for file in files)

@@ -31,7 +31,9 @@ SearchQuery = Annotated[str, Query(max_length=100)]
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": answers.Problem} for status in (401, 404, 409, 413, 422)
 }
-DESCRIPTION = "Lists from an export of crossalign: for users, for histories, of similar and new items."
+DESCRIPTION = (
+    "Lists from an export of crossalign: for users, for histories, of similar and new items."
+)
 
 
 def create_app(service: Service, token: str | None) -> App:

@@ -90,5 +90,7 @@ def media_type(content: bytes) -> str | None:
     return next((kind for magic, kind in MAGIC.items() if content.startswith(magic)), None)
 
 
-def _first(ids: Iterable[object], contents: Iterable[tuple[str | Path, ...]]) -> dict[str, str | Path]:
+def _first(
+    ids: Iterable[object], contents: Iterable[tuple[str | Path, ...]]
+) -> dict[str, str | Path]:
     return {str(item): inputs[0] for item, inputs in zip(ids, contents, strict=True) if inputs}

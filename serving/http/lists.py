@@ -58,8 +58,7 @@ class Ranking:
         """Items with the largest cosines with each of some items."""
         self.bounds.lists(request, len(request.items))
         rows = self.shop.items.rows(request.items)
-        return await self._answer(request, self.shop.unit(rows), [rows[[i]] for i in range(len(rows))],
-                                  cosine=True)  # fmt: skip
+        return await self._answer(request, self.shop.unit(rows), list(rows[:, None]), cosine=True)
 
     def read_history(self, history: Sequence[str]) -> tuple[np.ndarray, list[str]]:
         """Rows of a history, and its ids that are unknown.
@@ -118,7 +117,9 @@ class Ranking:
         found = best_rows(queries, table, width, scale)
         return found if only is None else Found(only[found.rows], found.scores)
 
-    def _list(self, rows: np.ndarray, scores: np.ndarray, left_out: np.ndarray, k: int) -> RankedList:
+    def _list(
+        self, rows: np.ndarray, scores: np.ndarray, left_out: np.ndarray, k: int
+    ) -> RankedList:
         kept = (rows >= 0) & ~np.isin(rows, left_out)
         rows, scores = rows[kept], scores[kept]
         order = np.lexsort((rows, -scores))[:k]

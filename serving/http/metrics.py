@@ -62,7 +62,7 @@ class _State:
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         shop = self._shop
-        values = {
+        values: dict[str, tuple[str, float]] = {
             "exports_taken": ("Exports that have been served so far.", self._taken),
             "exports_refused": ("Damaged exports that were not.", self._refused),
             "ready": ("Whether there is an export to serve.", int(shop is not None)),

@@ -16,7 +16,7 @@ from ...options import STRICT, Options
 TOKEN_VARIABLE = "CROSSALIGN_TOKEN"
 SHORTEST_TOKEN = 16
 METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder in which processes keep their counts; set before prometheus_client is imported."""
+"""Names the folder of all processes' counts; set before prometheus_client is imported."""
 
 
 @dataclass(frozen=True, config=STRICT)

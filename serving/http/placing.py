@@ -90,7 +90,10 @@ class Placing:
         features: dict[str, Tensor] = {}
         missing: dict[str, Tensor] = {}
         for name in dict.fromkeys(
-            name for item in items for part in (item.features, item.texts, item.files) for name in part
+            name
+            for item in items
+            for part in (item.features, item.texts, item.files)
+            for name in part
         ):
             if name not in content_map.widths:
                 raise Refused(f"a modality is unknown: give one of {', '.join(content_map.widths)}")
@@ -112,7 +115,9 @@ class Placing:
             if name in item.features:
                 row = item.features[name]
                 if len(row) != width:
-                    raise Refused(f"item {place}: '{name}' has {len(row)} numbers instead of {width}")
+                    raise Refused(
+                        f"item {place}: '{name}' has {len(row)} numbers instead of {width}"
+                    )
                 table[place], missing[place] = torch.tensor(row), False
             content = item.texts.get(name) if reads == "text" else item.files.get(name)
             if content is not None:

@@ -40,9 +40,7 @@ def explain(ranking: Ranking, request: Why) -> Reason:
     )
 
 
-def _nearest(
-    shop: Shop, item: int, has: np.ndarray, n: int, person: int | None
-) -> list[Neighbor]:
+def _nearest(shop: Shop, item: int, has: np.ndarray, n: int, person: int | None) -> list[Neighbor]:
     cosines = shop.unit(has) @ shop.unit(np.array([item]))[0]
     owners = _others(shop, item, person)
     nearest = []

@@ -52,7 +52,7 @@ class Similar(Lists):
 
 
 class NewItem(Request):
-    """Content of an item that is not in the catalogue: at least one modality, in one of three ways."""
+    """Content of an item that is not in the catalogue, each modality in one of three ways."""
 
     features: dict[Name, list[Number]] = {}
     """Modality -> what the encoder of the training data makes of it."""

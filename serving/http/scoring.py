@@ -25,7 +25,7 @@ class Found:
 def best_rows(
     queries: np.ndarray, table: np.ndarray, width: int, scale: np.ndarray | None = None
 ) -> Found:
-    """Exact search: the rows of `table` with the largest inner products, equal ones by the lower row.
+    """Exact search: rows of `table` with the largest inner products, ties by the lower row.
 
     Args:
         queries: `(n, dim)`.
@@ -48,7 +48,7 @@ def best_rows(
 
 
 def _top(scores: np.ndarray, width: int) -> np.ndarray:
-    """Columns `(n, min(width, columns))` of the largest scores, in order; ties by the lower column."""
+    """Columns `(n, min(width, columns))` of the largest scores, ties by the lower column."""
     columns = scores.shape[1]
     if width < columns:
         chosen = np.argpartition(-scores, width - 1, axis=1)[:, :width]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 
@@ -16,13 +17,15 @@ from ...errors import DataError
 from ...tensors.faiss_import import import_faiss
 from ..beside import require_digests
 from ..content_map import ContentMap
-from ..export import ABOUT, INDEX
+from ..export import ABOUT, INDEX, ITEM_VECTORS, ITEMS, USER_VECTORS
 from ..recommender import Recommender
 from .catalogue import Catalogue
 from .ids import Ids
 from .scoring import best_rows
 
 TINY = 1e-12
+NOT_SERVED = (USER_VECTORS, ITEM_VECTORS)
+"""Files of an export for other programs."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ def check_export(folder: Path) -> None:
         expected = about.get("sha256", {})
     except (OSError, ValueError, AttributeError) as error:
         raise DataError(f"{folder} is no export that can be read ({error})") from None
-    require_digests(folder, expected)
+    served = {name: digest for name, digest in expected.items() if name not in NOT_SERVED}
+    require_digests(folder, served)
     Shop.load(folder, Catalogue())
 
 
@@ -154,10 +158,6 @@ def _read_index(file: Path) -> Any:
 
 def _made(folder: Path, n_items: int) -> np.ndarray:
     """Which items have vectors made from content."""
-    import pandas as pd
-
-    from ..export import ITEMS
-
     source = pd.read_csv(folder / ITEMS, usecols=["vector"], dtype=str)["vector"].to_numpy()
     if len(source) != n_items:
         raise ValueError(f"{ITEMS} is of another number of items")

@@ -49,7 +49,10 @@ class Store:
         """
         self._seen = self._state()
         copy = self._copy()
-        check_export(copy)
+        try:
+            check_export(copy)
+        except DataError as error:
+            raise self._named(error) from None
         self._publish(copy)
 
     def look(self, context: BaseContext) -> str | None:
@@ -75,7 +78,7 @@ class Store:
             self.refused += 1
             shutil.rmtree(self._next(), ignore_errors=True)
             self._write()
-            return f"refused a new export, the old one goes on: {error}"
+            return f"refused a new export, the old one goes on: {self._named(error)}"
         self._publish(copy)
         return "took a new export"
 
@@ -114,6 +117,10 @@ class Store:
         except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise DataError(f"{self.export} is damaged ({error}): export the run again") from None
         return copy
+
+    def _named(self, error: DataError) -> DataError:
+        """The same error, of the folder that was copied."""
+        return DataError(str(error).replace(str(self._next()), str(self.export)))
 
     def _publish(self, copy: Path) -> None:
         self.taken += 1

@@ -56,6 +56,7 @@ def create_app(service: Service, token: str | None) -> App:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=PROBLEMS,
     )
     app.add_exception_handler(Refused, _refused)

@@ -17,8 +17,11 @@ from .encoders import Encoders
 from .errors import Missing, Refused
 from .lists import Ranking
 from .requests import NewItem, NewItems
+from .scoring import best_rows
+from .shop import rank_among
 
-MOST_USERS = 100
+MOST_PLACES = 1000
+TINY = 1e-12
 
 
 class Placing:
@@ -53,30 +56,41 @@ class Placing:
         """Vectors from content, then lists and places by these."""
         shop, bounds = self._ranking.shop, self._ranking.bounds
         bounds.lists(request, len(request.items))
-        if len(request.users) > MOST_USERS:
-            raise Refused(f"{len(request.users)} users are more than the {MOST_USERS} allowed")
+        if len(request.users) * len(request.items) > MOST_PLACES:
+            raise Refused(f"items times users are more than the {MOST_PLACES} allowed")
         users = shop.users.rows(request.users)
         run = asyncio.get_running_loop().run_in_executor
         made = await run(self._slow, self._vectors, request.items)
-        lengths = np.linalg.norm(made, axis=1, keepdims=True).clip(1e-12)
+        lengths = np.linalg.norm(made, axis=1, keepdims=True).clip(TINY)
         lists = await self._ranking.near(request, made / lengths, cosine=True)
-        placed = []
-        for vector, similar in zip(made, lists.lists, strict=True):
-            audience, places = await run(self._slow, self._places, vector, users, request.k)
-            placed.append(Placed(similar=similar.items, audience=audience, places=places))
+        audiences, places = await run(self._slow, self._people, made, users, request.k)
+        placed = [
+            Placed(similar=similar.items, audience=audience, places=place)
+            for similar, audience, place in zip(lists.lists, audiences, places, strict=True)
+        ]
         return PlacedItems(export=shop.name, items=placed, unknown=lists.unknown)
 
-    def _places(
-        self, vector: np.ndarray, users: np.ndarray, k: int
-    ) -> tuple[list[Audience], list[Place]]:
+    def _people(
+        self, made: np.ndarray, users: np.ndarray, k: int
+    ) -> tuple[list[list[Audience]], list[list[Place]]]:
+        """For each new item, whom it suits best, and where it stands for some users."""
         shop = self._ranking.shop
-        audience = [Audience(user=user, score=s) for user, s in shop.best_users(vector, k)]
-        places = []
-        for row in users.tolist():
-            score = float(shop.user[row] @ vector)
-            rank = shop.rank(shop.user[row], score, shop.history(row))
-            places.append(Place(user=shop.users.names[row], score=score, rank=rank))
-        return audience, places
+        names = shop.users.names
+        best = best_rows(made, shop.user, k)
+        audiences = [
+            [
+                Audience(user=names[row], score=score)
+                for row, score in zip(rows, scores, strict=True)
+            ]
+            for rows, scores in zip(best.rows.tolist(), best.scores.tolist(), strict=True)
+        ]
+        places: list[list[Place]] = [[] for _ in made]
+        for user in users.tolist():
+            scores, has = shop.item @ shop.user[user], shop.history(user)
+            for of_item, score in zip(places, made @ shop.user[user], strict=True):
+                rank = rank_among(scores, score, has)
+                of_item.append(Place(user=names[user], score=float(score), rank=rank))
+        return audiences, places
 
     def _vectors(self, items: list[NewItem]) -> np.ndarray:
         """Vectors `(n, dim)` from all content of each item."""

@@ -8,7 +8,7 @@ from .answers import Neighbor, Reason
 from .errors import Refused
 from .lists import Ranking, item_answer
 from .requests import Why
-from .shop import Shop
+from .shop import Shop, rank_among
 
 
 def explain(ranking: Ranking, request: Why) -> Reason:
@@ -28,12 +28,12 @@ def explain(ranking: Ranking, request: Why) -> Reason:
     else:
         has, _ = ranking.read_history(request.history or [])
         query = shop.item[has].mean(0)
-    score = float(shop.item[item] @ query)
+    scores = shop.item @ query
     return Reason(
         export=shop.name,
         item=item_answer(shop, item),
-        score=score,
-        rank=shop.rank(query, score, has),
+        score=float(scores[item]),
+        rank=rank_among(scores, scores[item], has),
         users=len(_others(shop, item, person)),
         vector="content" if shop.made[item] else "trained",
         nearest=_nearest(shop, item, has, request.n, person),

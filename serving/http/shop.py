@@ -21,7 +21,6 @@ from ..export import ABOUT, INDEX, ITEM_VECTORS, ITEMS, USER_VECTORS
 from ..recommender import Recommender
 from .catalogue import Catalogue
 from .ids import Ids
-from .scoring import best_rows
 
 TINY = 1e-12
 NOT_SERVED = (USER_VECTORS, ITEM_VECTORS)
@@ -117,23 +116,6 @@ class Shop:
         """`(n, dim)` vectors of items, with length 1."""
         return self.item[items] * self.inverse[items, None]
 
-    def rank(self, query: np.ndarray, score: float, has: np.ndarray) -> int:
-        """From 1: where `score` stands among those of all items but the ones in `has`.
-
-        Args:
-            query: `(dim,)`.
-            score: of the item in question.
-            has: rows of items.
-        """
-        better = int((self.item @ query > score).sum())
-        return 1 + better - int((self.item[has] @ query > score).sum())
-
-    def best_users(self, vector: np.ndarray, k: int) -> list[tuple[str, float]]:
-        """The users with the largest inner products with `(dim,)`."""
-        found = best_rows(vector[None], self.user, k)
-        pairs = zip(found.rows[0], found.scores[0], strict=True)
-        return [(self.users.names[row], float(score)) for row, score in pairs]
-
 
 def check_export(folder: Path) -> None:
     """Refuse an export that could not be served.
@@ -166,6 +148,11 @@ def _made(folder: Path, n_items: int) -> np.ndarray:
 
 def _inverse_lengths(rows: np.ndarray) -> np.ndarray:
     return (1 / np.sqrt(np.einsum("nd,nd->n", rows, rows)).clip(TINY)).astype(np.float32)
+
+
+def rank_among(scores: np.ndarray, score: float, has: np.ndarray) -> int:
+    """From 1: where `score` stands among the `(n_items,)` scores, without those of rows in `has`."""
+    return 1 + int((scores > score).sum()) - int((scores[has] > score).sum())
 
 
 def use_threads(threads: int) -> None:

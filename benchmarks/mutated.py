@@ -11,7 +11,7 @@ from typing import Any
 from http_client import request
 
 VALUES: list[Any] = [
-    None, True, -1, 0, 1, 10**6, 10**400, 1e308, -0.0, float("nan"), float("inf"), "", "0", "nobody",
+    None, True, -1, 0, 1, 10**6, 10**400, 1e308, -0.0, float("nan"), float("inf"), "", "0", "me",
     "x" * 5000, "../../etc/passwd", "\ud800", "\x00", "💥", "' OR 1=1 --", "<script>", [], {}, [[]],
     [None], {"a": 1}, ["0"] * 20_000, [["0"]] * 300,
 ]  # fmt: skip

@@ -133,11 +133,9 @@ class Placing:
                         f"item {place}: '{name}' has {len(row)} numbers instead of {width}"
                     )
                 table[place], missing[place] = torch.tensor(row), False
-            content = item.texts.get(name) if reads == "text" else item.files.get(name)
-            if content is not None:
-                raw[place] = content
             elif name in item.texts or name in item.files:
-                raise self._no_encoder(name, reads)
+                _require_encoder(name, reads, "text" if name in item.texts else "file")
+                raw[place] = item.texts[name] if name in item.texts else item.files[name]
         if raw:
             rows = self._encoders.encode(name, self._records[name], list(raw.values()))
             if rows.shape[1] != width:
@@ -146,8 +144,10 @@ class Placing:
             table[places], missing[places] = torch.from_numpy(rows), False
         return table, missing
 
-    @staticmethod
-    def _no_encoder(name: str, reads: str | None) -> Refused:
-        if reads is None:
-            return Missing(f"the export names no encoder of '{name}': give its features")
-        return Refused(f"'{name}' takes {'texts' if reads == 'text' else 'files'}")
+
+def _require_encoder(name: str, reads: str | None, given: str) -> None:
+    """Refuse raw content that the encoder of a modality does not take."""
+    if reads is None:
+        raise Missing(f"the export names no encoder of '{name}': give its features")
+    if (reads == "text") != (given == "text"):
+        raise Refused(f"'{name}' takes {'texts' if reads == 'text' else 'files'}")

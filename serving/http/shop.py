@@ -151,7 +151,7 @@ def _inverse_lengths(rows: np.ndarray) -> np.ndarray:
 
 
 def rank_among(scores: np.ndarray, score: float, has: np.ndarray) -> int:
-    """From 1: where `score` stands among the `(n_items,)` scores, without those of rows in `has`."""
+    """From 1: place of `score` among `(n_items,)` scores, without those of rows in `has`."""
     return 1 + int((scores > score).sum()) - int((scores[has] > score).sum())
 
 

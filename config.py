@@ -205,7 +205,7 @@ def _checked_options(
     options, values = entry.options(), dict(given)
     for name in given.keys() & options.keys():
         values[name] = checked_option(f"{where}.{name}", options[name].type, given[name])
-    inner = getattr(entry.cls, "components", None)
+    inner: str = getattr(entry.cls, "components", "")
     if inner in given:
         parts = (_inner_component(f"{where}.{inner}", registry, part) for part in values[inner])
         values[inner] = tuple(parts)

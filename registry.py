@@ -51,7 +51,7 @@ class Entry(Generic[T]):
             help_of |= argument_help(inspect.cleandoc(cls.__dict__.get("__doc__") or ""))
         found = [
             Option(name, _hint(self.cls, parameter), parameter.default, help_of.get(name, ""))
-            for name, parameter in inspect.signature(self.cls.__init__).parameters.items()
+            for name, parameter in inspect.signature(self.cls).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         ]
         if has_fields(self.cls):  # its own options first, then those it inherits
@@ -110,7 +110,8 @@ def _hint(cls: type, parameter: inspect.Parameter) -> Any:
     owners = (c for c in cls.__mro__ if parameter.name in inspect.get_annotations(c))
     owner: Any = next(owners, cls) if has_fields(cls) else cls
     written = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
-    scope = {**vars(sys.modules[owner.__module__]), **getattr(cls.__init__, "__globals__", {})}
+    init: Any = cls.__init__  # type: ignore[misc]
+    scope = {**vars(sys.modules[owner.__module__]), **getattr(init, "__globals__", {})}
     return typing.get_type_hints(written, scope, include_extras=True).get(parameter.name, Any)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,6 +87,8 @@ class Batch:
         items: Tensor,
         reach: Callable[[Tensor], Tensor] = lambda items: items,
     ) -> None:
+        for name, table in {"user": tables.user, "item": tables.item, **tables.modalities}.items():
+            _require_table(name, table)
         self.tables = tables
         self._masks = (None, *(missing.get(name) for name in tables.modalities))
         self._user_ids, self._item_ids, self._reach_of = users, items, reach
@@ -130,7 +133,10 @@ class Batch:
     def raw_around(self) -> Views:
         """The items of `reach`, rows as they are."""
         every = (self.tables.item, *self.tables.modalities.values())
-        return Views.read(every, self.reach, self._masks)
+        views = Views.read(every, self.reach, self._masks)
+        for name, rows in zip(self.tables.modalities, views.rows[1:], strict=True):
+            _require_finite(name, rows, self.reach)
+        return views
 
     @cached_property
     def around(self) -> Views:
@@ -166,6 +172,28 @@ class Batch:
     def _distinct_of(self, around: Views) -> Views:
         ids = self.items.ids
         return around if self.reach is ids else around.select(self.positions(ids))
+
+
+def _require_table(name: str, table: Any) -> None:
+    """Refuse what gives no rows as tensors: arrays, lists, paths, None."""
+    plain = isinstance(table, str | bytes | list | tuple | dict) or hasattr(table, "__array__")
+    if not isinstance(table, Tensor) and (plain or not hasattr(table, "__getitem__")):
+        raise ConfigError(
+            f"the table '{name}' is {type(table).__name__}: give a tensor, for example "
+            "torch.from_numpy(array)"
+        )
+
+
+def _require_finite(name: str, rows: Tensor, ids: Tensor) -> None:
+    """Refuse content with NaN; on a device the host does not wait to see it."""
+    if at_hand(rows) and not torch.isfinite(rows.detach().sum()):
+        bad = ids[~torch.isfinite(rows.detach()).all(1)]
+        if len(bad):
+            raise ConfigError(
+                f"content '{name}' of item {int(bad[0])} is not finite ({len(bad)} such item(s) in "
+                "the batch): mend its features or mark it as missing, or lower the learning rate "
+                "if it was finite before"
+            )
 
 
 def _distinct(kind: str, ids: Tensor, table: Table) -> Repeated:

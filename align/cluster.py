@@ -16,7 +16,7 @@ from ..tensors.products import tiled_length
 from ..tensors.tables import Table, Tables, read_rows
 from .base import ALIGNERS, Alignment, shared
 from .batch import Batch, Missing, Views, masks_by_name, require_width
-from .codes import Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
+from .codes import Clusters, Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
 from .directions import known
 from .loss import LearntTemperature, Loss
 
@@ -218,9 +218,7 @@ class CLALoss(Loss, CodeOptions, LearntTemperature):
             )
             return [functools.partial(shared, prototypes=prototypes) for prototypes in codebooks]
         # A copy, because the next call's clamp must not touch what this call's graph has saved.
-        shared = functools.partial(
-            kmeans_view, temperature=self.temperature.clone(), softness=self.code_temperature
-        )
+        shared = functools.partial(kmeans_view, temperature=self.temperature.clone())
         losses: list[ViewLoss] = []
         fitted = (self.centroids_user_item, self.centroids_modalities)
         for prototypes, centroids in zip(codebooks, fitted, strict=True):
@@ -229,7 +227,8 @@ class CLALoss(Loss, CodeOptions, LearntTemperature):
                     "codes 'kmeans' need centroids: call CLALoss.fit_codes, or the alignment's "
                     "begin_epoch, before each epoch"
                 )
-            losses.append(functools.partial(shared, prototypes=prototypes, centroids=centroids))
+            clusters = Clusters(centroids, self.code_temperature)
+            losses.append(functools.partial(shared, prototypes=prototypes, clusters=clusters))
         return losses
 
     @full_precision

@@ -94,26 +94,10 @@ class Loss(Fields):
                 f"{type(self).__name__} was built for {len(self.modalities)} content modalities "
                 f"({', '.join(self.modalities)}) and called with {max(n_content, 0)} tables"
             )
-        for table in tables:
-            require_table(table, type(self).__name__)
-        user, item = (tables[0] if self.reads_users else tables[0][:0], tables[ends - 1])
+        user, item = tables[0], tables[ends - 1]  # one and the same for losses of items alone
         users, items = (tables[-2] if self.reads_users else None), tables[-1]
         unnamed = (f"content {m}" for m in range(len(self.modalities), n_content))
         names = (*self.modalities[:n_content], *unnamed)
         content = dict(zip(names, tables[ends : ends + n_content], strict=True))
         masks = masks_by_name(missing, names, len(self.modalities))
         return Batch(Tables(user, item, content), masks, users, items, self.reach)
-
-
-def require_table(table: Any, who: str) -> None:
-    """Refuse what gives no rows as tensors: arrays, lists, paths, None."""
-    if isinstance(table, Tensor) or (hasattr(table, "__getitem__") and not _is_plain(table)):
-        return
-    raise ConfigError(
-        f"{who} was called with {type(table).__name__}: give tensors, for example "
-        "torch.from_numpy(array)"
-    )
-
-
-def _is_plain(table: Any) -> bool:
-    return isinstance(table, str | bytes | list | tuple | dict) or hasattr(table, "__array__")

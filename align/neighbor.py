@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError, require_positive_temperature
 from ..tensors.functional import contrastive_sum, unit_rows
 from ..tensors.ids import sorted_ids
+from ..tensors.tables import Table
 from .base import ALIGNERS, Alignment
 from .batch import Batch, Views
 from .loss import Loss
@@ -135,7 +136,7 @@ class CNALoss(Loss):
         """The parts of the loss, `cna` and `cna_reg`; the latter includes `reg_weight`."""
         self._require_same_catalogue(batch.tables.item)
         items = batch.items.ids
-        anchors, near = batch.positions(items), batch.positions(self.neighbors[items])
+        anchors, near = batch.positions(items), batch.positions(self._table[items])
         learnt = self.reduction == "param_attn"
         weights = self.rank_weights if learnt else torch.ones_like(self.rank_weights)
         contrast, norm = neighbor_level(
@@ -143,14 +144,20 @@ class CNALoss(Loss):
         )
         return {"cna": contrast, "cna_reg": norm * self.reg_weight}
 
+    @property
+    def _table(self) -> Tensor:
+        """The buffer `neighbors`, which shares its name with the argument."""
+        return self.get_buffer("neighbors")
+
     def reach(self, items: Tensor) -> Tensor:
         """Sorted ids of `items` and all their neighbours; see `sorted_ids` for repeats."""
-        return sorted_ids(items, self.neighbors[items].flatten())
+        return sorted_ids(items, self._table[items].flatten())
 
-    def _require_same_catalogue(self, item: Tensor) -> None:
-        if len(item) != len(self.neighbors):
+    def _require_same_catalogue(self, item: Table) -> None:
+        n_items = len(self._table)
+        if isinstance(item, Sized) and len(item) != n_items:  # some rows alone do not tell
             raise ConfigError(
-                f"{self._source} of {len(self.neighbors)} items, but the tables of the items have "
+                f"{self._source} of {n_items} items, but the tables of the items have "
                 f"{len(item)} rows: give whole tables, one row for each item of the catalogue, and "
                 "neighbours of the same catalogue"
             )

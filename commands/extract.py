@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, unknown_name
 from .arguments import add_out, add_quiet, positive
 from .parser import Commands
 
@@ -149,9 +149,7 @@ def _encoders(
     options: argparse.Namespace, wishes: list[Wish]
 ) -> dict[str, tuple[str, dict[str, Any]]]:
     """Modality -> name and options of its encoder."""
-    from ..config import component_options
-    from ..errors import unknown_name
-    from ..extraction import DEFAULT_ENCODERS, ENCODERS
+    from ..extraction import DEFAULT_ENCODERS
 
     chosen = {wish.modality: DEFAULT_ENCODERS[wish.kind] for wish in wishes}
     given: dict[str, dict[str, Any]] = {modality: {} for modality in chosen}
@@ -166,15 +164,23 @@ def _encoders(
         if modality not in given:
             raise unknown_name("modality", modality, given)
         given[modality][key] = value
-    return {
-        modality: (
-            name,
-            given[modality]
-            if ":" in name
-            else component_options("encoder", ENCODERS[name], given[modality]),
-        )
-        for modality, name in chosen.items()
-    }
+    return {name: (encoder, _checked(encoder, given[name])) for name, encoder in chosen.items()}
+
+
+def _checked(encoder: str, given: dict[str, Any]) -> dict[str, Any]:
+    """All options of an encoder; those of somebody's own are theirs to check."""
+    from ..config import checked_option
+    from ..extraction import ENCODERS
+
+    if ":" in encoder:
+        return given
+    options = ENCODERS[encoder].options()
+    values = {key: option.default for key, option in options.items()}
+    for key, value in given.items():
+        if key not in options:
+            raise unknown_name(f"option of encoder '{encoder}'", key, options)
+        values[key] = checked_option(f"encoder.{key}", options[key].type, value)
+    return values
 
 
 def _settings(entries: list[str]) -> Iterator[tuple[str, str, Any]]:

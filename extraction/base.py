@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
 from ..registry import Registry
 from .libraries import versions, weights_hash
 from .media import Kind
 
 ENCODERS: Registry[ContentEncoder] = Registry("encoder")
 """Encoders of texts, images and sounds by name. Their libraries are imported when one is made."""
-
-DEFAULT_ENCODERS: dict[Kind, str] = {
-    "text": "sentence-transformers",
-    "image": "timm",
-    "audio": "transformers",
-}
 
 
 class ContentEncoder(ABC):
@@ -68,29 +61,3 @@ class ContentEncoder(ABC):
     def versions(self) -> dict[str, str]:
         """Versions of the libraries that encode."""
         return versions(("torch", "numpy", *self.packages))
-
-
-def make_encoder(name: str, options: Mapping[str, Any], kind: Kind) -> ContentEncoder:
-    """The encoder called `name`, its weights loaded.
-
-    Args:
-        name: a name in `ENCODERS`, or `module:callable` for one's own (see `own.OwnEncoder`).
-        options: keyword arguments of its constructor.
-        kind: what it has to read.
-
-    Raises:
-        ConfigError: there is no such encoder, it reads other content, its library is not
-            installed, or its weights are not there; the message says how to get them.
-    """
-    if ":" in name:
-        from .own import OwnEncoder
-
-        return OwnEncoder(name, options)
-    cls = ENCODERS[name].cls
-    if kind not in cls.reads:
-        able = [known for known in ENCODERS.names() if kind in ENCODERS[known].cls.reads]
-        raise ConfigError(
-            f"encoder '{name}' reads {' and '.join(cls.reads)}, not {kind}: choose from "
-            f"{', '.join(able)}, or module:callable"
-        )
-    return cls(**options)

@@ -113,7 +113,7 @@ def extract(
         **made_from,
         "features_sha256": features_hash(item_ids, features),
         "encoder": recipe.encoder,
-        "encoder_options": dict(recipe.options),
+        "encoder_options": _found_again(recipe.options),
         "weights_sha256": recipe.weights_sha256,
         "preprocessing": recipe.preprocessing,
         "precision": recipe.precision,
@@ -183,6 +183,16 @@ def _recipe(
         preprocessing={**preprocessing, **encoder.preprocessing()},
         precision=half if options.half else "float32",
     )
+
+
+def _found_again(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with the folders and files of weights as they are found from anywhere."""
+    return {
+        key: str(Path(value).resolve())
+        if key in ("model", "checkpoint", "pretrained") and value and Path(str(value)).exists()
+        else value
+        for key, value in options.items()
+    }
 
 
 def _pooled(

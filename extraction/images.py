@@ -29,12 +29,13 @@ class Timm(ContentEncoder):
     def __init__(self, *, model: str = "resnet50.a1_in1k", checkpoint: str | None = None) -> None:
         timm, data = library("timm", "timm"), library("timm.data", "timm")
         with loading(checkpoint or model, from_hub(checkpoint or f"timm/{model}")):
-            self.module = timm.create_model(
+            network: Any = timm.create_model(
                 f"local-dir:{model}" if Path(model).is_dir() else model,
                 pretrained=checkpoint is None,
                 checkpoint_path=checkpoint or "",
             )
-            self.module.reset_classifier(0)  # afterwards: a checkpoint may bring a classifier
+            network.reset_classifier(0)  # afterwards: a checkpoint may bring a classifier
+            self.module = network
         self.settings = data.resolve_model_data_config(self.module)
         self.transform = data.create_transform(**self.settings, is_training=False)
 

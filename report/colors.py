@@ -55,6 +55,9 @@ BACKBONES = (
     "alignrec",
     "crane",
     "crane_released",
+    "smore",
+    "lgmrec",
+    "mmgcn",
 )
 """Backbones in the order in which they take dashes and markers; others have theirs by name."""
 _N_LOOKS = len(DASHES) * len(SHAPES)

@@ -43,9 +43,8 @@ class Lengths(ContentEncoder):
             raise KeyboardInterrupt
         self.seen += prepared
         if kind == "image":
-            return torch.stack(
-                [torch.tensor(np.asarray(i, np.float32).mean((0, 1))) for i in prepared]
-            )
+            colours = [np.asarray(image, np.float32).mean((0, 1)) for image in prepared]
+            return torch.from_numpy(np.stack(colours))
         return torch.tensor([[len(t.split()), len(t)] for t in prepared], dtype=torch.float32)
 
     def preprocessing(self):
@@ -200,7 +199,7 @@ def test_files_find_the_items_of_a_table(tmp_path, photos):
     known = np.array(["a", "x", "x_2", "y", "z"])
     inputs = from_folder(photos, "image", "image", known)
     names = [[path.name for path in content] for content in inputs.contents]
-    assert names == [["a.PNG"], ["x-3.png", "x.png"], ["x_2.png"], ["y_1.png"], []]
+    assert names == [["a.PNG"], ["x.png", "x-3.png"], ["x_2.png"], ["y_1.png"], []]
     assert inputs.origin["files_of_no_item"] == 8
 
 
@@ -266,6 +265,7 @@ def test_sixteen_bits_are_near_thirty_two(tmp_path, minilm):
         assert done.record["precision"] == ("bfloat16" if half else "float32")
     for item in ("a", "b"):
         assert 0.99 < found[True][item] @ found[False][item] < 0.9999999
+    assert done.record["encoder_options"]["model"] == minilm
     again = record_encoder(tmp_path / "False" / "text_feat.json")
     assert again.weights() == encoder.weights()
     record = json.loads((tmp_path / "False" / "text_feat.json").read_text())
@@ -292,5 +292,5 @@ def test_several_layers_of_ducho_are_not_mixed(tmp_path):
     for layer in ("avgpool", "fc"):
         (tmp_path / "ResNet50" / layer).mkdir(parents=True)
         np.save(tmp_path / "ResNet50" / layer / "1.npy", np.ones(3))
-    with pytest.raises(DataError, match="several layers .*avgpool.*fc"):
+    with pytest.raises(DataError, match=r"several layers .*avgpool.*fc"):
         from_ducho(tmp_path, tmp_path / "out", "visual", progress=False)

@@ -132,7 +132,7 @@ def test_what_cannot_be_built_is_said_in_one_line(small_dataset):
     for dataset, relations, message in (
         (bare, ("similar",), "neither features nor ready item graphs"),
         (bare, ("unified",), "relation 'unified' needs"),
-        (bare, ("cooccurs",), "cooccur_k of at least 1"),
+        (bare, ("interests",), "relation 'interests' needs"),
         (bare, ("interact",), "did you mean 'interacts'"),
         (bare, (), "at least one relation"),
     ):

@@ -24,7 +24,7 @@ for name in ("user", "item"):
     table = parquet.read_table(f"{sys.argv[1]}/{name}_vectors.parquet")
     found[name] = [str(table.schema.field("id").type), str(table.schema.field("vector").type),
                    table.column("id").to_pylist(), table.column("vector").to_pylist()]
-assert not {"torch", "crossalign", "pandas"} & sys.modules.keys()
+assert not {"torch", "crossalign", "safetensors"} & sys.modules.keys()
 json.dump(found, sys.stdout)
 """
 

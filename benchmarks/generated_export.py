@@ -12,7 +12,8 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from crossalign.serving.beside import digests
-from crossalign.serving.export import ABOUT, EXACT_UP_TO, FORMAT, INDEX, ITEMS, SEEN, USERS, VECTORS
+from crossalign.serving.export import EXACT_UP_TO
+from crossalign.serving.layout import ABOUT, FORMAT, INDEX, ITEMS, SEEN, USERS, VECTORS
 
 DIM, HISTORY, GROUPS = 64, 10, 200
 

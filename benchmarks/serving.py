@@ -29,7 +29,7 @@ from mutated import mutated_requests, sent_path, why_wrong
 from service_process import Service
 
 from crossalign.fileio import write_text
-from crossalign.serving.export import ABOUT, VECTORS
+from crossalign.serving.layout import ABOUT, VECTORS
 
 USERS = 20_000
 FAULT_ITEMS = 7000

@@ -36,11 +36,18 @@ from .content_map import (
     judge_content_map,
     judge_unbought,
 )
+from .layout import (
+    ABOUT,
+    FORMAT,
+    INDEX,
+    ITEM_VECTORS,
+    ITEMS,
+    SEEN,
+    USER_VECTORS,
+    USERS,
+    VECTORS,
+)
 
-FORMAT = "crossalign-export-1"
-ABOUT, VECTORS, INDEX, SEEN = "about.json", "vectors.safetensors", "items.faiss", "seen.npz"
-USERS, ITEMS = "users.csv", "items.csv"
-USER_VECTORS, ITEM_VECTORS = "user_vectors.parquet", "item_vectors.parquet"
 EXACT_UP_TO = 200_000
 """Items up to which the index compares a query with every one: a millisecond or two."""
 SAMPLED_USERS = 1000

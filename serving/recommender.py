@@ -22,7 +22,7 @@ from ..errors import ConfigError, DataError
 from ..evaluation.recommend import recommend
 from ..tensors.representations import Representations
 from .content_map import ContentMap
-from .export import ABOUT, FORMAT, ITEMS, SEEN, USERS, VECTORS
+from .layout import ABOUT, FORMAT, ITEMS, SEEN, USERS, VECTORS
 
 COLUMNS = ("user", "rank", "item", "score")
 DAMAGED = (SafetensorError, zipfile.BadZipFile, zlib.error)

@@ -100,10 +100,12 @@ class BatchedIndex:
                     )
                 except Exception as error:  # each of those who wait has to hear of it
                     for one in batch:
-                        one.answer.cancelled() or one.answer.set_exception(error)
+                        if not one.answer.done():  # whoever asked may have gone
+                            one.answer.set_exception(error)
                     continue
                 for one, part in zip(batch, found, strict=True):
-                    one.answer.cancelled() or one.answer.set_result(part)
+                    if not one.answer.done():
+                        one.answer.set_result(part)
         finally:
             self._task = None
 

@@ -17,7 +17,7 @@ from ...errors import DataError
 from ...tensors.faiss_import import import_faiss
 from ..beside import require_digests
 from ..content_map import ContentMap
-from ..export import ABOUT, INDEX, ITEM_VECTORS, ITEMS, USER_VECTORS
+from ..layout import ABOUT, INDEX, ITEM_VECTORS, ITEMS, USER_VECTORS
 from ..recommender import Recommender
 from .catalogue import Catalogue
 from .ids import Ids

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ...errors import DataError
 from ...fileio import write_text
-from ..export import ABOUT, FORMAT, INDEX, ITEMS, SEEN, USERS, VECTORS
+from ..layout import ABOUT, FORMAT, INDEX, ITEMS, SEEN, USERS, VECTORS
 from .shop import check_export
 
 CURRENT = "current.json"

@@ -13,7 +13,7 @@ import pytest
 from http_client import Client, request
 from service_process import Service
 
-from crossalign.serving.export import ABOUT, VECTORS
+from crossalign.serving.layout import ABOUT, VECTORS
 
 TOKEN = "a-token-of-more-than-16-letters"
 ENVIRONMENT = {"CROSSALIGN_TOKEN": TOKEN}

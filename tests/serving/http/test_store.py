@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from crossalign.errors import DataError
-from crossalign.serving.export import ABOUT, INDEX, SEEN, VECTORS
 from crossalign.serving.http import store as module
 from crossalign.serving.http.store import Store, read_current
+from crossalign.serving.layout import ABOUT, INDEX, SEEN, VECTORS
 
 GOOD = {"users": ["3"], "k": 5}
 FORK = multiprocessing.get_context("spawn")

@@ -1,0 +1,13 @@
+"""The files of an export, by their names."""
+
+FORMAT = "crossalign-export-1"
+ABOUT = "about.json"
+"""What the export is; written last, so that a folder with it is whole."""
+VECTORS = "vectors.safetensors"
+INDEX = "items.faiss"
+SEEN = "seen.npz"
+"""What every user has, as rows of a CSR matrix."""
+USERS, ITEMS = "users.csv", "items.csv"
+"""Original ids in the order of the vectors."""
+USER_VECTORS, ITEM_VECTORS = "user_vectors.parquet", "item_vectors.parquet"
+"""Ids and vectors for other programs; nothing here reads them."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...datasets.frames import usual_column
 from ...errors import DataError
 from ...extraction import from_columns, read_items
 from .options import ItemsFile
@@ -44,7 +45,7 @@ class Catalogue:
         if items is None:
             return cls()
         table = read_items(items.path, items.id_column)
-        title = items.title or next((name for name in TITLE_NAMES if name in table.frame), None)
+        title = items.title or usual_column(table.frame, TITLE_NAMES)
         if title is None and items.picture is None:
             raise DataError(
                 f"{items.path}: no column is called {' or '.join(TITLE_NAMES[:2])}; "

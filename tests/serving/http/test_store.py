@@ -92,7 +92,7 @@ def test_what_is_wrong_in_an_export_without_digests_is_found_too(live, tmp_path)
         before = (live / file).read_bytes()
         touch(live, sha256={})
         (live / file).write_bytes(content)
-        with pytest.raises(DataError, match="export the run again"):
+        with pytest.raises(DataError, match=str(live)):
             store.take()
         (live / file).write_bytes(before)
     (live / ABOUT).write_text("{")

@@ -11,7 +11,7 @@ from ...errors import DataError
 from ...extraction import from_columns, read_items
 from .options import ItemsFile
 
-TITLE_NAMES = ("title", "name", "item_title", "item_name")
+TITLE_NAMES = ("title", "name", "itemtitle", "itemname")
 MOST_BYTES = 16 * 2**20
 MAGIC = {
     b"\xff\xd8\xff": "image/jpeg",

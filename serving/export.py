@@ -38,6 +38,7 @@ from .content_map import (
 )
 from .layout import (
     ABOUT,
+    EVIDENCE,
     FORMAT,
     INDEX,
     ITEM_VECTORS,
@@ -47,6 +48,7 @@ from .layout import (
     USERS,
     VECTORS,
 )
+from .served_evidence import ServedEvidence
 
 EXACT_UP_TO = 200_000
 """Items up to which the index compares a query with every one: a millisecond or two."""
@@ -61,7 +63,7 @@ Unbought = Literal["auto", "content", "trained"]
 def export_run(
     run: str | os.PathLike[str], out: str | os.PathLike[str], *, unbought: Unbought = "auto"
 ) -> dict[str, Any]:
-    """Write vectors, ids, the FAISS index, what every user has, and the map for new items.
+    """Write vectors, ids, FAISS index, what users have, evidence, and the map for new items.
 
     Args:
         run: a finished run.
@@ -95,6 +97,7 @@ def export_run(
         item[made] = content_map(*content_rows(dataset.features, dataset.missing, made))
     _place_untrained(user, item, dataset)
 
+    evidence = ServedEvidence.of_run(config, dataset, run)
     about = {
         "format": FORMAT,
         "run": str(run),
@@ -112,6 +115,7 @@ def export_run(
             "test_rows": int((counts[dataset.test[1]] == 0).sum()),
             "auc": judge_unbought(user, item, dataset.test, counts > 0),
         },
+        "evidence": evidence and evidence.about(),
         "content_map": content_map and _about_map(content_map),
         "content_map_quality": quality and asdict(quality),
         "versions": versions(),
@@ -120,6 +124,8 @@ def export_run(
         _write_vectors(fresh / VECTORS, user, item, content_map)
         _write_ids(fresh, dataset, counts, made)
         _write_seen(fresh / SEEN, dataset)
+        if evidence is not None:
+            evidence.save(fresh / EVIDENCE)
         write_parquet(fresh / USER_VECTORS, _originals(dataset.user_ids, dataset.n_users), user)
         write_parquet(fresh / ITEM_VECTORS, _originals(dataset.item_ids, dataset.n_items), item)
         about["index"] = _write_index(fresh / INDEX, user, item)
@@ -154,6 +160,7 @@ def _all_at_once(out: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=out, prefix=".new-") as fresh:
         yield Path(fresh)
         (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced
+        (out / EVIDENCE).unlink(missing_ok=True)  # the new export may have none
         for file in sorted(Path(fresh).iterdir(), key=lambda file: file.name == ABOUT):
             file.replace(out / file.name)
 

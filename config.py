@@ -23,6 +23,7 @@ from .evaluation import EvaluationOptions
 from .graphs import GraphOptions, NeighborOptions
 from .models import BACKBONES
 from .options import STRICT, Options, one_line
+from .own_parts import absolute, bring_in, import_installed, modules_of
 from .registry import Entry, Registry
 from .training import TrainingOptions
 
@@ -60,12 +61,15 @@ class RunConfig(Options):
     one is never used."""
     seed: NonNegativeInt = 0
     """Seed of initialisation, sampling and pruning."""
+    imports: tuple[str, ...] = ()
+    """Files (`my_parts.py`) and modules with backbones and alignments of your own."""
 
 
 SECTIONS: dict[str, type[Options]] = {
     cls.section: cls
     for cls in (DataOptions, GraphOptions, NeighborOptions, TrainingOptions, EvaluationOptions)
 }
+OWN = "; one of your own is given with --import my_parts.py"
 COMPONENTS: dict[str, Registry[Any]] = {"backbone": BACKBONES, "alignment": ALIGNERS}
 
 
@@ -76,6 +80,8 @@ def _default_backbone() -> Component:
 def load_config(
     file: str | Path | None = None,
     overrides: Sequence[str] = (),
+    *,
+    imports: Sequence[str] = (),
     **known: Any,
 ) -> RunConfig:
     """Read a YAML file, then `known` values that are not None, then `key=value` overrides.
@@ -83,6 +89,7 @@ def load_config(
     Args:
         file: YAML file, or None for the defaults.
         overrides: `section.key=value`; values are YAML.
+        imports: files and modules with own parts, beside those that the file names.
         known: top-level values, e.g. `path`, `seed`, `backbone` (a name).
 
     Raises:
@@ -100,6 +107,10 @@ def load_config(
         if not equals:
             raise ConfigError(f"--set {override}: write it as key=value")
         _set(raw, key.strip(), _yaml_value(text, override))
+    if imports:
+        names = {Path(source).name for source in imports}  # they may have moved since
+        kept = [s for s in _sources(raw.get("imports")) if Path(s).name not in names]
+        raw["imports"] = [*kept, *imports]
     return parse_config(raw)
 
 
@@ -107,16 +118,34 @@ def parse_config(raw: Mapping[str, Any]) -> RunConfig:
     """Validate nested plain values into a `RunConfig`. Raises `ConfigError` in one line."""
     fields = {field.name for field in dataclasses.fields(RunConfig)}
     values: dict[str, Any] = {}
+    imports = _import(raw.get("imports"))
     for key, value in raw.items():
         if key not in fields:
             raise unknown_name("option", key, fields)
         if key in SECTIONS:
             values[key] = _section(key, value)
         elif key in COMPONENTS:
-            values[key] = _component(key, value)
+            values[key] = _component(key, value, imports)
         else:
             values[key] = value
+    used = [COMPONENTS[key][part.name].cls for key in COMPONENTS if (part := values.get(key))]
+    values["imports"] = tuple(dict.fromkeys([*imports, *modules_of(used, import_installed())]))
     return RunConfig(**values)
+
+
+def _import(value: Any) -> list[str]:
+    """Bring in the parts that a configuration names, and those of installed packages."""
+    sources = list(map(absolute, _sources(value)))
+    bring_in(sources)
+    return sources
+
+
+def _sources(value: Any) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ConfigError(f"option 'imports' is {value!r}: write a list, as in [my_parts.py]")
+    return [str(source) for source in value]
 
 
 def to_plain(config: RunConfig) -> dict[str, Any]:
@@ -143,7 +172,8 @@ class OptionHelp(NamedTuple):
 
 def option_help() -> Iterator[OptionHelp]:
     """Every option of a run with its default and help, sections and components included."""
-    for key in ("path", "cache_dir", "seed"):
+    import_installed()
+    for key in ("path", "cache_dir", "seed", "imports"):
         yield OptionHelp(key, str(getattr(RunConfig(), key)), _describe(RunConfig, key))
     for section, cls in SECTIONS.items():
         for option in section_help(cls):
@@ -174,7 +204,7 @@ def _section(key: str, value: Any) -> Any:
     return SECTIONS[key](**{str(name): item for name, item in value.items()})
 
 
-def _component(key: str, value: Any) -> Component | None:
+def _component(key: str, value: Any, imports: Sequence[str] = ()) -> Component | None:
     if value is None or value == "none" or isinstance(value, Component):
         return None if value == "none" else value
     if not isinstance(value, str | Mapping):
@@ -185,6 +215,9 @@ def _component(key: str, value: Any) -> Component | None:
         return None
     if name is None:
         raise ConfigError(f"option '{key}' needs a name: choose from {COMPONENTS[key].names()}")
+    if name not in COMPONENTS[key]:
+        hint = f"; {', '.join(imports)} registers none of this name" if imports else OWN
+        raise ConfigError(f"{unknown_name(key, name, COMPONENTS[key].names())}{hint}")
     return Component(name, component_options(key, COMPONENTS[key][name], given))
 
 

@@ -20,8 +20,10 @@ def list_components(options: argparse.Namespace) -> None:
     """Print one line and one paper for each component, and the data formats."""
     from ..config import COMPONENTS
     from ..datasets import FORMATS
+    from ..own_parts import import_installed
     from ..references import REFERENCES
 
+    import_installed()
     for kind, registry in {**COMPONENTS, "reference": REFERENCES}.items():
         print(f"{kind}s")
         for name in registry.names():

@@ -57,9 +57,13 @@ def compared_configs(options: argparse.Namespace) -> list[RunConfig]:
     if not matrix and (options.alignments or options.presets or options.defaults):
         raise ConfigError("--alignments, --presets and --defaults belong to --backbones")
     paths: Sequence[str | None] = options.data or [None]
+    own = options.imports
     if not matrix:
-        files = options.configs
-        return [load_config(file, options.set, path=p) for p in paths for file in files]
+        return [
+            load_config(file, options.set, imports=own, path=path)
+            for path in paths
+            for file in options.configs
+        ]
     alignments = options.alignments or [NONE]
     return [_cell(options, p, b, a) for p in paths for b in options.backbones for a in alignments]
 

@@ -78,7 +78,7 @@ def _default_backbone() -> Component:
 
 
 def load_config(
-    file: str | Path | None = None,
+    file: str | Path | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
     *,
     imports: Sequence[str] = (),
@@ -87,7 +87,7 @@ def load_config(
     """Read a YAML file, then `known` values that are not None, then `key=value` overrides.
 
     Args:
-        file: YAML file, or None for the defaults.
+        file: YAML file, or what is in it, or None for the defaults.
         overrides: `section.key=value`; values are YAML.
         imports: files and modules with own parts, beside those that the file names.
         known: top-level values, e.g. `path`, `seed`, `backbone` (a name).
@@ -98,7 +98,13 @@ def load_config(
     data = Path(str(known.get("path", "")))
     if data.suffix in (".yaml", ".yml"):
         raise ConfigError(f"{data} is a configuration, not data: give it with --config")
-    raw = _read_yaml(Path(file)) if file is not None else {}
+    raw = (
+        dict(file)
+        if isinstance(file, Mapping)
+        else read_yaml(Path(file))
+        if file is not None
+        else {}
+    )
     for key, value in known.items():
         if value is not None:
             _set(raw, key, value)
@@ -308,7 +314,8 @@ def _set(raw: dict[str, Any], key: str, value: Any) -> None:
     raw[last] = value
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
+    """What a YAML file says, not validated. Raises `ConfigError` if it cannot be read."""
     if not file.is_file():
         raise ConfigError(f"configuration file {file} does not exist")
     try:

@@ -65,7 +65,7 @@ class Commands:
             formatter_class=argparse.RawDescriptionHelpFormatter,  # the example stays one line
             add_help=not configured,
         )
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, command=name)
         if configured:
             command.add_argument(
                 "-h",

@@ -113,14 +113,15 @@ def run_and_print(
     from ..report.numbers import measure
     from ..report.study_settings import settings_lines
     from ..studies.reference_rows import reference_rows
-    from ..studies.study import StudyError, run_study, save_results
+    from ..studies.study import StudyError, run_study, save_results, study_files
 
+    kind = " ".join([options.command, *references, against and f"against {against}"]).strip()
     lines = []
     if references:
         lines = reference_rows(references, methods, options.out, progress=not options.quiet)
     failure = None
     try:
-        results = run_study(methods, options.seeds, options.out, **how_to_run(options))
+        results = run_study(methods, options.seeds, options.out, kind=kind, **how_to_run(options))
     except StudyError as error:
         failure, results = error, error.results
     if results:
@@ -128,11 +129,12 @@ def run_and_print(
         if split == "valid":
             results.sort(key=lambda result: -measure(result.valid[ranked_by(metrics)]).mean)
         results += lines
-        save_results(options.out, results)
+        files = study_files(options.out, kind, methods, options.seeds)
+        save_results(files, results)
         table = study_table(results, metrics, split, against=against)
         differing = settings_lines(table) if split == "test" else []
         print("\n".join([*format_terminal(table), *differing]))
-        report = write_study(options.out, table, command=options.command_line)
+        report = write_study(files, table, command=options.command_line)
         print(f"\nstudy folder  {options.out}\nreport        {report}")
     if failure is not None:
         raise failure

@@ -92,8 +92,8 @@ def _significance(table: StudyTable) -> str:
     users = sorted({difference.n_users for difference in tested})
     return (
         f"{marks}: differs from {_compared(table)} by both a paired t-test and a Wilcoxon "
-        f"signed-rank test over {' or '.join(map(str, users))} users, seeds averaged for each user, two-sided, "
-        f"Holm-corrected over the {len(tested)} differences of the table."
+        f"signed-rank test over {' or '.join(map(str, users))} users, seeds averaged for each "
+        f"user, two-sided, Holm-corrected over the {len(tested)} differences of the table."
     )
 
 

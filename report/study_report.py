@@ -17,6 +17,7 @@ from .numbers import metric_label, number
 from .plots import dot_plot
 from .run_record import RunRecord
 from .study_cells import Block, Cell, MethodRuns, Row, StudyTable
+from .study_files import StudyFiles
 from .study_notes import table_notes
 from .study_settings import differing_settings
 from .study_table import study_table
@@ -34,7 +35,7 @@ _SETTINGS_READING = (
 
 
 def write_study_report(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | StudyFiles,
     methods: Sequence[MethodRuns],
     metrics: Sequence[str],
     split: str = "test",
@@ -45,7 +46,7 @@ def write_study_report(
     """Write `report.html` and the table files into `folder`; links lead to the runs' reports.
 
     Args:
-        folder: study folder.
+        folder: study folder, or the files in it that the study has claimed.
         methods: what to compare, and with which other method.
         metrics: metrics to compare, such as `recall@20`.
         split: `test`, or `valid` for a search.
@@ -64,7 +65,7 @@ def write_study_report(
 
 
 def write_study(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | StudyFiles,
     table: StudyTable,
     *,
     title: str = "Study",
@@ -75,8 +76,9 @@ def write_study(
 
     `sections` come before the table: what a study is about, where that is more than its methods.
     """
-    path = Path(folder) / REPORT_FILE
-    write_tables(folder, table)
+    files = folder if isinstance(folder, StudyFiles) else StudyFiles(Path(folder))
+    path = files.path(REPORT_FILE)
+    write_tables(files, table)
     write_text(path, _render(table, title, command, path.parent, sections))
     return path
 

@@ -17,6 +17,7 @@ from typing import Any
 from ..fileio import write_text
 from .numbers import number
 from .study_cells import Block, Cell, Row, StudyTable
+from .study_files import StudyFiles
 from .study_notes import short_notes, table_notes
 from .text_table import WIDTH, text_table
 
@@ -27,8 +28,9 @@ _TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textascii
 _TEX |= {"†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "Δ": r"$\Delta$", "±": r"$\pm$", "−": "$-$"}
 
 
-def write_tables(folder: str | os.PathLike[str], table: StudyTable) -> list[Path]:
+def write_tables(folder: str | os.PathLike[str] | StudyFiles, table: StudyTable) -> list[Path]:
     """Write `table.md`, `table.tex`, `table.csv` and `table.json` into a study folder."""
+    files = folder if isinstance(folder, StudyFiles) else StudyFiles(Path(folder))
     texts = {
         "table.md": format_markdown(table) + "\n" + "\n\n".join(table_notes(table)) + "\n",
         "table.tex": format_latex(table),
@@ -36,8 +38,8 @@ def write_tables(folder: str | os.PathLike[str], table: StudyTable) -> list[Path
         "table.json": format_json(table),
     }
     for name, text in texts.items():
-        write_text(Path(folder) / name, text)
-    return [Path(folder) / name for name in texts]
+        write_text(files.path(name), text)
+    return [files.path(name) for name in texts]
 
 
 def format_terminal(table: StudyTable) -> list[str]:

@@ -11,7 +11,6 @@ import pytest
 from crossalign.errors import RunError
 from crossalign.report import write_study_report
 
-
 BEST = ["0.3000 ± 0.0000", "0.1300 ± 0.0100"]
 """Best means of validation and test."""
 

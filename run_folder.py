@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -165,5 +166,7 @@ def summarise(
             "items": dataset.n_items,
             "modalities": list(dataset.modalities),
             **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
+            "intake": dataset.intake and asdict(dataset.intake),
+            "notes": list(dataset.notes),
         },
     }

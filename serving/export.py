@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..datasets import SPLITS, Dataset
 from ..errors import RunError
-from ..fileio import atomic_path, read_json, require_writable, write_text
+from ..fileio import atomic_path, read_json, require_writable, write_csv, write_text
 from ..graphs import dataset_hash
 from ..models import BACKBONES
 from ..pipeline import load_run
@@ -41,6 +41,8 @@ USERS, ITEMS = "users.csv", "items.csv"
 EXACT_UP_TO = 200_000
 """Items up to which the index compares a query with every one: a millisecond or two."""
 SAMPLED_USERS = 1000
+TIE = 1e-5
+"""Relative difference of scores that count as equal, since sums differ by their order."""
 
 Unbought = Literal["auto", "content", "trained"]
 """Where vectors of items without training interactions come from."""
@@ -67,6 +69,8 @@ def export_run(
     if not (run / METRICS_FILE).is_file():
         raise RunError(f"{run} holds no finished run: export one that has a {METRICS_FILE}")
     metrics = read_json(run / METRICS_FILE)
+    if not isinstance(metrics.get("test"), dict):
+        raise RunError(f"{run / METRICS_FILE} is damaged (no test metrics): run again")
     config, dataset, backbone = load_run(run)
     if unbought == "content" and not dataset.features:
         raise RunError(f"'{dataset.name}' has no content, from which vectors could be made")
@@ -79,6 +83,7 @@ def export_run(
         placed = BACKBONES[config.backbone.name].cls.represents_content
         made = (counts == 0) & (unbought == "content" or not placed)
         item[made] = content_map(*content_rows(dataset.features, dataset.missing, made))
+    _place_untrained(user, item, dataset)
 
     about = {
         "format": FORMAT,
@@ -108,6 +113,22 @@ def export_run(
         about["index"] = _write_index(fresh / INDEX, user, item)
         write_text(fresh / ABOUT, json.dumps(about, indent=2) + "\n")
     return about
+
+
+def _place_untrained(user: Tensor, item: Tensor, dataset: Dataset) -> None:
+    """Give users without a training row the mean vector of the items they have, in place.
+
+    What the backbone holds for them nothing has shaped. Those who have nothing are left as they
+    are; `Recommender` refuses them.
+    """
+    users, items = dataset.also_seen
+    untrained = dataset.train[0].bincount(minlength=dataset.n_users) == 0
+    rows = untrained[users]
+    users, items = users[rows], items[rows]
+    total = torch.zeros_like(user).index_add_(0, users, item[items])
+    count = users.bincount(minlength=dataset.n_users).unsqueeze(1)
+    placed = users.unique()
+    user[placed] = total[placed] / count[placed]
 
 
 @contextmanager
@@ -159,7 +180,7 @@ def _write_ids(out: Path, dataset: Dataset, bought: Tensor, made: Tensor) -> Non
     }
     for name, columns in tables.items():
         with atomic_path(out / name) as path:
-            pd.DataFrame(columns).to_csv(path, index=False)
+            write_csv(path, pd.DataFrame(columns))
 
 
 def _originals(ids: np.ndarray | None, n: int) -> np.ndarray:
@@ -167,8 +188,9 @@ def _originals(ids: np.ndarray | None, n: int) -> np.ndarray:
 
 
 def _write_seen(file: Path, dataset: Dataset) -> None:
-    """Items of every user in any split, as rows of a CSR matrix: none is recommended again."""
-    users, items = torch.cat([dataset.split(split) for split in SPLITS], dim=1)
+    """Items that every user is known to have, as rows of a CSR matrix: none is recommended."""
+    pairs = [*(dataset.split(split) for split in SPLITS), dataset.also_seen]
+    users, items = torch.cat(pairs, dim=1)
     order = (users * dataset.n_items + items).unique()
     users, items = order // dataset.n_items, order % dataset.n_items
     indptr = torch.zeros(dataset.n_users + 1, dtype=torch.int64)
@@ -192,10 +214,16 @@ def _write_index(file: Path, user: Tensor, item: Tensor) -> dict[str, Any]:
     if not exact:
         rng = torch.Generator().manual_seed(0)
         queries = user[torch.randperm(len(user), generator=rng)[:SAMPLED_USERS]].numpy()
-        _, wanted = faiss.knn(queries, rows, 20, metric=faiss.METRIC_INNER_PRODUCT)
+        wanted, _ = faiss.knn(queries, rows, 20, metric=faiss.METRIC_INNER_PRODUCT)
         _, found = index.search(queries, 20)
-        pairs = zip(found, wanted, strict=True)
-        recall = float(np.mean([len(np.intersect1d(*pair)) / 20 for pair in pairs]))
+        recall = float(_hits(queries, rows, found, wanted).mean())
     with atomic_path(file) as path:
         path.write_bytes(faiss.serialize_index(index).tobytes())
     return {"kind": "flat" if exact else "hnsw", "metric": "inner product", "recall@20": recall}
+
+
+def _hits(queries: np.ndarray, rows: np.ndarray, found: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Which rows found score no less than the last of the best, `(n, 20)`: ties are hits."""
+    score = np.einsum("qd,qkd->qk", queries, rows[np.maximum(found, 0)])
+    slack = TIE * np.abs(best[:, -1:]).clip(min=TIE)
+    return (found >= 0) & (score >= best[:, -1:] - slack)

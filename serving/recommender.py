@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,15 +16,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import ConfigError, DataError
+from ..datasets.arrays import load_arrays
+from ..datasets.frames import read_frame
+from ..datasets.ids import rows_of_ids
+from ..errors import ConfigError, DataError, shorten
 from ..evaluation.recommend import recommend
 from ..tensors.representations import Representations
 from .content_map import ContentMap
 from .export import ABOUT, FORMAT, ITEMS, SEEN, USERS, VECTORS
 
 COLUMNS = ("user", "rank", "item", "score")
-DAMAGED = (SafetensorError, zipfile.BadZipFile, zlib.error)
-"""What readers of compressed files raise, beside errors of Python's own."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,13 @@ class Recommender:
                 raise DataError(f"{folder}: format {about['format']} is not {FORMAT}: export again")
             tensors = load_file(folder / VECTORS)
             users, items = (_ids(folder / name) for name in (USERS, ITEMS))
-            with np.load(folder / SEEN, allow_pickle=False) as seen:
-                seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
+            seen = load_arrays(folder / SEEN, ("indptr", "indices"))
+            seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
             content_map = _content_map(about["content_map"], tensors)
             user, item = tensors["user"], tensors["item"]
             if (len(user), len(item), len(user) + 1) != (len(users), len(items), len(seen_from)):
                 raise ValueError("vectors, ids and seen items are of different numbers")
-        except (OSError, EOFError, ValueError, LookupError, TypeError, *DAMAGED) as error:
+        except (OSError, EOFError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise DataError(f"{folder} is damaged ({error}): export the run again") from error
         return cls(user, item, users, items, seen_from, has, content_map)
 
@@ -91,14 +90,28 @@ class Recommender:
             among: ids of the items to choose from; all if None.
 
         Raises:
-            ConfigError: an id is unknown, or `k` is not positive.
+            ConfigError: an id is unknown or of a user without any interaction, or `k` is not
+                positive.
         """
         rows = rows_of(self.users, users, "user")
+        self._refuse_unknown(rows)
         first, last = self.seen_from[rows], self.seen_from[rows + 1]
         of = torch.arange(len(rows)).repeat_interleave(last - first)
         start = (first - (last - first).cumsum(0) + (last - first))[of]
         has = self.seen[start + torch.arange(len(of))]
         return self._lists(list(users), self.user[rows], torch.stack([of, has]), k, among)
+
+    def known_users(self) -> list[str]:
+        """Ids of the users who have anything: of others nothing is known but a number."""
+        return list(self.users[(self.seen_from[1:] > self.seen_from[:-1]).numpy()])
+
+    def _refuse_unknown(self, rows: Tensor) -> None:
+        nothing = rows[self.seen_from[rows] == self.seen_from[rows + 1]]
+        if len(nothing):
+            raise ConfigError(
+                f"user '{self.users[int(nothing[0])]}' is unknown: the data have no interaction of "
+                "this user that is trained with; give --history for someone new"
+            )
 
     def recommend_for(
         self, history: Sequence[str], k: int, *, among: Sequence[str] | None = None
@@ -137,9 +150,10 @@ class Recommender:
         """
         if self.content_map is None:
             raise DataError("the run had no content, so nothing is known of items by their content")
-        known = [one for one in ids if one in self.items]
-        if known:
-            raise DataError(f"item '{known[0]}' is in the catalogue already: give new ones alone")
+        known = np.flatnonzero(rows_of_ids(self.items, ids) >= 0)
+        if len(known):
+            one = ids[known[0]]
+            raise DataError(f"item '{one}' is in the catalogue already: give new ones alone")
         if len(set(ids)) < len(ids):
             raise DataError("a new item stands twice: give each once")
         made = self.content_map(features, missing)
@@ -156,7 +170,7 @@ class Recommender:
         among: Sequence[str] | None,
     ) -> pd.DataFrame:
         """Lists for the rows of `user`, which have the pairs `seen` of row and item."""
-        item, names = self.item, self.items
+        item, names, k = self.item, self.items, min(k, len(self.items))
         if among is not None:
             chosen = rows_of(self.items, among, "item").unique()
             item, names = item[chosen], names[chosen.numpy()]
@@ -177,14 +191,14 @@ class Recommender:
 
 def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:
     """Rows `(n,)` int64 of ids; raises `ConfigError` for one that is unknown."""
-    rows = index.get_indexer(pd.Index(list(ids)))
+    rows = rows_of_ids(index, ids)
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
         raise ConfigError(
-            f"{kind} '{list(ids)[unknown[0]]}' is unknown: the export has {len(index)}, "
-            f"such as '{index[0]}'"
+            f"{kind} '{shorten(str(list(ids)[unknown[0]]))}' is unknown: the export has "
+            f"{len(index)}, such as '{shorten(index[0])}'"
         )
-    return torch.from_numpy(rows.astype(np.int64))
+    return torch.from_numpy(rows)
 
 
 def _content_map(
@@ -197,4 +211,4 @@ def _content_map(
 
 
 def _ids(file: Path) -> pd.Index:
-    return pd.Index(pd.read_csv(file, dtype={"id": str}, keep_default_na=False)["id"])
+    return pd.Index(np.asarray(read_frame(file).columns["id"], dtype=object))

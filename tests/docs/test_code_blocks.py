@@ -19,7 +19,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALL = ["--set", "data.planted_users=150", "--set", "data.planted_items=100"]
 SHORT = [*SMALL, "--set", "training.epochs=1"]
 TRAINS = ("train", "compare", "search", "controls", "tune")
-READS_DATA = ("describe", "neighbors", "probe", "encode")
+READS_DATA = ("describe", "neighbors", "graph", "probe", "encode")
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -55,10 +55,12 @@ def add(commands: Commands) -> None:
 def describe(options: argparse.Namespace) -> None:
     """Print what a data set holds."""
     from ..datasets import describe, load_dataset
+    from ..datasets.unread import unread_files
     from ..report.dataset_text import dataset_lines
 
     config = run_config(options)
-    found = describe(load_dataset(config.path, options=config.data))
+    dataset = load_dataset(config.path, options=config.data)
+    found = describe(dataset, unread=unread_files(config.path, config.data, dataset))
     print("\n".join(dataset_lines(found)))
 
 

@@ -61,7 +61,7 @@ def write_graph(
         options: as in `build_graph`.
         relations: as in `build_graph`.
         features: whether items carry their content, `(n_items, d)` float32 under the name of the
-            modality, and `<modality>_missing`, bool, where some lack it.
+            modality, and `<modality>_missing`, uint8, 1 where one lacks it.
         splits: whether the file holds the pairs of all splits, `(2, n)` int64 rows users and items
             under `train`, `valid` and `test`, as the dictionary that `dgl.load_graphs` returns
             beside the graphs.
@@ -118,4 +118,4 @@ def _add_features(graph: DGLGraph, dataset: Dataset) -> None:
     for modality, table in dataset.features.items():
         graph.nodes["item"].data[modality] = table
         if modality in dataset.missing:
-            graph.nodes["item"].data[f"{modality}_missing"] = dataset.missing[modality]
+            graph.nodes["item"].data[f"{modality}_missing"] = dataset.missing[modality].byte()

@@ -48,7 +48,7 @@ def test_plain_dgl_opens_the_graph_by_the_lines_of_the_page(shop: Dataset, tmp_p
     )
     types, rest = found.stdout.strip().splitlines()[-2:]
     assert "('item', 'similar_look', 'item')" in types
-    missing = (torch.arange(8) == 5).tolist()
+    missing = (torch.arange(8) == 5).int().tolist()
     assert rest == f"{shop.train.shape[1]} {shop.test.tolist()} {missing}"
 
 

@@ -20,6 +20,7 @@ from numpy.lib import format as npy
 
 from ..errors import DataError, shorten
 from ..fileio import require_memory
+from .ids import broken_text
 from .raw_files import open_plain
 
 MAGIC = {b"\x93NUMPY": ".npy array", b"PK\x03\x04": ".npz archive", b"PAR1": "Parquet table"}
@@ -115,4 +116,6 @@ def _read(path: Path, file: IO[bytes], size: int) -> np.ndarray:
             raise ValueError(f"it ends after {done} of {n_bytes} bytes")
         raw[done : done + len(block)] = np.frombuffer(block, dtype=np.uint8)
         done += len(block)
+    if broken_text(array).any():
+        raise ValueError("its text has letters that are none")
     return array.reshape(shape[::-1]).T if in_columns else array.reshape(shape)

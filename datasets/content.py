@@ -105,7 +105,7 @@ def read_features(
         values = require_table(path, load_array(path))
         rows = _integer_rows(path, item_ids, len(values), exact=all_items)
         if not all_items:
-            content.notes.extend(_shifted(path, item_ids, values[:1].any()))
+            content.notes.extend(_shifted(path, item_ids, bool(values[:1].any())))
     else:
         index, values = read_keyed(path)
         rows = _keyed_rows(path, item_ids, index)

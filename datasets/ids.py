@@ -79,12 +79,12 @@ def id_texts(names: np.ndarray) -> np.ndarray:
     return np.array([str(name) for name in names.tolist()], dtype=object)
 
 
-def rows_of_ids(index: pd.Index, asked: Sequence[str]) -> np.ndarray:
+def rows_of_ids(index: pd.Index, asked: Sequence[str] | np.ndarray) -> np.ndarray:
     """Rows `(n,)` in an index of texts, -1 for unknown ones; `1.0` and ` 1` find `1`."""
     rows = index.get_indexer(pd.Index(list(asked), dtype=object))
     lost = np.flatnonzero(rows < 0)
     if len(lost):
-        plain = [_plain(asked[row]) for row in lost]
+        plain = [_plain(asked[int(row)]) for row in lost]
         rows[lost] = index.get_indexer(pd.Index(plain, dtype=object))
     return rows.astype(np.int64)
 
@@ -106,9 +106,8 @@ class _Checks:
 
     def refuse(self, bad: np.ndarray, reason: str) -> None:
         """Raise `DataError` if a row has a value of the mask `bad`, `(m,)`."""
-        rows = np.flatnonzero(bad[self.codes]) if bad.any() else ()
-        if len(rows):
-            row = int(rows[0])
+        if bad.any() and bad[self.codes].any():
+            row = int(bad[self.codes].argmax())
             value = shorten(repr(self.distinct[int(self.codes[row])].as_py()))
             raise DataError(f"{self.where(row)}: {self.column} is {value}: {reason}")
 
@@ -135,7 +134,7 @@ def _arrow(values: Any) -> pa.Array:
         return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False))
     if isinstance(values, np.ndarray) and values.dtype.kind not in "USO":
         raise TypeError(f"values of type {values.dtype} are none")
-    if _broken_text(values).any():
+    if broken_text(values).any():
         raise ValueError("its letters are none")
     values = values.tolist() if isinstance(values, np.ndarray) else list(values)
     if {type(value) for value in values} <= {str, bytes}:
@@ -155,23 +154,25 @@ def _written(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
         raise TypeError(f"{shorten(repr(value))} is a {type(value).__name__}")
     if isinstance(value, float | np.floating):
-        if abs(value) >= 2**53 or not float(value).is_integer():
+        number = float(value)
+        if abs(number) >= 2**53 or not number.is_integer():
             raise TypeError(f"{value!r} is no whole number, or too large to be exact")
-        return str(int(value))
+        return str(int(number))
     return str(value)
 
 
-def _broken_text(values: Any) -> np.ndarray:
+def broken_text(values: Any) -> np.ndarray:
     """`(n,)` bool: rows of NumPy text with numbers that stand for no letter; Python would crash."""
     if not isinstance(values, np.ndarray) or values.dtype.kind != "U" or not values.size:
         return np.zeros(1, dtype=bool)
     native = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("="), copy=False))
     letters = native.view(np.uint32).reshape(len(values), -1)
-    return ((letters > 0x10FFFF) | ((letters >= 0xD800) & (letters < 0xE000))).any(axis=1)
+    odd = (letters > 0x10FFFF) | ((letters >= 0xD800) & (letters < 0xE000))
+    return np.asarray(odd.any(axis=1))
 
 
 def _first_that_cannot_be_written(values: Any) -> int:
-    broken = _broken_text(values)
+    broken = broken_text(values)
     if broken.any():
         return int(broken.argmax())
     for row in range(len(values)):

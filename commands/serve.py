@@ -136,9 +136,11 @@ def _printed(lists: pd.DataFrame) -> str:
 def _blocks(
     shop: Recommender, users: Sequence[str], k: int, among: Sequence[str] | None, *, quiet: bool
 ) -> Iterator[pd.DataFrame]:
-    from tqdm.auto import tqdm
+    from ..progress import progress_bar
 
-    with tqdm(total=len(users), unit="user", disable=quiet or len(users) <= USERS_AT_ONCE) as bar:
+    with progress_bar(
+        total=len(users), unit="user", disable=quiet or len(users) <= USERS_AT_ONCE
+    ) as bar:
         for first in range(0, len(users), USERS_AT_ONCE):
             block = users[first : first + USERS_AT_ONCE]
             yield shop.recommend(block, k, among=among)

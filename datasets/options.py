@@ -38,8 +38,9 @@ class DataOptions(Options):
 
     split: str = "auto"
     """How rows are split: `random` (MMRec's rule), `chronological` (the latest rows of each user
-    are held out), `global_time` (the latest rows of all, by one time), the name of a table's column that says train, valid or test, or `auto`: the
-    split that the data bring, else `random`."""
+    are held out), `global_time` (one time for all users: the latest tenth of all rows tests, the
+    tenth before validates), the name of a table's column that says train, valid or test, or `auto`:
+    the split that the data bring, else `random`."""
 
     split_seed: int = Field(default=999, ge=0)
     """Seed of the random split, and of which of several rows of one user and time are held out."""

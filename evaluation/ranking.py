@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..errors import ConfigError, DataError
+from ..progress import progress_bar
 from .metrics import Metrics, average, user_metrics
 from .scores import BlockScorer, block_scorer, default_block, distinct_pairs, in_block
 
@@ -132,7 +132,9 @@ class Evaluator:
             2, min(rows, len(self.users)), self.n_items, dtype=scorer.dtype, device=scorer.device
         )
         starts = range(0, len(self.users), rows)
-        blocks = tqdm(starts, desc="evaluating", unit="block", leave=False, disable=not progress)
+        blocks = progress_bar(
+            starts, desc="evaluating", unit="block", leave=False, disable=not progress
+        )
         return torch.cat([self._block_ranks(scorer, start, buffers) for start in blocks])
 
     def _block_ranks(self, scorer: BlockScorer, first: int, buffers: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from ..evaluation.groups import (
 )
 from ..evaluation.ranking import evaluate
 from ..pipeline import load_run
+from ..progress import progress_bar
 from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
 from ..run_files import CONFIG_FILE
@@ -178,7 +179,7 @@ def popularity_report(
     for method in methods:
         by_data.setdefault(method.data, []).append(method)
     n_runs = sum(len(method.folders) for method in methods)
-    with tqdm(total=n_runs, desc="runs", disable=not progress) as bar:
+    with progress_bar(total=n_runs, desc="runs", disable=not progress) as bar:
         blocks = [_block(ours, n_groups, by, k, split, bar) for ours in by_data.values()]
     return PopularityReport(k, split, by, tuple(blocks))
 

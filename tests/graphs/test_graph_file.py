@@ -110,4 +110,4 @@ def test_the_guarded_import_has_a_public_name() -> None:
 
     assert crossalign.dgl is dgl
     with pytest.raises(AttributeError, match="no attribute 'dlg'"):
-        crossalign.dlg  # noqa: B018
+        crossalign.dlg

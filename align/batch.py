@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,13 @@ from ..errors import ConfigError, unknown_name
 from ..tensors.functional import unit_rows
 from ..tensors.ids import HostIds, Repeated, at_hand
 from ..tensors.tables import Table, Tables, read_rows
+from .checks import (
+    require_alike,
+    require_finite,
+    require_ids,
+    require_one_precision,
+    require_same_items,
+)
 
 Missing = Mapping[str, Tensor] | Sequence[Tensor | None] | None
 
@@ -41,7 +47,7 @@ class Views:
         require_same_items(*tables)
         absent = [None if mask is None else mask[ids].bool() for mask in missing]
         rows = tuple(read_rows(t, ids, gap) for t, gap in zip(tables, absent, strict=True))
-        _require_alike(rows)
+        require_alike(rows)
         if all(gap is None for gap in absent):
             return cls(rows, None)
         complete = torch.zeros_like(ids, dtype=torch.bool)
@@ -87,16 +93,19 @@ class Batch:
         items: Tensor,
         reach: Callable[[Tensor], Tensor] = lambda items: items,
     ) -> None:
-        for name, table in {"user": tables.user, "item": tables.item, **tables.modalities}.items():
-            _require_table(name, table)
         self.tables = tables
         self._masks = (None, *(missing.get(name) for name in tables.modalities))
         self._user_ids, self._item_ids, self._reach_of = users, items, reach
-        if users is not None and (users.shape != items.shape or users.dim() != 1):
+        require_ids("item", items)
+        if users is None:
+            return
+        require_ids("user", users)
+        if users.shape != items.shape:
             raise ConfigError(
                 f"users {tuple(users.shape)} and items {tuple(items.shape)} must be two vectors "
                 "of the same length: one positive pair a position"
             )
+        require_one_precision("users and of the items", tables.user, tables.item)
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -135,7 +144,7 @@ class Batch:
         every = (self.tables.item, *self.tables.modalities.values())
         views = Views.read(every, self.reach, self._masks)
         for name, rows in zip(self.tables.modalities, views.rows[1:], strict=True):
-            _require_finite(name, rows, self.reach)
+            require_finite(name, rows, self.reach)
         return views
 
     @cached_property
@@ -174,36 +183,11 @@ class Batch:
         return around if self.reach is ids else around.select(self.positions(ids))
 
 
-def _require_table(name: str, table: Any) -> None:
-    """Refuse what gives no rows as tensors: arrays, lists, paths, None."""
-    plain = isinstance(table, str | bytes | list | tuple | dict) or hasattr(table, "__array__")
-    if not isinstance(table, Tensor) and (plain or not hasattr(table, "__getitem__")):
-        raise ConfigError(
-            f"the table '{name}' is {type(table).__name__}: give a tensor, for example "
-            "torch.from_numpy(array)"
-        )
-
-
-def _require_finite(name: str, rows: Tensor, ids: Tensor) -> None:
-    """Refuse content with NaN; on a device the host does not wait to see it."""
-    if at_hand(rows) and not torch.isfinite(rows.detach().sum()):
-        bad = ids[~torch.isfinite(rows.detach()).all(1)]
-        if len(bad):
-            raise ConfigError(
-                f"content '{name}' of item {int(bad[0])} is not finite ({len(bad)} such item(s) in "
-                "the batch): mend its features or mark it as missing, or lower the learning rate "
-                "if it was finite before"
-            )
-
-
 def _distinct(kind: str, ids: Tensor, table: Table) -> Repeated:
     """The distinct ids `(batch,)`, all of which have a row in `table` as far as its size is known.
 
     Ids on a device should be `HostIds`: else the host waits until it can count them.
     """
-    if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex():
-        what = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
-        raise ConfigError(f"{kind} ids are {what}: give an int64 tensor, one id for each pair")
     found = Repeated.of_batch(ids)
     known = Repeated.of_batch(ids.host).ids if isinstance(ids, HostIds) else found.ids
     if isinstance(table, Sized) and len(known) and at_hand(known):
@@ -214,42 +198,22 @@ def _distinct(kind: str, ids: Tensor, table: Table) -> Repeated:
                 f"which has {len(table)} rows: give whole tables, one row for each {kind} of the "
                 "catalogue (ids pick from them), and users before items"
             )
+    if _has_rows_of_pairs(table, found):
+        raise ConfigError(
+            f"the table of the {kind}s has a row for each pair of the batch: give whole tables, "
+            f"one row for each {kind} of the catalogue; the ids of the batch pick from them"
+        )
     return found
 
 
-def require_same_items(*tables: Table) -> None:
-    """Refuse tables with different numbers of rows, such as rows of a batch beside whole tables."""
-    sizes = [len(table) for table in tables if isinstance(table, Sized)]
-    if len(set(sizes)) > 1:
-        raise ConfigError(
-            f"tables of the items have {', '.join(map(str, sizes))} rows: give whole tables, one "
-            "row for each item of the catalogue; the ids of the batch pick from them"
-        )
-
-
-def _require_alike(tables: Sequence[Tensor]) -> None:
-    widths = [rows.shape[1] for rows in tables]
-    if len(set(widths)) > 1:
-        raise ConfigError(
-            f"rows of the items and of their content are {', '.join(map(str, widths))} wide: "
-            "project content to one width, or give its own as feature_dims={name: width}"
-        )
-    kinds = [str(rows.dtype).removeprefix("torch.") for rows in tables]
-    if len(set(kinds)) > 1:
-        raise ConfigError(
-            f"tables of the items and of their content are {', '.join(kinds)}: give all in one "
-            "precision, for example with .float()"
-        )
-
-
-def require_width(dim: int, **rows: Tensor) -> None:
-    """Refuse rows, named by what they are of, that are not `dim` wide."""
-    for what, table in rows.items():
-        if table.shape[1] != dim:
-            raise ConfigError(
-                f"rows of the {what} are {table.shape[1]} wide, but the alignment was built for "
-                f"{dim}: give it dim={table.shape[1]}"
-            )
+@torch.no_grad()
+def _has_rows_of_pairs(table: Table, ids: Repeated) -> bool:
+    """Whether `table` has as many rows as pairs, and equal ones where an id repeats."""
+    n = len(ids.of)
+    if not isinstance(table, Tensor) or len(table) != n or len(ids.ids) == n or not at_hand(table):
+        return False
+    last = torch.empty_like(ids.ids).scatter_(0, ids.of, torch.arange(n))
+    return torch.equal(table, table.index_select(0, last[ids.of])) and bool(table.any())
 
 
 def masks_by_name(missing: Missing, names: Sequence[str], n_named: int) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..tensors.functional import full_precision
 from ..tensors.tables import Tables
 from .batch import Batch, Missing, masks_by_name
+from .checks import require_table
 
 
 class Fields(nn.Module):
@@ -45,7 +46,8 @@ class Loss(Fields):
     items that lack a modality, by name or in order. The result is the sum of the terms.
 
     Attributes:
-        modalities: names of the content tables, in the order of the call.
+        modalities: names of the content tables, in the order of the call; with `any_content`
+            only a mapping of missing rows needs them.
         reads_users: whether users are part of the call.
         any_content: whether a call may have another number of content tables than `modalities`.
         policy: the rule that opens directions, of a loss that knows any.
@@ -87,6 +89,8 @@ class Loss(Fields):
         return self.on(self._batch(tables, missing))
 
     def _batch(self, tables: Sequence[Any], missing: Missing) -> Batch:
+        for table in tables:
+            require_table(table, type(self).__name__)
         ends = 2 if self.reads_users else 1
         n_content = len(tables) - 2 * ends
         if n_content < 0 or (n_content != len(self.modalities) and not self.any_content):

@@ -60,12 +60,15 @@ def _options() -> Iterator[str]:
         for name in registry.names():
             if registry[name].options():
                 yield f"### {kind} {name}\n\n{HOOKS['option_table'](kind, name)}"
-    lines = [f"| `{name}` | {HOOKS['_cell'](layout.expects)} |" for name, layout in FORMATS.items()]
-    yield "## Data layouts\n\n| `data.format` | files |\n|---|---|\n" + "\n".join(lines)
-    names = [
-        f"| `{name}` | {HOOKS['_cell'](REFERENCES[name].summary)} |" for name in REFERENCES.names()
-    ]
-    yield "## Reference lines of `compare`\n\n| name | |\n|---|---|\n" + "\n".join(names)
+    layouts = {name: layout.expects for name, layout in FORMATS.items()}
+    yield f"## Data layouts\n\n{_names('`data.format`', 'files', layouts)}"
+    references = {name: REFERENCES[name].summary for name in REFERENCES.names()}
+    yield f"## Reference lines of `compare`\n\n{_names('name', '', references)}"
+
+
+def _names(head: str, about: str, entries: dict[str, str]) -> str:
+    rows = [f"| `{name}` | {HOOKS['_cell'](text)} |" for name, text in entries.items()]
+    return "\n".join([f"| {head} | {about} |", "|---|---|", *rows])
 
 
 def _rows(options: list[Any]) -> str:
@@ -76,7 +79,7 @@ def _rows(options: list[Any]) -> str:
 def _reference() -> Iterator[str]:
     """The objects of `api.md` under its headings, as text."""
     yield f"# The Python interface, as text\n\n{NOTE}"
-    yield "What a notebook or another program calls, in the order of `api.md`. [Options](options.md)"
+    yield "What a notebook or another program calls, in the order of `api.md`."
     for line in (DOCS / "api.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             yield line

@@ -189,9 +189,10 @@ def _interests(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
             f"data set '{dataset.name}' has no features: relation 'interests' needs "
             "<modality>_feat.npy, or another backbone"
         )
+    users, items = dataset.train
     for modality, features in dataset.features.items():
         ids, cosine = feature_knn(
-            mean_content(*dataset.train, dataset.n_users, features),
+            mean_content(users, items, dataset.n_users, features),
             options.user_knn_k,
             include_self=options.knn_self,
             search=options.knn_search,

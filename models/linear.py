@@ -54,7 +54,8 @@ def linear_table(table: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
     """
     if not uses_onednn(table):
         return linear(table, weight, bias)
-    return _Product.apply(table, weight, bias)
+    # A strided part of a weight would leave the fast kernel.
+    return _Product.apply(table, weight.contiguous(), bias)
 
 
 class _Product(torch.autograd.Function):

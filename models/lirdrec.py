@@ -126,7 +126,8 @@ class LIRDRec(Backbone):
     def _shared_content(self) -> Tensor:
         """The network of the transformed features, whose transform its weight goes through."""
         first, _, second = self.shared_network
-        hidden = first.bias
+        assert isinstance(first, nn.Linear)
+        hidden: Tensor = first.bias
         for name, weight in zip(self.networks, first.weight.split(self.widths, dim=1), strict=True):
             of_raw = inverse_cosine_transform(weight) if self.transform == "dct" else weight
             hidden = hidden + linear_table(self.features[name], of_raw)

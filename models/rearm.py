@@ -239,11 +239,10 @@ class Side(nn.Module):
         self.register_buffer("present", present, persistent=False)
         self.embedding = nn.Parameter(0.1 * torch.randn(n, options.dim))
         self.features = FeatureTables(features, trainable=options.trainable_features)
-        self.projectors = nn.ModuleDict(
-            {m: TableLinear(n, table.shape[1], options.dim) for m, table in features.items()}
-        )
-        for layer in self.projectors.values():
+        layers = {m: TableLinear(n, table.shape[1], options.dim) for m, table in features.items()}
+        for layer in layers.values():
             nn.init.xavier_normal_(layer.weight)
+        self.projectors = nn.ModuleDict(layers)
         self.shared_part = LowRank(
             len(features) * options.dim, options.dim, options.rank, options.meta_trainable
         )
@@ -264,7 +263,7 @@ class Side(nn.Module):
 
     def forward(self) -> tuple[Tensor, ...]:
         """Ids and the content of each modality after the graph, `(n, dim)` each."""
-        parts = [self.embedding]
+        parts: list[Tensor] = [self.embedding]
         for (name, layer), there in zip(
             self.projectors.items(), self.present.unbind(1), strict=True
         ):

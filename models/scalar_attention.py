@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -129,5 +129,6 @@ class ContentAttention(nn.Module):
         rows = contents[name]
         if not self.across:
             return rows
-        heard = [ask(contents[other], rows) for other, ask in self.across[name].items()]
+        across = cast(nn.ModuleDict, self.across[name])
+        heard = [ask(contents[other], rows) for other, ask in across.items()]
         return rows + torch.stack(heard).mean(dim=0)

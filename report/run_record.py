@@ -13,6 +13,13 @@ from typing import Any
 from ..errors import RunError
 from ..run_files import CONFIG_FILE, HISTORY_FILE, METRICS_FILE, TIMINGS_FILE
 
+OLD_TERMS = {
+    "reg": ("cna", "cna_reg"),
+    "user_item": ("modalities", "cla_user_item"),
+    "modalities": ("user_item", "cla_modalities"),
+}
+"""Term of an alignment in older runs -> what stood beside it there, and its name today."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -20,7 +27,8 @@ class Epoch:
 
     Attributes:
         number: number of the epoch, as written.
-        losses: loss term -> mean over the steps, from `loss/<term>`.
+        losses: loss term -> mean over the steps, from `loss/<term>`; terms that older runs called
+            otherwise have the names of today.
         valid: metric -> value on the validation split, from `valid/<metric>`; empty where the
             epoch was not evaluated.
         diagnostics: what alignment did, such as `direction/<a>_to_<b>`, from `diagnostics/<name>`.
@@ -134,10 +142,24 @@ def _epochs(rows: Iterable[Mapping[str, Any]]) -> Iterator[Epoch]:
         number = _whole(row.get("epoch"))
         yield Epoch(
             number=count if number is None else number,
-            losses=_under("loss/", row),
+            losses=_renamed(_under("loss/", row)),
             valid=_under("valid/", row),
             diagnostics=_under("diagnostics/", row),
         )
+
+
+def _renamed(losses: Mapping[str, float]) -> dict[str, float]:
+    """The same with the terms of alignments under the names of today.
+
+    A term is known by what stands beside it: another alignment may have a `reg` of its own.
+    """
+    found = {}
+    for term, value in losses.items():
+        within, _, last = term.rpartition("/")
+        beside, today = OLD_TERMS.get(last, ("", ""))
+        is_old = within.partition("/")[0] == "align" and f"{within}/{beside}" in losses
+        found[f"{within}/{today}" if is_old else term] = value
+    return found
 
 
 def _medians(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:

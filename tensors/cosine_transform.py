@@ -34,4 +34,6 @@ def inverse_cosine_transform(rows: Tensor) -> Tensor:
     mirrored = torch.cat([torch.zeros_like(rows[:, :1]), rows.flip(1)[:, : half - 1]], dim=1)
     spectrum = torch.complex(rows[:, :half], -mirrored) * torch.polar(scale, angle)
     line = torch.fft.irfft(spectrum, n=d)
-    return torch.stack([line, line.flip(1)], dim=2).flatten(1)[:, :d]
+    n_even = (d + 1) // 2
+    ends = line[:, :n_even], line.flip(1)[:, :n_even]
+    return torch.stack(ends, dim=2).flatten(1)[:, :d]

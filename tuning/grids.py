@@ -68,6 +68,12 @@ BACKBONE_GRIDS: Mapping[str, Grid] = {
     },
     "grcn": {"training.learning_rate": (1e-4, 1e-3, 1e-2), "backbone.reg_weight": _DECADES},
     "dualgnn": {"training.learning_rate": (1e-4, 1e-3, 1e-2), "backbone.reg_weight": _DECADES},
+    "mgcn": {"backbone.cl_weight": (0.001, 0.01, 0.1)},
+    "lirdrec": {
+        "backbone.n_layers": (2, 3, 4),
+        "backbone.reg_weight": (1e-2, 1e-3, 1e-4),
+        "backbone.decay_weight": (0.9, 0.95, 0.99),
+    },
     "smore": {
         "backbone.n_layers": (3, 4),
         "backbone.dropout": (0.0, 0.1),

@@ -67,7 +67,8 @@ def _options() -> Iterator[str]:
 
 
 def _names(head: str, about: str, entries: dict[str, str]) -> str:
-    rows = [f"| `{name}` | {HOOKS['_cell'](text)} |" for name, text in entries.items()]
+    cells = {name: HOOKS["_cell"](text).replace("<", "&lt;") for name, text in entries.items()}
+    rows = [f"| `{name}` | {text} |" for name, text in cells.items()]
     return "\n".join([f"| {head} | {about} |", "|---|---|", *rows])
 
 

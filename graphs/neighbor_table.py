@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ..fileio import atomic_path, write_csv
-
-if TYPE_CHECKING:
-    from .neighbors import Neighbors
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 COLUMNS = ("item", "rank", "neighbour", "score")
@@ -20,7 +16,7 @@ BLOCK = 2**16
 """Items whose neighbours are written at a time."""
 
 
-def write_neighbor_table(file: Path, neighbors: Neighbors) -> None:
+def write_neighbor_table(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write `neighbor_table` to a `.csv` or `.parquet` file, a block of items at a time.
 
     Raises:
@@ -28,10 +24,10 @@ def write_neighbor_table(file: Path, neighbors: Neighbors) -> None:
     """
     write = _write_csv if file.suffix == ".csv" else _write_parquet
     with atomic_path(file) as path:
-        write(path, neighbor_table(neighbors))
+        write(path, neighbor_table(arrays))
 
 
-def neighbor_table(neighbors: Neighbors, block: int = BLOCK) -> Iterator[pd.DataFrame]:
+def neighbor_table(arrays: Mapping[str, np.ndarray], block: int = BLOCK) -> Iterator[pd.DataFrame]:
     """One row for each neighbour: item, rank from 1, neighbour, score.
 
     Items, and their neighbours, go by the ids of the data files, and by rows where the lists do not
@@ -40,11 +36,10 @@ def neighbor_table(neighbors: Neighbors, block: int = BLOCK) -> Iterator[pd.Data
     without neighbours has no row.
 
     Args:
-        neighbors: the lists.
+        arrays: `ids` and `counts`, and `item_ids` and `scores` where known, see `Neighbors.arrays`.
         block: items whose neighbours make one part.
     """
-    arrays = neighbors.arrays()
-    names = arrays.get("item_ids", np.arange(len(neighbors.ids)))
+    names = arrays.get("item_ids", np.arange(len(arrays["ids"])))
     scores = arrays.get("scores", arrays["counts"])
     for start in range(0, max(1, len(names)), block):
         ids = arrays["ids"][start : start + block]

@@ -103,7 +103,7 @@ def save_neighbors(
     about = dict(neighbors.metadata if metadata is None else metadata)
     suffix = file_kind(path)
     if suffix in TABLE_SUFFIXES:
-        write_neighbor_table(Path(path), neighbors)
+        write_neighbor_table(Path(path), neighbors.arrays())
         return
     arrays = neighbors.arrays()
     if not suffix:

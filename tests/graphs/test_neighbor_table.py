@@ -68,8 +68,8 @@ def test_a_table_has_a_row_for_each_neighbour(shop: Dataset, tmp_path: Path, suf
 
 def test_blocks_of_items_make_the_same_table() -> None:
     lists = Neighbors(torch.tensor([[1, 2], [0, -1], [-1, -1]]), torch.tensor([[3, 1]] * 3))
-    whole = pd.concat(neighbor_table(lists))
-    parts = pd.concat(neighbor_table(lists, block=1))
+    whole = pd.concat(neighbor_table(lists.arrays()))
+    parts = pd.concat(neighbor_table(lists.arrays(), block=1))
     assert parts.to_numpy().tolist() == whole.to_numpy().tolist()
     assert whole.to_numpy().tolist() == [[0, 1, 1, 3], [0, 2, 2, 1], [1, 1, 0, 3]]
 

@@ -1,16 +1,13 @@
-"""Progress: a bar that redraws itself on a terminal, whole lines now and then in a log."""
+"""Progress bars that never end the work they report, and that a log can hold."""
 
 from __future__ import annotations
 
 import io
 import re
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-from tqdm.auto import tqdm
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from tqdm.auto import tqdm as _tqdm
 
 LOG_SECONDS = 20.0
 """Seconds between two lines of a bar in a log."""
@@ -18,21 +15,50 @@ REDRAWING = re.compile(r"\r|\x1b\[A")
 """What takes a terminal back over what it shows."""
 
 
-def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
-    """A tqdm bar with `options`; where standard error is no terminal, it writes lines instead."""
-    if not options.get("disable") and not _redraws():
-        options |= {
-            "file": _Lines(sys.stderr),
-            "mininterval": LOG_SECONDS,
-            "maxinterval": LOG_SECONDS,
-            "dynamic_ncols": False,
-        }
-    return tqdm(iterable, **options)
+class Bar(_tqdm):
+    """tqdm's bar; it falls silent where it cannot be written, as on a closed or full stream.
+
+    On a terminal and in a notebook it redraws itself; elsewhere it writes a line now and then.
+    """
+
+    broken = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        silent = options.pop("disable", False) or sys.stderr is None
+        if not silent and not _redraws():
+            options |= {"file": _Lines(sys.stderr), "dynamic_ncols": False}
+            options |= {"mininterval": LOG_SECONDS, "maxinterval": LOG_SECONDS}
+        try:
+            super().__init__(*arguments, disable=silent, **options)
+        except (OSError, ValueError):
+            super().__init__(*arguments, disable=True, **options)
+
+    def display(self, *arguments: Any, **options: Any) -> Any:
+        """Show the bar, unless it cannot be shown."""
+        if self.broken:
+            return None
+        try:
+            return super().display(*arguments, **options)
+        except (OSError, ValueError):  # the stream is full, was closed, or has no such letters
+            self.broken = True
+            return None
+
+    def close(self) -> None:
+        """End the bar, and its line as far as it can be written."""
+        try:
+            super().close()
+        except (OSError, ValueError):
+            self.broken = True
 
 
 def _redraws() -> bool:
     """Whether a bar can be drawn over: on a terminal, and in a notebook."""
-    return sys.stderr.isatty() or "ipykernel" in sys.modules
+    if "ipykernel" in sys.modules:
+        return True
+    try:
+        return sys.stderr.isatty()
+    except ValueError:  # closed
+        return False
 
 
 class _Lines(io.TextIOBase):

@@ -115,9 +115,9 @@ def remember_command(folder: Path, command: str, config: RunConfig, *, resume: b
         folder: run folder.
         command: the command of this process, or an empty string.
         config: what it trains.
-        resume: whether it continues the run in `folder`.
+        resume: whether it continues the run in `folder`, if there is one.
     """
-    if resume:
+    if resume and (folder / CONFIG_FILE).is_file():
         before = _earlier_commands(folder)
         same = to_plain(load_config(folder / CONFIG_FILE)) == to_plain(config)
         command = before if same or not command else f"{before}\n{command}"

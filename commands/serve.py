@@ -155,11 +155,9 @@ def _printed(lists: pd.DataFrame) -> str:
 def _blocks(
     shop: Recommender, users: Sequence[str], k: int, among: Sequence[str] | None, *, quiet: bool
 ) -> Iterator[pd.DataFrame]:
-    from ..progress import progress_bar
+    from ..progress import Bar
 
-    with progress_bar(
-        total=len(users), unit="user", disable=quiet or len(users) <= USERS_AT_ONCE
-    ) as bar:
+    with Bar(total=len(users), unit="user", disable=quiet or len(users) <= USERS_AT_ONCE) as bar:
         for first in range(0, len(users), USERS_AT_ONCE):
             block = users[first : first + USERS_AT_ONCE]
             yield shop.recommend(block, k, among=among)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
-from ..progress import progress_bar
+from ..progress import Bar
 from .metrics import Metrics, average, user_metrics
 from .scores import BlockScorer, block_scorer, default_block, distinct_pairs, in_block
 
@@ -132,9 +132,7 @@ class Evaluator:
             2, min(rows, len(self.users)), self.n_items, dtype=scorer.dtype, device=scorer.device
         )
         starts = range(0, len(self.users), rows)
-        blocks = progress_bar(
-            starts, desc="evaluating", unit="block", leave=False, disable=not progress
-        )
+        blocks = Bar(starts, desc="evaluating", unit="block", leave=False, disable=not progress)
         return torch.cat([self._block_ranks(scorer, start, buffers) for start in blocks])
 
     def _block_ranks(self, scorer: BlockScorer, first: int, buffers: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import ConfigError, RunError
-from ..progress import progress_bar
+from ..progress import Bar
 from .base import ContentEncoder
 from .libraries import first_line, foreign_packages
 from .media import Kind, Source, Unreadable, read_source
@@ -103,7 +103,7 @@ def encode_missing(
         todo.sort(key=lambda digest: len(str(sources[digest])), reverse=True)
     why: dict[bytes, str] = {}
     total, done, unit = len(sources), len(sources) - len(todo), f" {kind}s"
-    bar = progress_bar(total=total, initial=done, desc=kind, unit=unit, disable=not progress)
+    bar = Bar(total=total, initial=done, desc=kind, unit=unit, disable=not progress)
     with foreign_packages(), bar, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged files; what cannot be read is listed
         for size, batch in _batches(encoder, kind, todo, sources, options, why):

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer, Evaluator, Metrics
-from ..progress import progress_bar
+from ..progress import Bar
 from ..references.inputs import content_table
 from ..references.item_cf import SHRINK, item_cf_scores
 from ..report.text_table import text_table
@@ -103,9 +103,7 @@ def probe_features(
     choices: list[tuple[str, ...]] = [(name,) for name in dataset.modalities]
     if len(choices) != 1:
         choices.append(dataset.modalities)
-    bar = progress_bar(
-        total=len(choices) * (len(ZERO_SHOT) + 1), desc="probing", disable=not progress
-    )
+    bar = Bar(total=len(choices) * (len(ZERO_SHOT) + 1), desc="probing", disable=not progress)
     scores = []
     with bar:
         for modalities in choices:

@@ -18,7 +18,7 @@ from ..evaluation.per_user import evaluate_users, save_user_metrics
 from ..evaluation.ranking import evaluate
 from ..fileio import read_json, write_text
 from ..graphs import dataset_hash
-from ..progress import progress_bar
+from ..progress import Bar
 from ..references.base import REFERENCES, Reference
 from ..registry import Entry
 from ..report import write_report
@@ -131,7 +131,7 @@ class _Search:
             return points[0]
         monitor = self.config.training.monitor
         _, k = parse_metric(monitor)
-        bar = progress_bar(points, desc=self.entry.name, leave=False, disable=not progress)
+        bar = Bar(points, desc=self.entry.name, leave=False, disable=not progress)
         values = [
             evaluate(self._make(p).scores(), self.dataset, "valid", [k])[monitor] for p in bar
         ]

@@ -17,7 +17,7 @@ from ..fileio import write_text
 from ..graphs import dataset_hash
 from ..graphs.neighbor_search import make_neighbors
 from ..pipeline import require_content, train
-from ..progress import progress_bar
+from ..progress import Bar
 from ..report import write_report
 from ..run_files import CONFIG_FILE, FAILURE_FILE, METRICS_FILE, REPORT_FILE
 from ..run_folder import reads_neighbors, refuse_other_data, refuse_other_settings, trained_less
@@ -39,7 +39,7 @@ def run_tasks(
     failures: dict[Path, Exception] = {}
     run = partial(_run_one, progress=progress and jobs == 1, tensorboard=tensorboard)
     if jobs == 1:
-        for task in progress_bar(tasks, desc="runs", disable=not progress):
+        for task in Bar(tasks, desc="runs", disable=not progress):
             try:
                 run(task)
             except Exception as error:  # a broken run must not cost the others
@@ -57,7 +57,7 @@ def _run_in_processes(
     failures: dict[Path, Exception] = {}
     with process_pool(jobs) as pool:
         futures = {pool.submit(run, task): task for task in tasks}
-        for done in progress_bar(as_completed(futures), total=len(futures), disable=not progress):
+        for done in Bar(as_completed(futures), total=len(futures), disable=not progress):
             error = done.exception()
             if isinstance(error, Exception):
                 failures[futures[done].folder] = error

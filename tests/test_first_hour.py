@@ -16,7 +16,7 @@ from crossalign import progress
 from crossalign.cli import main
 from crossalign.config import load_config
 from crossalign.datasets import Dataset
-from crossalign.progress import progress_bar
+from crossalign.progress import Bar
 from crossalign.report.opening import next_lines, opening_lines
 from crossalign.training import TrainingOptions
 from crossalign.training.state import TrainingState
@@ -111,7 +111,7 @@ def test_a_terminal_gets_a_bar_that_redraws_itself(monkeypatch: pytest.MonkeyPat
 
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    for _ in progress_bar(range(3), mininterval=0):
+    for _ in Bar(range(3), mininterval=0):
         pass
     assert screen.getvalue().count("\r") >= 3
 

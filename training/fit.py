@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from ..align.base import Alignment
 from ..datasets.dataset import Dataset
@@ -16,7 +15,7 @@ from ..errors import ConfigError, RunError
 from ..evaluation.metrics import Metrics, parse_metric
 from ..evaluation.ranking import DEFAULT_KS, Evaluator
 from ..models.base import Backbone
-from ..progress import progress_bar
+from ..progress import Bar
 from .checkpoint import Checkpoint
 from .compiling import compile_layers
 from .context import Row, RunContext
@@ -104,7 +103,7 @@ def fit(
         with team.first_ahead():
             state = checkpoint.resume() if context.resume else checkpoint.start()
 
-    bar = progress_bar(
+    bar = Bar(
         desc=context.title or type(backbone).__name__,
         total=state.likely_end(options),
         initial=state.epoch,
@@ -277,7 +276,7 @@ def _result(state: TrainingState, options: TrainingOptions) -> FitResult:
     )
 
 
-def _show(bar: tqdm, row: Row, state: TrainingState, options: TrainingOptions) -> None:
+def _show(bar: Bar, row: Row, state: TrainingState, options: TrainingOptions) -> None:
     """Scores first, since a terminal cuts the line at its right end; then the losses."""
     monitor = options.monitor
     bar.total = state.likely_end(options)

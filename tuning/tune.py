@@ -18,7 +18,7 @@ from ..datasets import load_dataset
 from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
-from ..progress import progress_bar
+from ..progress import Bar
 from ..run_files import REPORT_FILE
 from ..run_folder import refuse_run_folder
 from ..studies.processes import process_pool
@@ -147,7 +147,7 @@ def _run(tuning: Tuning, study: optuna.Study, n_trials: int, *, jobs: int, progr
     indices = range(len(finished(study)), n_trials)
     wanted = itertools.chain(_wanted(tuning, study), itertools.repeat({}))
     tasks = list(zip(indices, wanted))  # noqa: B905 - there is no end of the second
-    for _ in progress_bar(
+    for _ in Bar(
         _outcomes(tuning, tasks, jobs),
         total=len(tasks),
         desc="trials",

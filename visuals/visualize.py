@@ -12,7 +12,7 @@ from ..datasets import Dataset
 from ..datasets.titles import find_titles, read_titles
 from ..errors import ConfigError, RunError
 from ..fileio import require_writable, write_text
-from ..progress import progress_bar
+from ..progress import Bar
 from ..studies.study import method_label
 from .maps import MapOptions, items_picture, pairs_picture
 from .nearest import chosen_items, nearest_items, original_ids
@@ -82,7 +82,7 @@ def visualize(
             pairs_picture(stage.views, options),
             {item: nearest_items(stage.views, item, listed.neighbors) for item in chosen},
         )
-        for stage in progress_bar(stages, desc="maps", disable=not progress)
+        for stage in Bar(stages, desc="maps", disable=not progress)
     )
     ids = original_ids(dataset)
     named = dict.fromkeys(item for scene in scenes for item in _items_of(scene))

@@ -20,6 +20,7 @@ from .align import ALIGNERS
 from .datasets import DataOptions
 from .errors import ConfigError, shorten, unknown_name, wrong_value
 from .evaluation import EvaluationOptions
+from .evidence.options import EvidenceOptions
 from .graphs import GraphOptions, NeighborOptions
 from .models import BACKBONES
 from .options import STRICT, Options, one_line
@@ -55,6 +56,8 @@ class RunConfig(Options):
     """Optimisation and early stopping."""
     evaluation: EvaluationOptions = EvaluationOptions()
     """Metrics."""
+    evidence: EvidenceOptions = EvidenceOptions()
+    """What is added to the scores of the trained model."""
     cache_dir: str | None = None
     """Folder that keeps built graphs; they are found by a hash of data and options, so a stale
     one is never used."""
@@ -64,7 +67,14 @@ class RunConfig(Options):
 
 SECTIONS: dict[str, type[Options]] = {
     cls.section: cls
-    for cls in (DataOptions, GraphOptions, NeighborOptions, TrainingOptions, EvaluationOptions)
+    for cls in (
+        DataOptions,
+        GraphOptions,
+        NeighborOptions,
+        TrainingOptions,
+        EvaluationOptions,
+        EvidenceOptions,
+    )
 }
 MOST_TEXT = 2**20
 """Bytes of a configuration file."""

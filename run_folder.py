@@ -16,6 +16,7 @@ from .config import RunConfig, load_config, to_plain, to_yaml
 from .datasets import Dataset
 from .errors import RunError
 from .evaluation import Metrics
+from .evidence.options import NONE, EvidenceOptions
 from .fileio import read_json, write_text
 from .graphs import dataset_hash, load_neighbors
 from .graphs.content_hash import tensor_hash
@@ -40,9 +41,11 @@ WITHOUT_EFFECT = frozenset(
 def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
     """Hash of data and configuration: a checkpoint is only continued under an equal one.
 
-    Options without effect on an epoch are left out, so that a run can be lengthened.
+    Options without effect on an epoch are left out, so that a run can be lengthened; so is
+    evidence, which is added once the model is trained.
     """
-    identity: list[Any] = [sorted(_settings(config)), dataset_hash(dataset)]
+    settings = {(key, value) for key, value in _settings(config) if not _of_evidence(key)}
+    identity: list[Any] = [sorted(settings), dataset_hash(dataset)]
     file = config.neighbors.file
     if file is not None and reads_neighbors(config):  # the file may have been made anew
         identity.append(tensor_hash(load_neighbors(file).ids))
@@ -59,7 +62,13 @@ def _settings(config: RunConfig) -> set[tuple[str, str]]:
     unread = set(WITHOUT_EFFECT)
     if not reads_neighbors(config):
         unread |= {key for key, _ in settings if key.startswith("neighbors.")}
+    if config.evidence.kind == NONE:
+        unread |= {key for key, _ in settings if _of_evidence(key)}
     return {(key, value) for key, value in settings if key not in unread}
+
+
+def _of_evidence(key: str) -> bool:
+    return key.startswith(f"{EvidenceOptions.section}.")
 
 
 def reads_neighbors(config: RunConfig) -> bool:

@@ -69,6 +69,9 @@ def add(commands: Commands) -> None:
         metavar="MODALITY=FILE",
         help="content of new items, .npz or .parquet keyed by item id",
     )
+    command.add_argument(
+        "--without-evidence", action="store_true", help="by inner products of the vectors alone"
+    )
     command.add_argument("--only-new", action="store_true", help="of the new items alone")
     command.add_argument(
         "-o", "--out", type=_csv, metavar="FILE", help=".csv; without it lists are printed"
@@ -86,6 +89,9 @@ def export(options: argparse.Namespace) -> None:
     print(f"{about['users']} users, {about['items']} items, {about['dim']} numbers each")
     index = about["index"]
     print(f"index: {index['kind']}, recall@20 {index['recall@20']:.3f} against exact search")
+    if about["evidence"]:
+        kinds = " + ".join(about["evidence"]["kinds"])
+        print(f"evidence: {kinds}, weight {about['evidence']['weight']:g}; recommend adds it")
     print("\n".join(_quality(about)))
     print(f"written to {options.out}")
 
@@ -94,7 +100,7 @@ def recommend(options: argparse.Namespace) -> None:
     """Print lists, or write them to a file."""
     from ..serving import Recommender
 
-    shop = Recommender.load(options.export_folder)
+    shop = Recommender.load(options.export_folder, evidence=not options.without_evidence)
     among = None
     if options.new:
         from ..serving.new_items import read_new_items

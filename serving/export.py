@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -27,6 +28,7 @@ from ..pipeline import load_run
 from ..run_files import METRICS_FILE
 from ..run_folder import versions
 from ..tensors.faiss_import import import_faiss
+from .beside import copy_records, digests, write_parquet
 from .content_map import (
     ContentMap,
     MapQuality,
@@ -35,10 +37,20 @@ from .content_map import (
     judge_content_map,
     judge_unbought,
 )
+from .layout import (
+    ABOUT,
+    EVIDENCE,
+    FORMAT,
+    INDEX,
+    ITEM_VECTORS,
+    ITEMS,
+    SEEN,
+    USER_VECTORS,
+    USERS,
+    VECTORS,
+)
+from .served_evidence import ServedEvidence
 
-FORMAT = "crossalign-export-1"
-ABOUT, VECTORS, INDEX, SEEN = "about.json", "vectors.safetensors", "items.faiss", "seen.npz"
-USERS, ITEMS = "users.csv", "items.csv"
 EXACT_UP_TO = 200_000
 """Items up to which the index compares a query with every one: a millisecond or two."""
 SAMPLED_USERS = 1000
@@ -56,7 +68,7 @@ def export_run(
     unbought: Unbought = "auto",
     replace: bool = False,
 ) -> dict[str, Any]:
-    """Write vectors, ids, the FAISS index, what every user has, and the map for new items.
+    """Write vectors, ids, FAISS index, what users have, evidence, and the map for new items.
 
     Args:
         run: a finished run.
@@ -94,6 +106,7 @@ def export_run(
         item[made] = content_map(*content_rows(dataset.features, dataset.missing, made))
     _place_untrained(user, item, dataset)
 
+    evidence = ServedEvidence.of_run(config, dataset, run)
     about = {
         "format": FORMAT,
         "run": str(run),
@@ -111,6 +124,7 @@ def export_run(
             "test_rows": int((counts[dataset.test[1]] == 0).sum()),
             "auc": judge_unbought(user, item, dataset.test, counts > 0),
         },
+        "evidence": evidence and evidence.about(),
         "content_map": content_map and _about_map(content_map),
         "content_map_quality": quality and asdict(quality),
         "versions": versions(),
@@ -119,7 +133,14 @@ def export_run(
         _write_vectors(fresh / VECTORS, user, item, content_map)
         _write_ids(fresh, dataset, counts, made, _titles(config.path, dataset))
         _write_seen(fresh / SEEN, dataset)
+        if evidence is not None:
+            evidence.save(fresh / EVIDENCE)
+        write_parquet(fresh / USER_VECTORS, _originals(dataset.user_ids, dataset.n_users), user)
+        write_parquet(fresh / ITEM_VECTORS, _originals(dataset.item_ids, dataset.n_items), item)
         about["index"] = _write_index(fresh / INDEX, user, item)
+        about["encoders"] = copy_records(Path(config.path), dataset.features, fresh)
+        about["created"] = round(time.time())
+        about["sha256"] = digests(fresh)
         write_text(fresh / ABOUT, json.dumps(about, indent=2) + "\n")
     return about
 
@@ -162,6 +183,7 @@ def _all_at_once(out: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=out, prefix=".new-") as fresh:
         yield Path(fresh)
         (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced
+        (out / EVIDENCE).unlink(missing_ok=True)  # the new export may have none
         for file in sorted(Path(fresh).iterdir(), key=lambda file: file.name == ABOUT):
             file.replace(out / file.name)
 

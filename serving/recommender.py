@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -20,10 +21,12 @@ from ..datasets.arrays import load_arrays
 from ..datasets.frames import integer_column, read_frame
 from ..datasets.ids import rows_of_ids
 from ..errors import ConfigError, DataError, shorten
+from ..evaluation import BlockScorer
 from ..evaluation.recommend import recommend
 from ..tensors.representations import Representations
 from .content_map import ContentMap
-from .export import ABOUT, FORMAT, ITEMS, SEEN, USERS, VECTORS
+from .layout import ABOUT, EVIDENCE, FORMAT, ITEMS, SEEN, USERS, VECTORS
+from .served_evidence import ServedEvidence
 
 COLUMNS = ("user", "rank", "item", "score")
 
@@ -32,8 +35,9 @@ COLUMNS = ("user", "rank", "item", "score")
 class Recommender:
     """Vectors, ids and what users have: all that recommending takes.
 
-    Ids are those of the data files, as text. Scores are inner products over the whole catalogue;
-    what a user has in any split of the data is left out, and equal scores go by the lower row.
+    Ids are those of the data files, as text. Scores are inner products over the whole catalogue,
+    with the evidence that the run adds to them; what a user has in any split of the data is left
+    out, and equal scores go by the lower row.
 
     Attributes:
         user: `(n_users, dim)`.
@@ -45,6 +49,8 @@ class Recommender:
         content_map: from content to vectors; None where the data had no content.
         bought: `(n_items,)` int64 training interactions.
         titles: `(n_items,)` text; None where the data had none.
+        evidence: what is added to inner products; None where nothing is. Its catalogue are the
+            items to choose from, and those that the user has are no candidates.
     """
 
     user: Tensor
@@ -56,10 +62,15 @@ class Recommender:
     content_map: ContentMap | None
     bought: Tensor
     titles: np.ndarray | None = None
+    evidence: ServedEvidence | None = None
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Recommender:
+    def load(cls, folder: str | os.PathLike[str], *, evidence: bool = True) -> Recommender:
         """Read what `export_run` wrote.
+
+        Args:
+            folder: the export.
+            evidence: False recommends by inner products alone.
 
         Raises:
             DataError: the folder is no export, or is damaged.
@@ -78,11 +89,14 @@ class Recommender:
             seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
             content_map = _content_map(about["content_map"], tensors)
             user, item = tensors["user"], tensors["item"]
+            added = None
+            if evidence and about.get("evidence"):
+                added = ServedEvidence.load(folder / EVIDENCE, about["evidence"])
             if (len(user), len(item), len(user) + 1) != (len(users), len(items), len(seen_from)):
                 raise ValueError("vectors, ids and seen items are of different numbers")
         except (OSError, EOFError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise DataError(f"{folder} is damaged ({error}): export the run again") from error
-        return cls(user, item, users, items, seen_from, has, content_map, bought, titles)
+        return cls(user, item, users, items, seen_from, has, content_map, bought, titles, added)
 
     def recommend(
         self, users: Sequence[str], k: int, *, among: Sequence[str] | None = None
@@ -114,7 +128,9 @@ class Recommender:
         of = torch.arange(len(rows)).repeat_interleave(last - first)
         start = (first - (last - first).cumsum(0) + (last - first))[of]
         has = self.seen[start + torch.arange(len(of))]
-        return self._lists(list(users), self.user[rows], torch.stack([of, has]), k, among)
+        history = None if self.evidence is None else self.evidence.history[rows.numpy()]
+        seen = torch.stack([of, has])
+        return self._lists(list(users), _Asking(self.user[rows], seen, history), k, among)
 
     def known_users(self) -> list[str]:
         """Ids of the users who have anything: of others nothing is known but a number."""
@@ -172,7 +188,12 @@ class Recommender:
             raise ConfigError("a history needs one item at least")
         has = rows_of(self.items, history, "item")
         seen = torch.stack([torch.zeros_like(has), has])
-        lists = self._lists([""], self.item[has].mean(0, keepdim=True), seen, k, among)
+        user, history = self.item[has].mean(0, keepdim=True), None
+        if self.evidence is not None:
+            old = seen[:, has < self.evidence.history.shape[1]].unique(dim=1).numpy()
+            shape = (1, self.evidence.history.shape[1])
+            history = sp.csr_matrix((np.ones(old.shape[1], np.float32), tuple(old)), shape=shape)
+        lists = self._lists([""], _Asking(user, seen, history), k, among)
         return lists.drop(columns="user")
 
     def with_items(
@@ -213,23 +234,24 @@ class Recommender:
     def _lists(
         self,
         labels: Sequence[str],
-        user: Tensor,
-        seen: Tensor,
+        asking: _Asking,
         k: int,
         among: Sequence[str] | None,
     ) -> pd.DataFrame:
-        """Lists for the rows of `user`, which have the pairs `seen` of row and item."""
-        item, names, k = self.item, self.items, min(k, len(self.items))
-        rows = np.arange(len(names))
+        """Lists for those who ask."""
+        item, names, seen, k = self.item, self.items, asking.seen, min(k, len(self.items))
+        chosen = torch.arange(len(item))
         if among is not None:
             chosen = rows_of(self.items, among, "item").unique()
-            rows = chosen.numpy()
-            item, names = item[chosen], names[rows]
+            item, names = item[chosen], names[chosen.numpy()]
             place = torch.full((len(self.item),), -1)
             place[chosen] = torch.arange(len(chosen))
             seen = torch.stack([seen[0], place[seen[1]]])
             seen = seen[:, seen[1] >= 0]
-        found, score = recommend(Representations(user, item), torch.arange(len(user)), k, seen)
+        scores: Representations | BlockScorer = Representations(asking.user, item)
+        if self.evidence is not None and asking.history is not None:
+            scores = self.evidence.scorer(asking.user, item, asking.history, seen, chosen)
+        found, score = recommend(scores, torch.arange(len(asking.user)), k, seen)
         row, rank = (found >= 0).nonzero(as_tuple=True)
         columns = (
             np.asarray(labels, dtype=object)[row.numpy()],
@@ -237,8 +259,17 @@ class Recommender:
             names.to_numpy()[found[row, rank].numpy()],
             score[row, rank].numpy(),
         )
-        titles = self._titled(rows[found[row, rank].numpy()])
+        titles = self._titled(chosen[found[row, rank]].numpy())
         return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)) | titles)
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """Users that lists are for: their vectors, `(2, m)` rows and items they have, histories."""
+
+    user: Tensor
+    seen: Tensor
+    history: sp.csr_matrix | None
 
 
 def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:

@@ -26,6 +26,7 @@ from ..evaluation.groups import (
 )
 from ..evaluation.ranking import evaluate
 from ..pipeline import load_run, run_scores
+from ..progress import Bar
 from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
 from ..run_files import CONFIG_FILE

@@ -6,20 +6,28 @@ same file is written again.
 
 from __future__ import annotations
 
+import csv
 import errno
 import glob
 import json
 import os
+import resource
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from .checksums import require_seal, sealed
-from .errors import RunError
+from .errors import DataError, RunError, shorten
 from .locks import hold, is_held
 from .run_files import EXPORT_FILES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_JSON = 2**28
+"""Bytes of a JSON file that is read."""
 
 
 @contextmanager
@@ -77,6 +85,18 @@ def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(sealed(value), indent=2) + "\n")
 
 
+def write_csv(out: str | os.PathLike[str] | IO[str], table: pd.DataFrame, **options: Any) -> None:
+    """Write a table as CSV that reads back exactly.
+
+    Python's writer leaves a carriage return inside a field unquoted, where readers see the end of a
+    line: with one in the table, all text is quoted.
+    """
+    texts = (table[name] for name in table if table[name].dtype.kind not in "iufb")
+    odd = any("\r" in str(value) for column in texts for value in column)
+    quoting = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
+    table.to_csv(out, index=False, quoting=quoting, lineterminator="\n", **options)
+
+
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The mapping in a JSON file.
 
@@ -84,9 +104,14 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         RunError: the file is missing or damaged, or its checksum is wrong.
     """
     try:
+        if Path(path).stat().st_size > MOST_JSON:
+            raise ValueError(f"more than {MOST_JSON >> 20} MiB")
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path} is missing or damaged ({error}): restore it or run again") from None
+        reason = shorten(str(error))
+        raise RunError(
+            f"{path} is missing or damaged ({reason}): restore it or run again"
+        ) from None
     if not isinstance(value, dict):
         raise RunError(f"{path} is damaged (no mapping): restore it or run again")
     try:
@@ -106,6 +131,23 @@ def refuse_export(folder: str | os.PathLike[str]) -> None:
     for one in (place, *place.parents):
         if all((one / name).is_file() for name in EXPORT_FILES):
             raise RunError(f"{folder} lies in the export {one}: choose a folder outside of it")
+
+
+def require_memory(what: str, n_bytes: int) -> None:
+    """Refuse to make what is larger than the memory of the machine, or than its limit.
+
+    Raises:
+        DataError: it is.
+    """
+    limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if allowed != resource.RLIM_INFINITY:
+        limit = min(limit, allowed)
+    if n_bytes > limit:
+        raise DataError(
+            f"{what} takes {n_bytes / 2**30:,.1f} GiB, and there are {limit / 2**30:,.1f}; make it "
+            "smaller or use a larger machine"
+        )
 
 
 def require_writable(folder: str | os.PathLike[str]) -> None:

@@ -7,6 +7,7 @@ Every step is a plain function that a notebook can call by itself.
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,20 +21,30 @@ from .align import ALIGNERS, Alignment, alignment_directions
 from .config import RunConfig
 from .datasets import Dataset, load_dataset
 from .errors import ConfigError
-from .evaluation import DirectionAgreement, Metrics, direction_agreement
-from .evaluation.per_user import UserMetrics, evaluate_users, save_user_metrics
+from .evaluation import (
+    BlockScorer,
+    DirectionAgreement,
+    Metrics,
+    direction_agreement,
+    evaluate,
+)
+from .evidence.kinds import require_possible
+from .evidence.of_run import Measured, final_scores, measure_run
 from .fileio import write_json
 from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
 from .locks import only_writer
 from .models import BACKBONES, Backbone
+from .own_parts import bring_in
 from .report import write_report
-from .run_files import METRICS_FILE, TENSORBOARD_FOLDER, USERS_FILE
+from .report.opening import opening_lines
+from .run_files import METRICS_FILE, TENSORBOARD_FOLDER
 from .run_folder import (
     former_fingerprints,
     refuse_other_data,
     refuse_taken_folder,
+    remember_command,
     require_run,
     run_config,
     run_fingerprint,
@@ -46,6 +57,8 @@ from .tensors.representations import Representations
 from .tensors.tables import Tables
 from .training import ALONE, FitResult, RunContext, Team, fit, load_weights, seed_everything
 from .training.tensorboard import tensorboard_log
+
+logger = logging.getLogger(__name__)
 
 Resume = bool | Literal["anew"]
 """Whether a folder that holds a run is gone on with, or begun anew."""
@@ -123,33 +136,37 @@ def _train(
 ) -> Run:
     """`train`, by the only process that writes into the folder."""
     started = time.perf_counter()
+    bring_in(config.imports)  # a worker process has read no configuration
     dataset = load_dataset(config.path, options=config.data)
     fingerprint = run_fingerprint(config, dataset)
     former = former_fingerprints(folder, config, dataset)
     refuse_taken_folder(folder, config, resume=bool(resume))
+    for line in opening_lines(dataset):
+        logger.info(line)
+    require_possible(dataset, config.evidence)
     backbone, alignment = modules = make_modules(config, dataset)
     if resume == "anew":
         if (folder / METRICS_FILE).is_file():
             refuse_other_data(folder, config.path, dataset_hash(dataset))
         set_aside(folder)
+    command = remember_command(folder, command, config, resume=bool(resume))
     save_config(folder, config)  # not before: what cannot be made leaves no run behind
     prepared = time.perf_counter()
 
     logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
     with logged as on_epoch:
-        context = RunContext(folder, bool(resume), fingerprint, progress, on_epoch, team, former)
+        around = {"title": method_title(config), "former": former}
+        context = RunContext(folder, bool(resume), fingerprint, progress, on_epoch, team, **around)
         result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 
-    valid = evaluate_split(backbone, dataset, "valid", config)
-    test, by_user = evaluate_each_user(backbone, dataset, "test", config)
-    save_user_metrics(folder / USERS_FILE, by_user)
+    found = measure(representations(backbone), config, dataset, folder, progress=progress)
     seconds = {
         "prepare": prepared - started,
         "train": trained - prepared,
         "evaluate": time.perf_counter() - trained,
     }
-    summary = summarise(config, dataset, result, valid, test)
+    summary = summarise(config, dataset, result, found.valid, found.test) | found.more
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
     summary["data_hash"] = dataset_hash(dataset)
     directions = None
@@ -159,7 +176,7 @@ def _train(
         summary["directions"] = directions.to_dict()
     write_json(folder / METRICS_FILE, summary)
     write_report(folder)
-    return Run(folder, backbone, alignment, valid, test, directions, result)
+    return Run(folder, backbone, alignment, found.valid, found.test, directions, result)
 
 
 def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = False) -> None:
@@ -292,6 +309,12 @@ def require_content(config: RunConfig, dataset: Dataset) -> None:
         )
 
 
+def method_title(config: RunConfig) -> str:
+    """Backbone and alignment on one short line, with the seed."""
+    alignment = f" + {config.alignment.name}" if config.alignment else ""
+    return f"{config.backbone.name}{alignment}, seed {config.seed}"
+
+
 def reads_content(config: RunConfig) -> bool:
     """Whether content makes any difference to what `config` trains."""
     backbone = BACKBONES[config.backbone.name].cls
@@ -299,19 +322,44 @@ def reads_content(config: RunConfig) -> bool:
     return alone or config.alignment is not None
 
 
-def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
-    """Full-ranking metrics of a trained backbone on one split."""
-    return evaluate_each_user(backbone, dataset, split, config)[0]
-
-
-def evaluate_each_user(
-    backbone: Backbone, dataset: Dataset, split: str, config: RunConfig
-) -> tuple[Metrics, UserMetrics]:
-    """What `evaluate_split` gives, and the metrics of every single user."""
+def representations(backbone: Backbone) -> Representations:
+    """Those of a trained backbone, without gradients."""
     backbone.eval()
-    with torch.inference_mode():
-        representations: Representations = backbone()
-        return evaluate_users(representations, dataset, split, config.evaluation.ks)
+    with torch.no_grad():
+        found: Representations = backbone()
+    return found
+
+
+def measure(
+    model: Representations,
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    progress: bool = False,
+) -> Measured:
+    """Metrics of a trained model with the configured evidence, see `measure_run`."""
+    return measure_run(
+        model,
+        dataset,
+        config.evidence,
+        folder,
+        monitor=config.training.monitor,
+        ks=config.evaluation.ks,
+        progress=progress,
+    )
+
+
+def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
+    """Full-ranking metrics of a trained backbone alone on one split."""
+    return evaluate(representations(backbone), dataset, split, config.evaluation.ks)
+
+
+def run_scores(
+    folder: str | Path, config: RunConfig, dataset: Dataset, backbone: Backbone
+) -> Representations | BlockScorer:
+    """The scores by which the finished run in `folder` ranks, of what `load_run` gave."""
+    return final_scores(representations(backbone), dataset, config.evidence, Path(folder))
 
 
 def learnt_directions(

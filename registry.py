@@ -101,8 +101,9 @@ class Registry(Generic[T]):
 
 
 def has_fields(cls: type) -> bool:
-    """Whether the constructor of `cls` is that of a dataclass."""
-    return "__dataclass_fields__" in vars(cls)
+    """Whether the constructor of `cls`, its own or inherited, is that of a dataclass."""
+    makes = next(c for c in cls.__mro__ if "__init__" in vars(c))
+    return "__dataclass_fields__" in vars(makes)
 
 
 def _hint(cls: type, parameter: inspect.Parameter) -> Any:
@@ -110,7 +111,8 @@ def _hint(cls: type, parameter: inspect.Parameter) -> Any:
     owners = (c for c in cls.__mro__ if parameter.name in inspect.get_annotations(c))
     owner: Any = next(owners, cls) if has_fields(cls) else cls
     written = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
-    scope = {**vars(sys.modules[owner.__module__]), **getattr(cls.__init__, "__globals__", {})}
+    init: Any = cls.__init__  # type: ignore[misc]
+    scope = {**vars(sys.modules[owner.__module__]), **getattr(init, "__globals__", {})}
     return typing.get_type_hints(written, scope, include_extras=True).get(parameter.name, Any)
 
 

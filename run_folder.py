@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 import shutil
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from .config import RunConfig, load_config, to_plain, to_yaml
 from .datasets import Dataset
 from .errors import RunError
 from .evaluation import Metrics
+from .evidence.options import NONE, EvidenceOptions
 from .fileio import read_json, write_text
 from .graphs import dataset_hash, load_neighbors
 from .graphs.content_hash import tensor_hash
 from .run_files import (
     BEFORE,
     CHECKPOINT_FILE,
+    COMMAND_FILE,
     CONFIG_FILE,
     HISTORY_FILE,
     METRICS_FILE,
@@ -35,6 +39,7 @@ WITHOUT_EFFECT = frozenset(
     {
         "path",  # data are known by their content, wherever they lie
         "cache_dir",
+        "imports",
         "training.epochs",
         "training.patience",
         "training.checkpoint_every",
@@ -61,9 +66,10 @@ LEFT = (
 def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
     """Hash of data and configuration: a checkpoint is only continued under an equal one.
 
-    Options without effect on an epoch are left out, so that a run can be lengthened.
+    Options without effect on an epoch are left out, so that a run can be lengthened; so is
+    evidence, which is added once the model is trained.
     """
-    return _fingerprint(_settings(config), config, dataset)
+    return _fingerprint(_of_training(config), config, dataset)
 
 
 def former_fingerprints(folder: Path, config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
@@ -71,11 +77,16 @@ def former_fingerprints(folder: Path, config: RunConfig, dataset: Dataset) -> tu
     if not (folder / CONFIG_FILE).is_file():
         return ()
     places = {load_config(folder / CONFIG_FILE).path, config.path}
-    settings = _settings(config)
+    settings = _of_training(config)
     return tuple(
         _fingerprint(settings | {("path", repr(place))}, config, dataset)
         for place in sorted(places)
     )
+
+
+def _of_training(config: RunConfig) -> set[tuple[str, str]]:
+    """The settings that training depends on: all but those of evidence."""
+    return {(key, value) for key, value in _settings(config) if not _of_evidence(key)}
 
 
 def _fingerprint(settings: set[tuple[str, str]], config: RunConfig, dataset: Dataset) -> str:
@@ -96,7 +107,13 @@ def _settings(config: RunConfig) -> set[tuple[str, str]]:
     unread = set(WITHOUT_EFFECT)
     if not reads_neighbors(config):
         unread |= {key for key, _ in settings if key.startswith("neighbors.")}
+    if config.evidence.kind == NONE:
+        unread |= {key for key, _ in settings if _of_evidence(key)}
     return {(key, value) for key, value in settings if key not in unread}
+
+
+def _of_evidence(key: str) -> bool:
+    return key.startswith(f"{EvidenceOptions.section}.")
 
 
 def reads_neighbors(config: RunConfig) -> bool:
@@ -192,6 +209,37 @@ def save_config(folder: Path, config: RunConfig) -> None:
     write_text(folder / CONFIG_FILE, to_yaml(config))
 
 
+def remember_command(folder: Path, command: str, config: RunConfig, *, resume: bool) -> str:
+    """Write `command.txt`, before `save_config`, and return the commands that repeat the run.
+
+    A resume of the same configuration only finishes what another command began, so that one stays;
+    a resume that asks for more is a line after it.
+
+    Args:
+        folder: run folder.
+        command: the command of this process, or an empty string.
+        config: what it trains.
+        resume: whether it continues the run in `folder`, if there is one.
+    """
+    if resume and (folder / CONFIG_FILE).is_file():
+        before = _earlier_commands(folder)
+        same = to_plain(load_config(folder / CONFIG_FILE)) == to_plain(config)
+        command = before if same or not command else f"{before}\n{command}"
+    write_text(folder / COMMAND_FILE, command + "\n")
+    return command
+
+
+def _earlier_commands(folder: Path) -> str:
+    """What made the run so far; of runs of earlier versions, what is known."""
+    if (folder / COMMAND_FILE).is_file():
+        return (folder / COMMAND_FILE).read_text(encoding="utf-8").strip()
+    if (folder / METRICS_FILE).is_file():
+        known = str(read_json(folder / METRICS_FILE).get("command", ""))
+        if known and "--resume" not in known:
+            return known
+    return f"crossalign train --config {shlex.quote(str(folder / CONFIG_FILE))} --out NEW_FOLDER"
+
+
 def refuse_other_settings(folder: Path, config: RunConfig) -> None:
     """Raise `RunError` naming the options in which the run in `folder` differs from `config`."""
     file = folder / CONFIG_FILE
@@ -273,5 +321,7 @@ def summarise(
             "items": dataset.n_items,
             "modalities": list(dataset.modalities),
             **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
+            "intake": dataset.intake and asdict(dataset.intake),
+            "notes": list(dataset.notes),
         },
     }

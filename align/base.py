@@ -15,6 +15,7 @@ from ..tensors.functional import full_precision
 from ..tensors.ids import sorted_ids
 from ..tensors.tables import Projected, Table, Tables, xavier
 from .batch import Batch
+from .checks import require_table
 from .directions import DirectionPolicy
 from .loss import Fields, Loss
 
@@ -117,7 +118,17 @@ class Alignment(Fields):
                 `(n_items, d_m)` features where this alignment owns the projector.
             users: `(batch,)` user ids of the positive pairs.
             items: `(batch,)` item ids of the positive pairs; repeats are allowed.
+
+        Raises:
+            ConfigError: tables are missing, no tensors, or not those that this was built for, or
+                ids and tables do not fit together.
         """
+        if not isinstance(modalities, Mapping):
+            raise ConfigError(
+                f"content is {type(modalities).__name__}: give a mapping of modality to table"
+            )
+        for table in (user, item, *modalities.values(), users, items):
+            require_table(table, type(self).__name__)
         tables = self.projected(Tables(user, item, modalities))
         return self.on(Batch(tables, self.missing_masks(), users, items, self.reach))
 
@@ -130,8 +141,9 @@ class Alignment(Fields):
         items: Tensor,
     ) -> Tensor:
         """Sum of `terms`, a scalar."""
+        terms = self.terms(user, item, modalities, users, items)
         total = user.new_zeros(())
-        for value in self.terms(user, item, modalities, users, items).values():
+        for value in terms.values():
             total = total + value
         return total
 

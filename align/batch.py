@@ -13,6 +13,13 @@ from ..errors import ConfigError, unknown_name
 from ..tensors.functional import unit_rows
 from ..tensors.ids import HostIds, Repeated, at_hand
 from ..tensors.tables import Table, Tables, read_rows
+from .checks import (
+    require_alike,
+    require_finite,
+    require_ids,
+    require_one_precision,
+    require_same_items,
+)
 
 Missing = Mapping[str, Tensor] | Sequence[Tensor | None] | None
 
@@ -40,7 +47,7 @@ class Views:
         require_same_items(*tables)
         absent = [None if mask is None else mask[ids].bool() for mask in missing]
         rows = tuple(read_rows(t, ids, gap) for t, gap in zip(tables, absent, strict=True))
-        _require_alike(rows)
+        require_alike(rows)
         if all(gap is None for gap in absent):
             return cls(rows, None)
         complete = torch.zeros_like(ids, dtype=torch.bool)
@@ -89,11 +96,16 @@ class Batch:
         self.tables = tables
         self._masks = (None, *(missing.get(name) for name in tables.modalities))
         self._user_ids, self._item_ids, self._reach_of = users, items, reach
-        if users is not None and (users.shape != items.shape or users.dim() != 1):
+        require_ids("item", items)
+        if users is None:
+            return
+        require_ids("user", users)
+        if users.shape != items.shape:
             raise ConfigError(
                 f"users {tuple(users.shape)} and items {tuple(items.shape)} must be two vectors "
                 "of the same length: one positive pair a position"
             )
+        require_one_precision("users and of the items", tables.user, tables.item)
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -130,7 +142,10 @@ class Batch:
     def raw_around(self) -> Views:
         """The items of `reach`, rows as they are."""
         every = (self.tables.item, *self.tables.modalities.values())
-        return Views.read(every, self.reach, self._masks)
+        views = Views.read(every, self.reach, self._masks)
+        for name, rows in zip(self.tables.modalities, views.rows[1:], strict=True):
+            require_finite(name, rows, self.reach)
+        return views
 
     @cached_property
     def around(self) -> Views:
@@ -173,9 +188,6 @@ def _distinct(kind: str, ids: Tensor, table: Table) -> Repeated:
 
     Ids on a device should be `HostIds`: else the host waits until it can count them.
     """
-    if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex():
-        what = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
-        raise ConfigError(f"{kind} ids are {what}: give an int64 tensor, one id for each pair")
     found = Repeated.of_batch(ids)
     known = Repeated.of_batch(ids.host).ids if isinstance(ids, HostIds) else found.ids
     if isinstance(table, Sized) and len(known) and at_hand(known):
@@ -186,42 +198,22 @@ def _distinct(kind: str, ids: Tensor, table: Table) -> Repeated:
                 f"which has {len(table)} rows: give whole tables, one row for each {kind} of the "
                 "catalogue (ids pick from them), and users before items"
             )
+    if _has_rows_of_pairs(table, found):
+        raise ConfigError(
+            f"the table of the {kind}s has a row for each pair of the batch: give whole tables, "
+            f"one row for each {kind} of the catalogue; the ids of the batch pick from them"
+        )
     return found
 
 
-def require_same_items(*tables: Table) -> None:
-    """Refuse tables with different numbers of rows, such as rows of a batch beside whole tables."""
-    sizes = [len(table) for table in tables if isinstance(table, Sized)]
-    if len(set(sizes)) > 1:
-        raise ConfigError(
-            f"tables of the items have {', '.join(map(str, sizes))} rows: give whole tables, one "
-            "row for each item of the catalogue; the ids of the batch pick from them"
-        )
-
-
-def _require_alike(tables: Sequence[Tensor]) -> None:
-    widths = [rows.shape[1] for rows in tables]
-    if len(set(widths)) > 1:
-        raise ConfigError(
-            f"rows of the items and of their content are {', '.join(map(str, widths))} wide: "
-            "project content to one width, or give its own as feature_dims={name: width}"
-        )
-    kinds = [str(rows.dtype).removeprefix("torch.") for rows in tables]
-    if len(set(kinds)) > 1:
-        raise ConfigError(
-            f"tables of the items and of their content are {', '.join(kinds)}: give all in one "
-            "precision, for example with .float()"
-        )
-
-
-def require_width(dim: int, **rows: Tensor) -> None:
-    """Refuse rows, named by what they are of, that are not `dim` wide."""
-    for what, table in rows.items():
-        if table.shape[1] != dim:
-            raise ConfigError(
-                f"rows of the {what} are {table.shape[1]} wide, but the alignment was built for "
-                f"{dim}: give it dim={table.shape[1]}"
-            )
+@torch.no_grad()
+def _has_rows_of_pairs(table: Table, ids: Repeated) -> bool:
+    """Whether `table` has as many rows as pairs, and equal ones where an id repeats."""
+    n = len(ids.of)
+    if not isinstance(table, Tensor) or len(table) != n or len(ids.ids) == n or not at_hand(table):
+        return False
+    last = torch.empty_like(ids.ids).scatter_(0, ids.of, torch.arange(n))
+    return torch.equal(table, table.index_select(0, last[ids.of])) and bool(table.any())
 
 
 def masks_by_name(missing: Missing, names: Sequence[str], n_named: int) -> dict[str, Tensor]:

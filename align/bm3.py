@@ -13,7 +13,8 @@ from ..errors import wrong_value
 from ..tensors.functional import unit_rows
 from ..tensors.ids import Repeated
 from .base import ALIGNERS, Alignment
-from .batch import Batch, require_width
+from .batch import Batch
+from .checks import require_fit
 
 
 @ALIGNERS.register("bm3", paper="Zhou et al., BM3, WWW 2023")
@@ -50,7 +51,7 @@ class BM3Alignment(Alignment):
     def on(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted `<m>_item` and `<m>_<m>`, and `item_<m>` if symmetric, for each modality m."""
         (ids, *content), present = batch.raw_views.rows, batch.raw_views.present
-        require_width(self.dim, items=ids)
+        require_fit(self.dim, self.predictor.weight, items=ids)
         id_target = self.target("id", ids, batch.items.ids)
         id_online = unit_rows(self.predictor(ids)) if self.symmetric else None
         terms: dict[str, Tensor] = {}

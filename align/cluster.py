@@ -15,8 +15,9 @@ from ..tensors.functional import full_precision, unit_rows
 from ..tensors.products import tiled_length
 from ..tensors.tables import Table, Tables, read_rows
 from .base import ALIGNERS, Alignment, shared
-from .batch import Batch, Missing, Views, masks_by_name, require_width
-from .codes import Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
+from .batch import Batch, Missing, Views, masks_by_name
+from .checks import require_fit
+from .codes import Clusters, Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
 from .directions import known
 from .loss import LearntTemperature, Loss
 
@@ -141,7 +142,6 @@ class CLALoss(Loss, CodeOptions, LearntTemperature):
         K: number of prototypes of each codebook.
         D: width of all tables.
         gamma: initial temperature; it is learnt and kept in [0.01, 0.99].
-        modalities: names of the content tables; only a mapping of missing rows needs them.
         K_user_item: prototypes of the user-item codebook, if not K as well.
 
     Attributes:
@@ -187,7 +187,7 @@ class CLALoss(Loss, CodeOptions, LearntTemperature):
             ConfigError: codes are `kmeans` and `fit_codes` was not called.
         """
         user_rows, views = batch.user_rows, batch.views
-        require_width(self.D, users=user_rows, items=views.rows[0])
+        require_fit(self.D, self.prototypes_modalities, users=user_rows, items=views.rows[0])
         with torch.no_grad():
             if self.temperature.requires_grad:
                 self.temperature.clamp_(0.01, 0.99)
@@ -218,9 +218,7 @@ class CLALoss(Loss, CodeOptions, LearntTemperature):
             )
             return [functools.partial(shared, prototypes=prototypes) for prototypes in codebooks]
         # A copy, because the next call's clamp must not touch what this call's graph has saved.
-        shared = functools.partial(
-            kmeans_view, temperature=self.temperature.clone(), softness=self.code_temperature
-        )
+        shared = functools.partial(kmeans_view, temperature=self.temperature.clone())
         losses: list[ViewLoss] = []
         fitted = (self.centroids_user_item, self.centroids_modalities)
         for prototypes, centroids in zip(codebooks, fitted, strict=True):
@@ -229,7 +227,8 @@ class CLALoss(Loss, CodeOptions, LearntTemperature):
                     "codes 'kmeans' need centroids: call CLALoss.fit_codes, or the alignment's "
                     "begin_epoch, before each epoch"
                 )
-            losses.append(functools.partial(shared, prototypes=prototypes, centroids=centroids))
+            clusters = Clusters(centroids, self.code_temperature)
+            losses.append(functools.partial(shared, prototypes=prototypes, clusters=clusters))
         return losses
 
     @full_precision

@@ -10,7 +10,7 @@ centroid, or a softmax over all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -92,6 +92,16 @@ def code_agreement(
     return known_gradient(value, inputs, (targets, to_prototypes, -value / temperature))
 
 
+class Clusters(NamedTuple):
+    """What codes of k-means are made from."""
+
+    centroids: Tensor
+    """`(K, dim)` unit rows, the k-th of the cluster that the k-th prototype stands for"""
+    softness: float = 0.0
+    """temperature of a softmax over the cosines of a row and all centroids; 0 is its limit,
+    one-hot codes at the nearest centroid"""
+
+
 def kmeans_view(
     rows: Tensor,
     counts: Tensor,
@@ -100,16 +110,14 @@ def kmeans_view(
     *,
     prototypes: Tensor,
     temperature: Tensor,
-    centroids: Tensor,
-    softness: float = 0.0,
+    clusters: Clusters,
 ) -> Tensor:
     """The same with codes of k-means, which are constants.
 
     Other arguments are those of `sinkhorn_view`; `counts` do not matter, since these codes are not
-    balanced. `centroids` are `(K, dim)` unit rows, the k-th of the cluster that the k-th prototype
-    stands for. `softness` is the temperature of a softmax over the cosines of a row and all
-    centroids; 0 is its limit, one-hot codes at the nearest centroid.
+    balanced.
     """
+    centroids, softness = clusters
     normaliser = log_partition(rows, prototypes, temperature, weights)
     if softness > 0:
         return normaliser - soft_agreement(

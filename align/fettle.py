@@ -8,12 +8,12 @@ from typing import Any
 from .base import ALIGNERS, Alignment, shared
 from .cluster import ClusterOptions
 from .directions import DirectionOptions
-from .item import ILALoss
+from .item import ILALoss, ItemOptions
 
 
 @ALIGNERS.register("fettle", paper="FETTLE, SIGIR 2024")
 @dataclass(kw_only=True, eq=False, repr=False)
-class FETTLE(Alignment, DirectionOptions, ClusterOptions):
+class FETTLE(Alignment, ItemOptions, ClusterOptions):
     """Feedback-oriented item-level and cluster-level alignment.
 
     `ila_weight ILA + dt_weight DT + cla_weight CLA` (FETTLE eq. 11). Only the distinct rows of the
@@ -22,7 +22,6 @@ class FETTLE(Alignment, DirectionOptions, ClusterOptions):
 
     Args:
         ila_weight: weight of item-level alignment; try 1e-4 to 1e-1.
-        dt_weight: weight of direction tuning; None takes that of item-level alignment.
         cla_weight: weight of cluster-level alignment; try 1e-5 to 1e-1.
         ila_temperature: initial temperature of item-level alignment, 0.05 to 0.25; learnt.
         cla_temperature: initial temperature of cluster-level alignment, 0.1 to 0.5; learnt.
@@ -31,7 +30,6 @@ class FETTLE(Alignment, DirectionOptions, ClusterOptions):
     """
 
     ila_weight: float = 0.01
-    dt_weight: float | None = None
     cla_weight: float = 0.001
     ila_temperature: float = 0.1
     cla_temperature: float = 0.2
@@ -50,6 +48,5 @@ class FETTLE(Alignment, DirectionOptions, ClusterOptions):
             **shared(self, DirectionOptions),
         )
         self.cla = self.make_loss(self.dim, self.cla_temperature, self.modalities, learnt)
-        dt_weight = self.ila_weight if self.dt_weight is None else self.dt_weight
-        self.weigh("ila", ila=self.ila_weight, dt=dt_weight)
+        self.weigh("ila", **self.item_weights(self.ila_weight))
         self.weigh("cla", self.cla_weight)

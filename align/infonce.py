@@ -63,7 +63,6 @@ class InfoNCELoss(Loss):
         temperature: of the softmax, or its initial value.
         learn_temperature: learn the temperature, kept in [0.01, 1]; else it stays as given.
         include_id: whether the item table takes part, or content modalities only.
-        modalities: names of the content tables, in the order of the call.
 
     Attributes:
         temperature: scalar parameter, frozen unless it is learnt.

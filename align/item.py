@@ -14,7 +14,8 @@ from ..tensors.functional import contrastive_sum, unit_rows
 from ..tensors.ids import at_hand
 from ..tensors.tables import xavier
 from .base import ALIGNERS, Alignment, check_modalities, shared
-from .batch import Batch, Views, require_width
+from .batch import Batch, Views
+from .checks import require_fit
 from .directions import DirectionOptions, direction_name, variance
 from .feedback import feedback_scores, open_directions
 from .loss import LearntTemperature, Loss
@@ -134,7 +135,6 @@ class ILALoss(Loss, DirectionOptions, LearntTemperature):
         dim: width of all tables.
         gamma: initial temperature; it is learnt and kept in [0.001, 0.5].
         leaky_bi: False for the one-way rule, True for the dynamic rule.
-        modalities: names of the content tables, in the order of the call.
 
     Attributes:
         policy: the rule.
@@ -170,13 +170,14 @@ class ILALoss(Loss, DirectionOptions, LearntTemperature):
     def on(self, batch: Batch) -> dict[str, Tensor]:
         """The two parts of the loss, `ila` and `dt`."""
         views = batch.views
-        require_width(self.dim, users=batch.user_rows, items=views.rows[0])
+        maps = {pair: self.maps[name] for pair, name in self._directions.items()}
+        a_map = next(self.maps.parameters())
+        require_fit(self.dim, a_map, users=batch.user_rows, items=views.rows[0])
         with torch.no_grad():
             if self.temperature.requires_grad:
                 self.temperature.clamp_(0.001, 0.5)
             scores = feedback_scores(batch.mean_user, views)
             active = open_directions(self.policy, batch, scores)
-        maps = {pair: self.maps[name] for pair, name in self._directions.items()}
         # A copy, because the next call's clamp must not touch what this call's graph has saved.
         temperature = self.temperature.clone()
         ila, dt = item_level(batch.mean_user, views, maps, temperature, active, scores)
@@ -202,24 +203,36 @@ class ILALoss(Loss, DirectionOptions, LearntTemperature):
         return state
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
+class ItemOptions(DirectionOptions):
+    """Directions of an alignment at item level, and how much their tuning counts.
+
+    Args:
+        dt_weight: weight of direction tuning; None takes that of item-level alignment.
+    """
+
+    dt_weight: float | None = None
+
+    def item_weights(self, weight: float) -> dict[str, float]:
+        """Weights of the terms of `ILALoss`, given that of item-level alignment."""
+        return {"ila": weight, "dt": weight if self.dt_weight is None else self.dt_weight}
+
+
 @ALIGNERS.register("ila", paper="FETTLE, SIGIR 2024, eq. 3-6; CROSS, 2026")
 @dataclass(kw_only=True, eq=False, repr=False)
-class ItemAlignment(Alignment, DirectionOptions, LearntTemperature):
+class ItemAlignment(Alignment, ItemOptions, LearntTemperature):
     """Item-level alignment with direction tuning, under any rule for directions; see `ILALoss`.
 
     Args:
         weight: weight of item-level alignment; try 1e-4 to 1e-1.
-        dt_weight: weight of direction tuning; None takes that of item-level alignment.
         temperature: initial temperature, 0.05 to 0.25; learnt.
     """
 
     weight: float = 0.01
-    dt_weight: float | None = None
     temperature: float = 0.1
 
     def __post_init__(self, *data: Any) -> None:
         super().__post_init__(*data)
         options = shared(self, DirectionOptions) | shared(self, LearntTemperature)
         self.ila = ILALoss(self.dim, self.temperature, modalities=self.modalities, **options)
-        dt_weight = self.weight if self.dt_weight is None else self.dt_weight
-        self.weigh("ila", ila=self.weight, dt=dt_weight)
+        self.weigh("ila", **self.item_weights(self.weight))

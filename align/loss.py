@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..tensors.functional import full_precision
 from ..tensors.tables import Tables
 from .batch import Batch, Missing, masks_by_name
+from .checks import require_table
 
 
 class Fields(nn.Module):
@@ -45,7 +46,8 @@ class Loss(Fields):
     items that lack a modality, by name or in order. The result is the sum of the terms.
 
     Attributes:
-        modalities: names of the content tables, in the order of the call.
+        modalities: names of the content tables, in the order of the call; with `any_content`
+            only a mapping of missing rows needs them.
         reads_users: whether users are part of the call.
         any_content: whether a call may have another number of content tables than `modalities`.
         policy: the rule that opens directions, of a loss that knows any.
@@ -87,6 +89,8 @@ class Loss(Fields):
         return self.on(self._batch(tables, missing))
 
     def _batch(self, tables: Sequence[Any], missing: Missing) -> Batch:
+        for table in tables:
+            require_table(table, type(self).__name__)
         ends = 2 if self.reads_users else 1
         n_content = len(tables) - 2 * ends
         if n_content < 0 or (n_content != len(self.modalities) and not self.any_content):
@@ -94,26 +98,10 @@ class Loss(Fields):
                 f"{type(self).__name__} was built for {len(self.modalities)} content modalities "
                 f"({', '.join(self.modalities)}) and called with {max(n_content, 0)} tables"
             )
-        for table in tables:
-            require_table(table, type(self).__name__)
-        user, item = (tables[0] if self.reads_users else tables[0][:0], tables[ends - 1])
+        user, item = tables[0], tables[ends - 1]  # one and the same for losses of items alone
         users, items = (tables[-2] if self.reads_users else None), tables[-1]
         unnamed = (f"content {m}" for m in range(len(self.modalities), n_content))
         names = (*self.modalities[:n_content], *unnamed)
         content = dict(zip(names, tables[ends : ends + n_content], strict=True))
         masks = masks_by_name(missing, names, len(self.modalities))
         return Batch(Tables(user, item, content), masks, users, items, self.reach)
-
-
-def require_table(table: Any, who: str) -> None:
-    """Refuse what gives no rows as tensors: arrays, lists, paths, None."""
-    if isinstance(table, Tensor) or (hasattr(table, "__getitem__") and not _is_plain(table)):
-        return
-    raise ConfigError(
-        f"{who} was called with {type(table).__name__}: give tensors, for example "
-        "torch.from_numpy(array)"
-    )
-
-
-def _is_plain(table: Any) -> bool:
-    return isinstance(table, str | bytes | list | tuple | dict) or hasattr(table, "__array__")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import InitVar, dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, require_positive_temperature
 from ..tensors.functional import contrastive_sum, unit_rows
-from ..tensors.ids import sorted_ids
+from ..tensors.ids import at_hand, sorted_ids
 from ..tensors.tables import Table
 from .base import ALIGNERS, Alignment
 from .batch import Batch, Views
@@ -113,7 +115,6 @@ class CNALoss(Loss):
         reduction: `mean` weighs all ranks alike; `param_attn` learns one weight per rank.
         reg_weight: weight of half the squared norm of the neighbour means (sum over the items of
             the batch and the modalities).
-        modalities: names of the content tables; only a mapping of missing rows needs them.
 
     Attributes:
         neighbors: as given, with the item itself where there is none (-1).
@@ -156,8 +157,9 @@ class CNALoss(Loss):
         usable = None if self.usable is None else self.usable[items]
         learnt = self.reduction == "param_attn"
         weights = self.rank_weights if learnt else torch.ones_like(self.rank_weights)
+        attention = weights.softmax(0).to(batch.around.rows[0].dtype)
         contrast, norm = neighbor_level(
-            batch.around, anchors, near, usable, weights.softmax(0), self.cl_temp
+            batch.around, anchors, near, usable, attention, self.cl_temp
         )
         return {"cna": contrast, "cna_reg": norm * self.reg_weight}
 
@@ -167,17 +169,24 @@ class CNALoss(Loss):
         return self.get_buffer("neighbors")
 
     def reach(self, items: Tensor) -> Tensor:
-        """Sorted ids of `items` and all their neighbours; see `sorted_ids` for repeats."""
+        """Sorted ids of `items` and all their neighbours; see `sorted_ids` for repeats.
+
+        Raises:
+            ConfigError: the neighbours are those of a smaller catalogue.
+        """
+        if len(items) and at_hand(items) and int(items[-1]) >= len(self._table):
+            raise self._other_catalogue(f"the batch has item {int(items[-1])}")
         return sorted_ids(items, self._table[items].flatten())
 
     def _require_same_catalogue(self, item: Table) -> None:
-        n_items = len(self._table)
-        if isinstance(item, Sized) and len(item) != n_items:  # some rows alone do not tell
-            raise ConfigError(
-                f"{self._source} of {n_items} items, but the tables of the items have "
-                f"{len(item)} rows: give whole tables, one row for each item of the catalogue, and "
-                "neighbours of the same catalogue"
-            )
+        if isinstance(item, Sized) and len(item) != len(self._table):
+            raise self._other_catalogue(f"the tables of the items have {len(item)} rows")
+
+    def _other_catalogue(self, found: str) -> ConfigError:
+        return ConfigError(
+            f"{self._source} of {len(self._table)} items, but {found}: give whole tables, one "
+            "row for each item of the catalogue, and neighbours of the same catalogue"
+        )
 
 
 def read_neighbors(given: Any) -> tuple[Tensor, str]:
@@ -191,15 +200,17 @@ def read_neighbors(given: Any) -> tuple[Tensor, str]:
         ConfigError: there is no such file, or it holds no table of ids.
     """
     source = "neighbors are"
-    if isinstance(given, str | os.PathLike):
-        given, source = _opened(Path(given)), f"{given} holds neighbours"
+    if isinstance(given, str | os.PathLike) or hasattr(given, "read"):
+        source = f"{_name(given)} holds neighbours"
+        given = _opened(given)
     elif isinstance(given, Mapping) or hasattr(given, "files"):  # what numpy.load gives
-        given, source = (
-            given["ids"],
-            f"{getattr(given, 'fid', None) or 'the file'} holds neighbours",
-        )
+        name = _name(getattr(given, "fid", "the mapping"))
+        given, source = _ids(given, name), f"{name} holds neighbours"
+    table = getattr(given, "ids", given)
     try:
-        table = torch.as_tensor(getattr(given, "ids", given))
+        if hasattr(table, "__array__") and not isinstance(table, Tensor):
+            table = table.copy()  # a file that is mapped into memory cannot be written
+        table = torch.as_tensor(table)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"neighbors must be an integer (n_items, k) table, not {type(given).__name__}"
@@ -208,17 +219,36 @@ def read_neighbors(given: Any) -> tuple[Tensor, str]:
     return table, source
 
 
-def _opened(path: Path) -> Any:
-    """The array `ids` in a neighbour file or folder."""
+def _opened(file: Any) -> Any:
+    """The array `ids` in a neighbour file or folder, or in a binary file that is open."""
     numpy = importlib.import_module("numpy")
-    ids = path / "ids.npy" if path.is_dir() else path
+    is_folder = not hasattr(file, "read") and Path(file).is_dir()
     try:
-        found = numpy.load(ids, allow_pickle=False)
-        return found if path.is_dir() else found["ids"]
-    except (OSError, ValueError, LookupError, EOFError) as error:
+        found = numpy.load(Path(file) / "ids.npy" if is_folder else file, allow_pickle=False)
+        return _ids(found, _name(file)) if hasattr(found, "files") else found
+    except FileNotFoundError as error:
         raise ConfigError(
-            f"{path} cannot be read as neighbours ({error}): give what `crossalign neighbors` wrote"
+            f"neighbour file {error.filename} does not exist: make it with `crossalign neighbors`"
         ) from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise _no_neighbors(_name(file)) from error
+
+
+def _ids(found: Mapping[str, Any], name: object) -> Any:
+    if "ids" not in found:
+        raise _no_neighbors(name)
+    return found["ids"]
+
+
+def _name(file: Any) -> object:
+    """What a file is called, be it a path or open."""
+    return getattr(file, "name", "the file") if hasattr(file, "read") else file
+
+
+def _no_neighbors(name: object) -> ConfigError:
+    return ConfigError(
+        f"{name} cannot be read as neighbours: give what `crossalign neighbors` wrote"
+    )
 
 
 def check_neighbors(neighbors: Tensor) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ConfigError, CrossalignError
 from ..fileio import refuse_export, require_writable
+from ..own_parts import absolute, import_parts
 
 DATA_HELP = "data folder or file, or 'planted' (built in)"
 NONE = "none"
+MOST_DIGITS = 18
+"""Of whole numbers; more fit no machine."""
 
 
 def add_set(command: argparse.ArgumentParser) -> None:
@@ -25,6 +28,18 @@ def add_moved(command: argparse._ActionsContainer) -> None:
     """`--data NEW`, where the data of a run lie now."""
     command.add_argument(
         "--data", dest="moved", metavar="DATA", help="where the data of the run lie now, if moved"
+    )
+
+
+def add_import(command: argparse.ArgumentParser) -> None:
+    """`--import SOURCE`, any number of times, done at once: `--help` behind it lists its parts."""
+    command.add_argument(
+        "--import",
+        dest="imports",
+        action=_Import,
+        default=[],
+        metavar="PARTS",
+        help="own backbones and alignments: a file such as my_parts.py, or a module",
     )
 
 
@@ -90,6 +105,31 @@ def name_list(text: str) -> list[str]:
     return _each_once(text, names)
 
 
+class IdList(NamedTuple):
+    """Ids from the command line; which is right, the catalogue knows."""
+
+    names: list[str]
+    """Separated by commas, those between double quotes whole."""
+    whole: str
+    """The text as one id, which may have a comma in it."""
+
+
+def id_list(text: str) -> IdList:
+    """Different comma-separated ids; one that has a comma stands between double quotes."""
+    from ..datasets.ids import SPACE
+    from ..datasets.text_tables import Records
+
+    try:
+        records = list(Records(Path("ids"), text, ","))
+    except CrossalignError:  # a quote that is not closed belongs to the id
+        records = []
+    fields = records[0][1] if len(records) == 1 else [text]
+    names = [name.strip(SPACE) for name in fields]
+    if "" in names:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of names such as a,b")
+    return IdList(_each_once(text, names), text.strip(SPACE))
+
+
 def number_list(text: str) -> list[float]:
     """Different comma-separated numbers; nothing for `none`."""
     try:
@@ -101,14 +141,14 @@ def number_list(text: str) -> list[float]:
 
 def positive(text: str) -> int:
     """An integer of at least one."""
-    if not text.isdecimal() or int(text) == 0:
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a positive integer")
     return int(text)
 
 
 def natural(text: str) -> int:
     """An integer of at least zero."""
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
         raise argparse.ArgumentTypeError(f"'{text}' is not an integer of at least 0")
     return int(text)
 
@@ -165,6 +205,20 @@ def option_values(flag: str, entries: Sequence[str]) -> dict[str, list[Any]]:
         except yaml.YAMLError:
             raise ConfigError(f"{flag} {entry}: its values are not plain YAML values") from None
     return found
+
+
+class _Import(argparse.Action):
+    """Imports its value and keeps it, files by their absolute path."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        options: argparse.Namespace,
+        value: Any,
+        *_: object,
+    ) -> None:
+        import_parts(value)
+        setattr(options, self.dest, [*getattr(options, self.dest), absolute(value)])
 
 
 class _TensorBoard(argparse.Action):

@@ -14,6 +14,9 @@ from .options import DataOptions
 TRAIN, VALID, TEST = 0, 1, 2
 LABELS = {"train": TRAIN, "valid": VALID, "test": TEST}
 HOLD_OUT_FIFTH_FROM = 10  # rows a user needs before a fifth of them is held out
+BY_TIME = ("chronological", "global_time")
+"""Rules that need times."""
+VALID_FROM, TEST_FROM = 0.8, 0.9  # shares of all rows that come before, in the split by one time
 
 
 def choose_labels(
@@ -29,23 +32,26 @@ def choose_labels(
     Args:
         where: the source, for messages.
         users: `(n,)` user numbers from 0.
-        options: `split` and `split_seed` are used.
+        options: `split` and `split_seed` are used. With times, rows of one user and time are
+            ordered by a draw.
         given: `(n,)` labels that the data bring, for `auto` and for named columns.
-        time: `(n,)` times, for `chronological`.
+        time: `(n,)` times, for `chronological` and `global_time`.
 
     Raises:
         DataError: the split asked for needs what the data do not bring.
     """
-    if options.split == "chronological":
+    if options.split in BY_TIME:
         if time is None:
-            raise DataError(f"{where}: has no times; choose another split than chronological")
-        return chronological_split(users, time)
+            raise DataError(f"{where}: has no times; choose another split than {options.split}")
+        if options.split == "global_time":
+            return global_time_split(time)
+        return chronological_split(users, time, options.split_seed)
     if options.split == "random" or (options.split == "auto" and given is None):
         return random_split(users, options.split_seed)
     if given is None:
         raise DataError(
-            f"{where}: split '{options.split}' is unknown here; choose auto, random or "
-            "chronological"
+            f"{where}: split '{options.split}' is unknown here; choose auto, random, "
+            "chronological or global_time"
         )
     return given
 
@@ -58,9 +64,47 @@ def random_split(users: np.ndarray, seed: int) -> np.ndarray:
     return hold_out_last(users, np.random.default_rng(seed).permutation(len(users)))
 
 
-def chronological_split(users: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """The latest rows of each user are held out, test after validation; ties keep file order."""
-    return hold_out_last(users, np.argsort(np.argsort(time, kind="stable"), kind="stable"))
+def chronological_split(users: np.ndarray, time: np.ndarray, seed: int) -> np.ndarray:
+    """The latest rows of each user are held out, test after validation; ties go by a draw."""
+    draw = np.random.default_rng(seed).permutation(len(users))
+    rank = np.empty(len(users), dtype=np.int64)
+    rank[np.lexsort((draw, time))] = np.arange(len(users))
+    return hold_out_last(users, rank)
+
+
+def global_time_split(time: np.ndarray) -> np.ndarray:
+    """Two moments for all users: rows from the first on validate, from the second on test.
+
+    A tenth of all rows, or a little more, lies after each: rows of one time stay together, so that
+    no draw is needed. What a model learns from is then never later than what it is tested on.
+    """
+    in_order = np.sort(time)
+    moments = in_order[[int(share * len(time)) for share in (VALID_FROM, TEST_FROM)]]
+    return np.searchsorted(moments, time, side="right")
+
+
+def split_rule(options: DataOptions, *, given: bool) -> str:
+    """How rows come into their splits, in words; `given` where the data bring labels."""
+    name, seed = options.split, f"data.split_seed={options.split_seed}"
+    if name == "chronological":
+        return f"the latest rows of each user are held out (data.split={name}, ties by {seed})"
+    if name == "global_time":
+        return f"one time for all users, the latest rows are held out (data.split={name})"
+    if name == "random" or not given:
+        return f"random rows of each user are held out, MMRec's rule (data.split={name}, {seed})"
+    swapped = ", validation and test swapped" if options.swap_valid_test else ""
+    return f"as the data bring it (data.split={name}){swapped}"
+
+
+def drawn_by_lot(users: np.ndarray, time: np.ndarray, label: np.ndarray) -> int:
+    """Rows of a user and time whose rows went to several splits, so that a draw decided."""
+    order = np.lexsort((label, time, users))
+    keys = np.stack([users[order], np.unique(time, return_inverse=True)[1][order]])
+    first = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))
+    starts = np.flatnonzero(first)
+    ends = np.append(starts[1:], len(users)) - 1
+    several = label[order][starts] != label[order][ends]
+    return int((ends - starts + 1)[several].sum())
 
 
 def hold_out_last(users: np.ndarray, rank: np.ndarray) -> np.ndarray:
@@ -128,6 +172,7 @@ class SplitFields(TypedDict):
     valid: Tensor
     test: Tensor
     dropped: dict[str, int]
+    also_seen: Tensor
 
 
 def split_pairs(
@@ -142,6 +187,8 @@ def split_pairs(
     splits = {name: pairs[:, torch.from_numpy(label == value)] for name, value in LABELS.items()}
     valid, cold_valid = drop_cold_users(splits["train"], splits["valid"])
     test, cold_test = drop_cold_users(splits["train"], splits["test"])
+    held_out = torch.cat([splits["valid"], splits["test"]], dim=1)
+    cold = ~torch.isin(held_out[0], splits["train"][0])
     for name, kept in (("train", splits["train"]), ("valid", valid), ("test", test)):
         if kept.shape[1] == 0:
             raise DataError(
@@ -153,4 +200,5 @@ def split_pairs(
         valid=valid,
         test=test,
         dropped={"valid": cold_valid, "test": cold_test},
+        also_seen=held_out[:, cold],
     )

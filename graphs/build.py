@@ -18,8 +18,9 @@ from ..datasets.dataset import Dataset
 from ..errors import ConfigError, unknown_name
 from .cache import cached_graph
 from .cooccurrence import cooccurrence_neighbors
+from .interests import mean_content
 from .knn import feature_knn, unified_features
-from .options import DEFAULT_USER_NEIGHBORS, GraphOptions
+from .options import DEFAULT_COOCCURRING, GraphOptions
 from .resumable import Work
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ def build_graph(
     | `unified` | `('item', 'unified', 'item')`, by all features side by side | `weight`: cosine |
     | `cooccurs` | `('item', 'cooccurs', 'item')` | `weight`: number of common users |
     | `user_cooccurs` | `('user', 'cooccurs', 'user')` | `weight`: number of common items |
+    | `interests` | `('user', 'interest_<modality>', 'user')` for each | `weight`: cosine |
 
-    Messages of the last four flow from the neighbour to the node whose neighbour it is, so the
+    Users are alike by the mean features of their items.
+    Messages of the last five flow from the neighbour to the node whose neighbour it is, so the
     in-degree of every node is the number of its neighbours. A modality's ready graph is preferred
     to its features; items without features get no edges. Both node types carry `degree`, int64,
     the number of training interactions.
@@ -127,7 +130,7 @@ def _similar(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
         else:
             ids, cosine = feature_knn(
                 dataset.features[modality],
-                options.knn_k,
+                min(options.knn_k, dataset.n_items),
                 include_self=options.knn_self,
                 missing=dataset.missing.get(modality),
                 search=options.knn_search,
@@ -147,7 +150,7 @@ def _unified(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
     features = unified_features(dataset.features)
     ids, cosine = feature_knn(
         features,
-        options.knn_k,
+        min(options.knn_k, dataset.n_items),
         include_self=options.knn_self,
         missing=~features.any(dim=1),
         search=options.knn_search,
@@ -179,9 +182,27 @@ def _ready_graph(
     return item[best], neighbor[best], weight[best]
 
 
+def _interests(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
+    """One relation between users for each modality; those without any content stay out."""
+    if not dataset.features:
+        raise ConfigError(
+            f"data set '{dataset.name}' has no features: relation 'interests' needs "
+            "<modality>_feat.npy, or another backbone"
+        )
+    users, items = dataset.train
+    for modality, features in dataset.features.items():
+        ids, cosine = feature_knn(
+            mean_content(users, items, dataset.n_users, features),
+            options.user_knn_k,
+            include_self=options.knn_self,
+            search=options.knn_search,
+            memory_mib=options.memory_mib,
+        )
+        user, neighbor, weight = _list_edges(ids, cosine)
+        yield Relation(("user", f"interest_{modality}", "user"), neighbor, user, weight)
+
+
 def _cooccurs(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
-    if options.cooccur_k < 1:
-        raise ConfigError("a co-occurrence graph needs cooccur_k of at least 1, e.g. cooccur_k=10")
     yield _cooccurrence("item", dataset.train, dataset.n_users, dataset.n_items, options)
 
 
@@ -194,10 +215,10 @@ def _cooccurrence(
     node_type: str, pairs: Tensor, n_others: int, n_nodes: int, options: GraphOptions
 ) -> Relation:
     """Edges between the nodes in the second row of `pairs` that share most of the first."""
-    k = options.cooccur_k or DEFAULT_USER_NEIGHBORS
+    k = min(options.cooccur_k or DEFAULT_COOCCURRING, max(1, n_nodes - 1))
     how = Work(memory_mib=options.memory_mib)
     found = cooccurrence_neighbors(pairs, n_others, n_nodes, k, how=how)
-    node, neighbor, count = _list_edges(found.ids, found.counts.float())
+    node, neighbor, count = _list_edges(found.ids, found.counts.to(torch.float32))
     return Relation((node_type, "cooccurs", node_type), neighbor, node, count)
 
 
@@ -214,4 +235,5 @@ RELATIONS: dict[str, Callable[[Dataset, GraphOptions], Iterator[Relation]]] = {
     "unified": _unified,
     "cooccurs": _cooccurs,
     "user_cooccurs": _user_cooccurs,
+    "interests": _interests,
 }

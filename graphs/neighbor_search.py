@@ -6,16 +6,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from ..locks import only_writer
 from .approximate import approximate_neighbors, recall_at_k
-from .best_items import Similarity
+from .best_items import Score, Similarity
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
-from .neighbors import Neighbors, load_neighbors, save_neighbors
+from .neighbors import Neighbors, file_kind, load_neighbors, save_neighbors
 from .options import NeighborOptions
 from .resumable import Work, remove_parts
 
@@ -38,18 +40,20 @@ def make_neighbors(
         parts: folder of finished parts, from which a killed computation goes on.
         progress: show a progress bar.
     """
+    k = min(options.k, max(1, dataset.n_items - 1))  # an item has no more neighbours than that
     if options.file is not None:
         data_hash = dataset_hash(dataset)
         stored = load_neighbors(options.file, n_items=dataset.n_items, data_hash=data_hash)
-        if stored.ids.shape[1] < options.k:
+        if stored.ids.shape[1] < k:
             raise ConfigError(
                 f"{options.file} has {stored.ids.shape[1]} neighbours per item, neighbors.k is "
                 f"{options.k}: lower neighbors.k or make the file with -k {options.k}"
             )
         _require_the_same_search(options, stored)
-        return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
+        return Neighbors(stored.ids[:, :k], stored.counts[:, :k])
     find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
-    return find(**_arguments(options, dataset), how=_work(options, parts, progress))
+    arguments = _arguments(replace(options, k=k), dataset)
+    return find(**arguments, how=_work(options, parts, progress))
 
 
 def _require_the_same_search(options: NeighborOptions, stored: Neighbors) -> None:
@@ -89,11 +93,13 @@ def write_neighbors(
     that the same call goes on where a killed one stopped.
 
     Args:
-        file: `.npz`, or any other name for a folder of files that can be mapped into memory.
+        file: `.npz`, `.csv` or `.parquet`, or a name without an ending for a folder of files that
+            can be mapped into memory; see `neighbors`.
         options: how neighbours are searched, or the file that holds them.
         dataset: the data.
         progress: show a progress bar.
     """
+    file_kind(file)  # refused before the search, not after
     with only_writer(file):
         return _write(Path(file), options, dataset, progress=progress)
 
@@ -106,15 +112,39 @@ def _write(file: Path, options: NeighborOptions, dataset: Dataset, *, progress: 
     if options.search != "exact":
         about["recall"] = _neighbor_recall(neighbors, options, dataset)
     about["data_hash"] = dataset_hash(dataset)
-    neighbors = replace(neighbors, metadata=about)
+    about["k"] = neighbors.ids.shape[1]
+    neighbors = replace(
+        neighbors,
+        metadata=about,
+        scores=neighbor_scores(neighbors, dataset, options.score),
+        item_ids=np.arange(dataset.n_items) if dataset.item_ids is None else dataset.item_ids,
+    )
     save_neighbors(file, neighbors)
     remove_parts(parts)
     return neighbors
+
+
+def neighbor_scores(neighbors: Neighbors, dataset: Dataset, score: Score) -> Tensor:
+    """What neighbours are ranked by, `(n_items, k)` float32; 0 where there is none.
+
+    Args:
+        neighbors: of the training split of `dataset`.
+        dataset: the data.
+        score: see `Similarity`.
+    """
+    count = neighbors.counts.float()
+    if score == "count":
+        return count
+    degree = dataset.train[1].bincount(minlength=dataset.n_items).float()
+    own, other = degree[:, None], degree[neighbors.ids.clamp(min=0)]
+    total = (own * other).sqrt() if score == "cosine" else own + other - count
+    return count / total.clamp(min=1)  # there is no neighbour where a degree is 0
 
 
 def _neighbor_recall(neighbors: Neighbors, options: NeighborOptions, dataset: Dataset) -> float:
     """Share of the true neighbours of `RECALL_SAMPLE` random items that were found."""
     order = torch.randperm(dataset.n_items, generator=torch.Generator().manual_seed(0))
     rows = order[:RECALL_SAMPLE]
+    options = replace(options, k=neighbors.ids.shape[1])
     exact = cooccurrence_neighbors(**_arguments(options, dataset), rows=rows, how=_work(options))
     return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)

@@ -12,8 +12,8 @@ from ..options import STRICT, Options
 from .best_items import Score
 from .knn import Search
 
-DEFAULT_USER_NEIGHBORS = 40
-"""Neighbours per user where `cooccur_k` is 0, the number in DualGNN's published settings."""
+DEFAULT_COOCCURRING = 40
+"""Neighbours where `cooccur_k` is 0, the number of users in DualGNN's published settings."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -32,15 +32,17 @@ class GraphOptions(Options):
     """Search for feature neighbours: exact, ivf, hnsw, or auto (by the number of items)."""
 
     cooccur_k: NonNegativeInt = 0
-    """Neighbours per node in the co-occurrence graphs. 0 is 40 for the one between users, and
-    refused where the one between items is asked for."""
+    """Neighbours per node in the co-occurrence graphs of items and of users; 0 stands for 40."""
+
+    user_knn_k: PositiveInt = 40
+    """Neighbours per user in the graphs of what users are interested in (REARM)."""
 
     memory_mib: PositiveInt = 512
     """Bound in MiB on the working memory of a block of the kNN and co-occurrence searches."""
 
     def require_user_neighbors(self, wanted: int) -> None:
         """Refuse a backbone that reads more neighbours of a user than the graph will hold."""
-        held = self.cooccur_k or DEFAULT_USER_NEIGHBORS
+        held = self.cooccur_k or DEFAULT_COOCCURRING
         if wanted > held:
             raise ConfigError(
                 f"backbone.n_neighbors is {wanted}, but the graph between users holds {held}: set "

@@ -12,10 +12,16 @@ from .dualgnn import DualGNN
 from .freedom import FREEDOM
 from .grcn import GRCN
 from .lattice import LATTICE
+from .lgmrec import LGMRec
 from .lightgcn import LightGCN
+from .lirdrec import LIRDRec
+from .mgcn import MGCN
+from .mmgcn import MMGCN
 from .ncl import NCL
+from .rearm import REARM
 from .sgl import SGL
 from .slmrec import SLMRec
+from .smore import SMORE
 from .vbpr import VBPR
 
 __all__ = [
@@ -26,8 +32,12 @@ __all__ = [
     "FREEDOM",
     "GRCN",
     "LATTICE",
+    "MGCN",
+    "MMGCN",
     "NCL",
+    "REARM",
     "SGL",
+    "SMORE",
     "VBPR",
     "AlignRec",
     "Backbone",
@@ -35,6 +45,8 @@ __all__ = [
     "CRANEReleased",
     "DirectAU",
     "DualGNN",
+    "LGMRec",
+    "LIRDRec",
     "LightGCN",
     "Representations",
     "SLMRec",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -19,23 +19,15 @@ from ..tensors.products import product, whole_tiles
 from ..tensors.representations import Representations
 from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
-from .contrast import in_batch_contrast
+from .contrast import contrast_of_pairs
 from .feature_tables import FeatureTables
 from .item_graphs import CosineGraph
 from .linear import TableLinear
-from .objectives import batch_rows, bpr_loss, half_squared_norm, mean_cosine_distance
+from .objectives import batch_regulariser, batch_rows, bpr_loss, mean_cosine_distance
+from .views import Kept, Views
 
 BLOCK = 512
 """Rows of a block of cosines."""
-
-
-class Views(NamedTuple):
-    """The two sides of users and items that the representations are sums of."""
-
-    ids: Representations
-    """`C`, propagated ids"""
-    content: Representations
-    """`M`, gated ids over the content graph; for users, those of their items"""
 
 
 @BACKBONES.register("alignrec", paper="Liu et al., AlignRec, CIKM 2024")
@@ -116,7 +108,7 @@ class AlignRec(Backbone):
         self.register_buffer("initial", kept, persistent=False)
         self.projector = TableLinear(len(content), content.shape[1], dim)
         self.gate = TableLinear(len(content), dim, dim)
-        self.views: Views | None = None
+        self.last: Kept[Views] = Kept()
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`.
@@ -129,12 +121,9 @@ class AlignRec(Backbone):
         for _ in range(self.n_item_layers):
             content = self.item_graph(content)
         of_users = self.propagation.to_user(content)
-        self.views = Views(Representations(user, item), Representations(of_users, content))
-        return Representations(user + of_users, item + content)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a forward keeps for `loss` is not copied or pickled."""
-        return {**self.__dict__, "views": None}
+        views = Views(Representations(user, item), Representations(of_users, content))
+        self.last.keep(views)
+        return views.total()
 
     def loss(self, batch: Batch, representations: Representations) -> dict[str, Tensor]:
         """Terms `bpr`, `reg`, `cca_user`, `cca_item`, `uia` and `sim`, unless their weight is 0.
@@ -144,8 +133,7 @@ class AlignRec(Backbone):
         rows = batch_rows(*representations, batch)
         terms = {"bpr": bpr_loss(rows, eps=0)}
         if self.reg_weight > 0:
-            divisor = self.reg_batch_size or len(batch.users)
-            terms["reg"] = self.reg_weight * half_squared_norm(rows) / divisor
+            terms["reg"] = self.reg_weight * batch_regulariser(rows, self.reg_batch_size)
         if self.cl_weight > 0:
             terms |= self._content_to_ids(batch)
         if self.uia_weight > 0:
@@ -157,27 +145,19 @@ class AlignRec(Backbone):
 
     def _content_to_ids(self, batch: Batch) -> dict[str, Tensor]:
         """Terms `cca_user` and `cca_item`, means over the positive pairs."""
-        assert self.views is not None
-        terms = {}
-        for side, ids in (("user", batch.users), ("item", batch.items)):
-            batch_ids = Repeated.of_batch(ids)
-            own, content = (
-                unit_rows(getattr(view, side).index_select(0, batch_ids.ids)) for view in self.views
-            )
-            total = in_batch_contrast(content, batch_ids, own, batch_ids, self.temperature)
-            if self.symmetric:
-                back = in_batch_contrast(own, batch_ids, content, batch_ids, self.temperature)
-                total = (total + back) / 2
-            terms[f"cca_{side}"] = self.cl_weight * total / len(ids)
-        return terms
+        own, content = self.last.read()
+        terms = contrast_of_pairs(content, own, batch, self.temperature)
+        if self.symmetric:
+            back = contrast_of_pairs(own, content, batch, self.temperature)
+            terms = {name: (value + back[name]) / 2 for name, value in terms.items()}
+        return {f"cca_{name[3:]}": self.cl_weight * value for name, value in terms.items()}
 
     def _similarity_gap(self, items: Tensor) -> Tensor:
         """SIM of the items of the positive pairs; the target has no gradient."""
-        assert self.views is not None
         distinct, _, counts = Repeated.of_batch(items)
         target = self.features["content"] if self.initial is None else self.initial
         return similarity_gap(
-            self.views.content.item.index_select(0, distinct),
+            self.last.read().content.item.index_select(0, distinct),
             unit_rows(target.detach().index_select(0, distinct)),
             counts,
         )

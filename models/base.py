@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..registry import Registry
 from ..tensors.representations import Representations
-from ..tensors.tables import Projected, Table
+from ..tensors.tables import Table
 
 if TYPE_CHECKING:
     from ..graphs.item_blocks import ItemHops
@@ -111,7 +111,7 @@ class Backbone(nn.Module):
         """What the blocks of this epoch are cut from; read after `begin_epoch`."""
         return BlockGraph()
 
-    def modalities(self) -> Mapping[str, Projected]:
+    def modalities(self) -> Mapping[str, Table]:
         """Content tables the backbone projects itself; alignment reuses these projectors."""
         return {}
 

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from ..tensors.functional import contrastive_sum, full_precision, log_partition, unit_rows
 from ..tensors.ids import Repeated
+from ..tensors.representations import Representations
 from ..tensors.tables import rows_of
+from .base import Batch
 
 
 @full_precision
@@ -31,7 +33,13 @@ def cosine_contrast(
 
 @full_precision
 def cosine_contrast_of(
-    table: Tensor, candidates: Tensor, batch: Repeated, temperature: float
+    table: Tensor,
+    candidates: Tensor,
+    batch: Repeated,
+    temperature: float,
+    *,
+    anchored: Tensor | None = None,
+    allowed: Tensor | None = None,
 ) -> Tensor:
     """`cosine_contrast` of a table's rows of a batch, repeats included, each with its own id.
 
@@ -42,13 +50,19 @@ def cosine_contrast_of(
         candidates: `(m, dim)`; row i is the positive of anchor i.
         batch: the nodes of the batch.
         temperature: positive.
+        anchored: `(m,)` bool, nodes whose terms count, by default all.
+        allowed: `(m,)` bool, candidates that take part, by default all; every node that is
+            `anchored` must.
     """
-    weights = batch.counts.to(table.dtype)
     anchors = unit_rows(table.index_select(0, batch.ids))
     candidates = unit_rows(candidates)
+    weights = batch.counts.to(anchors.dtype)
+    if anchored is not None:
+        weights = weights * anchored.index_select(0, batch.ids)
     scale = anchors.new_full((), temperature)
     agreement = (anchors * candidates.index_select(0, batch.ids)).sum(1)
-    return log_partition(anchors, candidates, scale, weights) - weights @ agreement / scale
+    normaliser = log_partition(anchors, candidates, scale, weights, allowed=allowed)
+    return normaliser - weights @ agreement / scale
 
 
 @full_precision
@@ -83,6 +97,31 @@ def in_batch_contrast(
     anchors = torch.cat([anchors, ones], dim=1)
     normaliser = log_partition(anchors, spread, scale, weights, bounded=bounded)
     return normaliser - pairs.sum() / temperature
+
+
+def contrast_of_pairs(
+    anchors: Representations, candidates: Representations, batch: Batch, temperature: float
+) -> dict[str, Tensor]:
+    """`cl_user` and `cl_item`, cosine InfoNCE within a batch between two views of the same nodes.
+
+    Means over the positive pairs, repeats included as anchors and as negatives.
+
+    Args:
+        anchors: one view of all users and items.
+        candidates: the other; where a node stands there is its positive.
+        batch: whose users and positive items are contrasted, each among its kind.
+        temperature: positive.
+    """
+    terms = {}
+    for side, ids in (("user", batch.users), ("item", batch.items)):
+        nodes = Repeated.of_batch(ids)
+        anchor, candidate = (
+            unit_rows(getattr(view, side).index_select(0, nodes.ids))
+            for view in (anchors, candidates)
+        )
+        total = in_batch_contrast(anchor, nodes, candidate, nodes, temperature)
+        terms[f"cl_{side}"] = total / len(ids)
+    return terms
 
 
 @full_precision

@@ -10,9 +10,9 @@ import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from ..errors import ConfigError
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
+from ..graphs.neighbor_lists import NeighborLists
 from ..graphs.propagation import BipartitePropagation
 from ..graphs.sparse_pattern import SparsePattern
 from ..tensors.functional import unit_rows, widened
@@ -22,8 +22,6 @@ from .base import BACKBONES, Backbone, Batch
 from .feature_tables import FeatureTables
 from .linear import TableLinear
 from .objectives import batch_rows, bpr_loss
-
-USER_GRAPH = ("user", "cooccurs", "user")
 
 
 @BACKBONES.register("dualgnn", paper="Wang et al., DualGNN, TMM 2021")
@@ -93,7 +91,7 @@ class DualGNN(Backbone):
         self.user_weights = nn.Parameter(_modality_weights(n_users, len(features)))
         if parity:
             self.item_weights = nn.Parameter(_modality_weights(n_items, len(features)))
-        ids, counts = _nearest_users(graph, n_neighbors)
+        ids, counts = NeighborLists.from_graph(graph, "user", n_neighbors)
         self.register_buffer("neighbors", ids, persistent=False)
         self.register_buffer("counts", counts, persistent=False)
         self.use_neighbors(ids, counts)
@@ -101,12 +99,7 @@ class DualGNN(Backbone):
     def begin_epoch(self, rng: torch.Generator) -> None:
         """With `parity`, fill short lists with random repetitions of their own entries."""
         if self.parity:
-            ids = self.neighbors.cpu()
-            length = (ids >= 0).sum(1, keepdim=True)
-            drawn = (torch.rand(ids.shape, generator=rng) * length).long()
-            place = torch.arange(ids.shape[1]).expand_as(ids)
-            place = torch.where(place < length, place, drawn).to(self.neighbors.device)
-            self.use_neighbors(self.neighbors.gather(1, place), self.counts.gather(1, place))
+            self.use_neighbors(*NeighborLists(self.neighbors, self.counts).padded(rng))
 
     def use_neighbors(self, ids: Tensor, counts: Tensor) -> None:
         """Let users hear the given ones, weighed by the softmax of `counts` over each row.
@@ -115,11 +108,9 @@ class DualGNN(Backbone):
             ids: `(n_users, k)` int64, -1 where there is none; repetitions count again.
             counts: `(n_users, k)` numbers of common items.
         """
-        there = ids >= 0
-        weights = counts.double().masked_fill(~there, -torch.inf).softmax(1)
-        user, _ = torch.nonzero(there, as_tuple=True)
-        self.user_pattern = SparsePattern(user, ids[there], len(ids), len(ids))
-        self.register_buffer("neighbor_weights", weights[there], persistent=False)
+        user, neighbor, weights = NeighborLists(ids, counts).shares()
+        self.user_pattern = SparsePattern(user, neighbor, len(ids), len(ids))
+        self.register_buffer("neighbor_weights", weights, persistent=False)
 
     def forward(self) -> Representations:
         """`(n_users, dim)` and `(n_items, dim)`."""
@@ -167,25 +158,3 @@ class DualGNN(Backbone):
 def _modality_weights(n_rows: int, n_modalities: int) -> Tensor:
     """`(n_rows, n_modalities, 1)`, the softmax of Xavier-normal noise over the modalities."""
     return nn.init.xavier_normal_(torch.empty(n_rows, n_modalities, 1)).softmax(1)
-
-
-def _nearest_users(graph: DGLGraph, k: int) -> tuple[Tensor, Tensor]:
-    """Ids, -1 where there are fewer, and counts of the `k` nearest users, `(n_users, k)` each.
-
-    By number of common items, then in the order of the relation.
-    """
-    if USER_GRAPH not in graph.canonical_etypes:
-        raise ConfigError("dualgnn needs relation 'user_cooccurs', which the graph does not have")
-    neighbor, user = graph.edges(etype=USER_GRAPH, order="eid")
-    weight = graph.edges[USER_GRAPH].data["weight"]
-    order = weight.argsort(descending=True, stable=True)
-    order = order[user[order].argsort(stable=True)]
-    user, neighbor, weight = user[order], neighbor[order], weight[order]
-    degree = torch.bincount(user, minlength=graph.num_nodes("user"))
-    place = torch.arange(len(user)) - (degree.cumsum(0) - degree)[user]
-    kept = place < k
-    ids = torch.full((len(degree), k), -1)
-    counts = torch.zeros(len(degree), k, dtype=torch.int64)
-    ids[user[kept], place[kept]] = neighbor[kept]
-    counts[user[kept], place[kept]] = weight[kept].long()
-    return ids, counts

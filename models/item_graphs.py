@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import torch
@@ -41,7 +41,7 @@ class ItemGraphs(nn.ModuleDict):
                 for etype in relations
             }
         )
-        self._weights = _normalised_weights(weights, tuple(self))
+        self._weights = normalised_weights(weights, tuple(self))
 
     def forward(self, item: Tensor) -> Tensor:
         """The product with `item`, `(n_items, dim)`."""
@@ -65,29 +65,69 @@ class CosineGraph(nn.Module):
 
     Args:
         graph: heterograph.
-        etype: relation from neighbours to the items whose neighbours they are.
+        etype: relation from neighbours to the items whose neighbours they are, the nearest first.
         table: `(n_items, d)`.
+        n_neighbors: neighbours of an item that are kept; None is all that the graph holds.
 
     Attributes:
         present: ids of the items that have neighbours.
 
     Raises:
-        ConfigError: the graph does not have the relation.
+        ConfigError: the graph does not have the relation, or fewer neighbours than are to be kept.
     """
 
     values: Tensor
     present: Tensor
 
-    def __init__(self, graph: DGLGraph, etype: str, table: Tensor) -> None:
+    def __init__(
+        self, graph: DGLGraph, etype: str, table: Tensor, n_neighbors: int | None = None
+    ) -> None:
         super().__init__()
         if etype not in graph.etypes:
             raise ConfigError(f"the graph has no relation '{etype}', which this backbone needs")
         cols, rows = graph.edges(etype=etype, order="eid")
+        if n_neighbors is not None:
+            nearest = _nearest(rows, len(table), n_neighbors, etype)
+            cols, rows = cols[nearest], rows[nearest]
         n, unit = len(table), normalize(table.detach())
         self.pattern = SparsePattern(rows, cols, n, n)
         values = normalised_by_row_sums(self.pattern.dot(unit, unit), rows, cols, n)
         self.register_buffer("values", values, persistent=False)
         self.register_buffer("present", rows.unique(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The product with `x`, `(n_items, dim)`."""
+        return self.pattern(self.values, x)
+
+
+class UnionGraph(nn.Module):
+    """The edges of several graphs, each with the largest value that one of them gives it.
+
+    Args:
+        graphs: over the same items; where both ends of an edge are not scaled its value is 0, and
+            it is none.
+        normalise: whether to scale both ends of every edge by the row sums of the union.
+    """
+
+    values: Tensor
+
+    def __init__(self, graphs: Iterable[CosineGraph], *, normalise: bool) -> None:
+        super().__init__()
+        cells, values = [], []
+        for graph in graphs:
+            n, there = graph.pattern.n_rows, graph.values != 0
+            cells.append((graph.pattern.rows * n + graph.pattern.cols)[there])
+            values.append(graph.values[there])
+        cell, of = torch.cat(cells).unique(return_inverse=True)
+        every = torch.cat(values)
+        largest = every.new_zeros(len(cell)).scatter_reduce(
+            0, of, every, "amax", include_self=False
+        )
+        rows, cols = cell // n, cell % n
+        if normalise:
+            largest = normalised_by_row_sums(largest, rows, cols, n)
+        self.pattern = SparsePattern(rows, cols, n, n)
+        self.register_buffer("values", largest, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """The product with `x`, `(n_items, dim)`."""
@@ -164,7 +204,23 @@ class RefinedItemGraph(nn.Module):
         return graph.to(content.device)
 
 
-def _normalised_weights(
+def _nearest(rows: Tensor, n: int, k: int, etype: str) -> Tensor:
+    """Positions of the first `k` edges of each row, for edges that come nearest first."""
+    degree = torch.bincount(rows, minlength=n)
+    held = int(degree.max()) if len(rows) else 0
+    if held < min(k, int((degree > 0).sum())):
+        raise ConfigError(
+            f"n_neighbors asks for {k} neighbours in '{etype}', but the graph holds {held}: set "
+            f"graph.knn_k to {k} at least"
+        )
+    order = rows.argsort(stable=True)
+    start = degree.cumsum(0) - degree
+    place = torch.empty_like(rows)
+    place[order] = torch.arange(len(rows)) - start[rows[order]]
+    return (place < k).nonzero().squeeze(1)
+
+
+def normalised_weights(
     weights: Mapping[str, float] | None, names: tuple[str, ...]
 ) -> dict[str, float]:
     """Weights of the item graphs that sum to one, equal where none are given."""

@@ -20,7 +20,7 @@ from .base import BACKBONES, Backbone, Batch
 from .feature_tables import FeatureTables
 from .item_graphs import PREFIX, CosineGraph
 from .linear import TableLinear
-from .objectives import batch_rows, bpr_loss, half_squared_norm
+from .objectives import batch_regulariser, batch_rows, bpr_loss
 
 
 @BACKBONES.register("lattice", paper="Zhang et al., LATTICE, MM 2021")
@@ -146,8 +146,7 @@ class LATTICE(Backbone):
         rows = batch_rows(*representations, batch)
         terms = {"bpr": bpr_loss(rows, eps=0)}
         if self.reg_weight > 0:
-            divisor = self.reg_batch_size or len(batch.users)
-            terms["reg"] = self.reg_weight * half_squared_norm(rows) / divisor
+            terms["reg"] = self.reg_weight * batch_regulariser(rows, self.reg_batch_size)
         return terms
 
     def modalities(self) -> Mapping[str, Projected]:

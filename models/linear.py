@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from ..tensors.functional import first_order
 from ..tensors.products import TILE, product, uses_onednn
@@ -38,7 +39,23 @@ class TableLinear(nn.Linear):
         table = input.ndim == 2 and len(input) == self.n_rows > 0
         if not (table and uses_onednn(input)):
             return super().forward(input)
-        return _Product.apply(input, self.weight, self.bias)
+        return linear_table(input, self.weight, self.bias)
+
+
+def linear_table(table: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`table W^T + b`, `(n_rows, out_features)`, in the faster kernel; differentiable once.
+
+    For tables that always have the same number of rows, like `TableLinear`.
+
+    Args:
+        table: `(n_rows, in_features)`
+        weight: `(out_features, in_features)`
+        bias: `(out_features,)`
+    """
+    if not uses_onednn(table):
+        return linear(table, weight, bias)
+    # A strided part of a weight would leave the fast kernel.
+    return _Product.apply(table, weight.contiguous(), bias)
 
 
 class _Product(torch.autograd.Function):

@@ -78,3 +78,14 @@ def half_squared_norm(tables: Iterable[Tensor]) -> Tensor:
         tables: such as the rows of a batch, repeated ones included.
     """
     return torch.stack([table.square().sum() for table in tables]).sum() / 2
+
+
+def batch_regulariser(rows: Rows, batch_size: int | None = None) -> Tensor:
+    """`half_squared_norm` of the batch's rows, per pair.
+
+    Args:
+        rows: rows of the batch.
+        batch_size: divide by this number instead of by the number of pairs; the published MMRec
+            backbones take the configured batch size even for a smaller last batch.
+    """
+    return half_squared_norm(rows) / (batch_size or len(rows.user))

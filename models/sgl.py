@@ -18,7 +18,7 @@ from ..tensors.representations import Representations
 from ..tensors.tables import xavier_table
 from .base import BACKBONES, Backbone, Batch
 from .contrast import cosine_contrast, padded_contrast
-from .objectives import batch_rows, bpr_loss, half_squared_norm
+from .objectives import batch_regulariser, batch_rows, bpr_loss
 
 Views = tuple[BipartitePropagation, BipartitePropagation]
 
@@ -146,7 +146,7 @@ class SGL(Backbone):
                 terms[name] = self.reg_weight / len(ids) * self._contrast(ids, one, other)
         if self.l2_weight > 0:
             ego = batch_rows(self.user_embedding, self.item_embedding, batch)
-            terms["l2"] = self.l2_weight * half_squared_norm(ego) / len(batch.users)
+            terms["l2"] = self.l2_weight * batch_regulariser(ego)
         return terms
 
     def _anchors(self, batch: Batch) -> tuple[Tensor, Tensor]:

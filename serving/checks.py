@@ -21,7 +21,7 @@ def require_same_files(folder: Path, about: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a file is not the one that was exported; OSError: it is not there.
     """
-    for name, checksum in about.get("checksums", {}).items():
+    for name, checksum in about.get("sha256", {}).items():
         if file_checksum(folder / name) != checksum:
             raise ValueError(f"{name} is not the file that was exported: its checksum is wrong")
 

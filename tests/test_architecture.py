@@ -17,13 +17,7 @@ WITHOUT_ALIGNMENT = ("tensors", "datasets", "graphs", "evaluation", "encoders")
 """Rooms that know nothing of alignment."""
 OF_COMPONENTS = ("align", "models")
 """Rooms whose constructors take options."""
-LONG_STILL = {
-    "align.codes:kmeans_view",
-    "align.directions:alignment_directions",
-    "align.directions:catalogue_scores",
-    "align.rules:direction_policy",
-}
-ALIGNMENT_OF_MODELS = {"align.bm3", "align.rows"}
+ALIGNMENT_OF_MODELS = {"align.bm3"}
 """What backbones read of `align`: the losses that their papers share with it."""
 
 
@@ -142,7 +136,7 @@ def test_functions_have_few_parameters() -> None:
         and not (node.name == "__init__" and module.startswith(OF_COMPONENTS))
         and _parameters(node) > MOST_PARAMETERS
     }
-    assert long <= LONG_STILL
+    assert not long
 
 
 def test_files_of_a_run_are_named_in_one_place() -> None:

@@ -29,18 +29,30 @@ class NegativeSampler:
         n_users: number of users.
         n_items: number of items.
         power: 0 draws uniformly, 1 proportionally to popularity.
+        never: `(2, m)` int64 further pairs that are not drawn either; None is none.
 
     Raises:
         DataError: a user has every item seen in training, so that no negative exists.
     """
 
-    def __init__(self, pairs: Tensor, n_users: int, n_items: int, *, power: float = 0.0) -> None:
+    def __init__(
+        self,
+        pairs: Tensor,
+        n_users: int,
+        n_items: int,
+        *,
+        power: float = 0.0,
+        never: Tensor | None = None,
+    ) -> None:
         self.n_items = n_items
         self._keys = torch.unique(pairs[0] * n_items + pairs[1])
         """`(n,)` sorted keys `user * n_items + item` of the pairs that must not be drawn."""
         degree = torch.bincount(self._keys % n_items, minlength=n_items)
         self._candidates = degree.nonzero().squeeze(1)
         """`(n_candidates,)` items seen in training."""
+        if never is not None:
+            more = (never[0] * n_items + never[1])[degree[never[1]] > 0]
+            self._keys = torch.unique(torch.cat([self._keys, more]))
         self._cumulative: Tensor | None = None
         if power != 0.0:
             weights = degree[self._candidates].double() ** power

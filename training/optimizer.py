@@ -69,10 +69,11 @@ class LazyAdam(torch.optim.Adam):
 def make_optimizer(
     parameters: Iterable[nn.Parameter], options: TrainingOptions
 ) -> torch.optim.Optimizer:
-    """Adam, lazy if asked for, as one fused kernel where this torch has it for the device."""
+    """Adam or AdamW, lazy if asked for, as one fused kernel where this torch has it."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
+    kind = torch.optim.AdamW if options.decoupled_weight_decay else torch.optim.Adam
     adam = functools.partial(
-        LazyAdam if options.lazy_embeddings else torch.optim.Adam,
+        LazyAdam if options.lazy_embeddings else kind,
         trained,
         lr=options.learning_rate,
         weight_decay=options.weight_decay,

@@ -31,6 +31,10 @@ class TrainingOptions(Options):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """L2 penalty that Adam adds to the gradient of every parameter."""
 
+    decoupled_weight_decay: bool = False
+    """Let the weight decay shrink parameters by itself, as AdamW does, instead of adding to the
+    gradient."""
+
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the learning rate every `lr_decay_epochs` epochs, applied smoothly; 1 keeps it
     constant."""
@@ -51,6 +55,11 @@ class TrainingOptions(Options):
     negative_power: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Negative items are drawn with probability proportional to (number of training users) to this
     power; 0 is uniform over the items seen in training."""
+
+    negatives: Literal["train", "all_splits"] = "train"
+    """Whose items are never a user's negatives: those of the training split, or of all splits. The
+    latter leaks what is held out into training, and is there to tell how much that is worth: the
+    published figures of REARM were made that way. Say so beside any result."""
 
     shared_negatives: Annotated[int, Field(ge=0)] = 0
     """Candidates from which all pairs of a batch take their negatives; 0 draws one for each pair.
@@ -99,6 +108,11 @@ class TrainingOptions(Options):
             raise ConfigError(
                 "option 'training.lazy_embeddings' has no effect where every step reads all rows: "
                 "set training.sampling to blocks, or leave it out"
+            )
+        if self.lazy_embeddings and self.decoupled_weight_decay:
+            raise ConfigError(
+                "option 'training.lazy_embeddings' knows only weight decay within the gradient: "
+                "set training.decoupled_weight_decay to false, or leave either out"
             )
         if self.lazy_embeddings and self.precision == "float16":
             raise ConfigError(

@@ -281,8 +281,13 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 def negative_sampler(dataset: Dataset, options: TrainingOptions) -> NegativeSampler:
     """The sampler of negatives that the options ask for."""
+    held_out = torch.cat([dataset.valid, dataset.test], dim=1)
     return NegativeSampler(
-        dataset.train, dataset.n_users, dataset.n_items, power=options.negative_power
+        dataset.train,
+        dataset.n_users,
+        dataset.n_items,
+        power=options.negative_power,
+        never=held_out if options.negatives == "all_splits" else None,
     )
 
 

@@ -68,6 +68,28 @@ BACKBONE_GRIDS: Mapping[str, Grid] = {
     },
     "grcn": {"training.learning_rate": (1e-4, 1e-3, 1e-2), "backbone.reg_weight": _DECADES},
     "dualgnn": {"training.learning_rate": (1e-4, 1e-3, 1e-2), "backbone.reg_weight": _DECADES},
+    "mgcn": {"backbone.cl_weight": (0.001, 0.01, 0.1)},
+    "lirdrec": {
+        "backbone.n_layers": (2, 3, 4),
+        "backbone.reg_weight": (1e-2, 1e-3, 1e-4),
+        "backbone.decay_weight": (0.9, 0.95, 0.99),
+    },
+    "smore": {
+        "backbone.n_layers": (3, 4),
+        "backbone.dropout": (0.0, 0.1),
+        "backbone.cl_weight": (0.01, 0.03),
+        "backbone.reg_weight": (1e-5, 1e-4),
+    },
+    "lgmrec": {
+        "backbone.n_hyper_layers": (1, 2),
+        "backbone.n_hyperedges": (4, 16, 64),
+        "backbone.dropout": (0.2, 0.4, 0.6, 0.8),
+        "backbone.alpha": (0.1, 0.2, 0.3, 0.4),
+    },
+    "mmgcn": {
+        "training.learning_rate": (1e-4, 5e-4, 1e-3, 5e-3, 1e-2),
+        "backbone.reg_weight": (0.0, *_DECADES),
+    },
     "directau": {"backbone.gamma": (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)},
 }
 """Backbone -> grid."""

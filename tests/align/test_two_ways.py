@@ -16,7 +16,7 @@ from crossalign.tensors.functional import contrastive_sum, unit_rows
 from crossalign.tensors.tables import SomeRows
 
 WHO_ASKS = (
-    *(f"align.{module}" for module in ("batch", "item")),
+    *(f"align.{module}" for module in ("batch", "item", "neighbor")),
     *(f"tensors.{module}" for module in ("functional", "ids", "tables")),
 )
 OPTIONS = {

@@ -50,7 +50,7 @@ COMMANDS = {
     "visualize": ["visualize", "RUN", "--perplexity", "5", "--quiet", "--out", "study"],
 }  # fmt: skip
 WITH_TIMES = {"timings.jsonl", "checkpoint.pt", "trials.db"}
-LEFT_OUT = ("seconds", "checksum", "command")
+LEFT_OUT = ("seconds", "created", "checksum", "command")
 """Keys of times, of what is over them, and of the command, which is another where a run goes on."""
 GOES_ON = {"train": {"again": ["train", "--resume", "run", "--quiet"], "begun": "run/config.yaml"}}
 """How a command goes on that is not simply given again, and the file from which on it does."""
@@ -97,7 +97,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         if timed and file.name == "report.html":
             continue
         found[name] = file.read_bytes()
-        if file.suffix == ".json" and b'"seconds"' in found[name]:
+        if file.suffix == ".json":
             found[name] = json.dumps(_timeless(json.loads(found[name]))).encode()
     return found
 

@@ -207,7 +207,7 @@ def test_an_open_gate_leaves_smoothed_ids(make) -> None:
     model()
     similar = item_matrix(content_of("a"), K)
     expected = similar @ (similar @ model.item_embedding)
-    torch.testing.assert_close(model.views.content.item, expected)
+    torch.testing.assert_close(model.last.read().content.item, expected)
 
 
 def test_rows_of_the_item_graph(make) -> None:

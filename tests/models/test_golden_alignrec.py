@@ -67,7 +67,7 @@ def test_both_summands_and_both_graphs_equal_the_released_code(case) -> None:
     backbone = make(case)
     with torch.no_grad():
         backbone.eval()()
-    for name, view in (("id", backbone.views.ids), ("content", backbone.views.content)):
+    for name, view in (("id", backbone.last.read().ids), ("content", backbone.last.read().content)):
         case.equals(view.user, f"{name}_user_repr")
         case.equals(view.item, f"{name}_item_repr")
     case.check_item_graph(backbone.item_graph, "mm")

@@ -9,6 +9,7 @@ import pytest
 
 from crossalign.errors import RunError
 from crossalign.report import write_report
+from crossalign.report.run_record import read_run
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -181,6 +182,29 @@ def test_loss_terms_that_are_always_zero_are_left_out(make_run):
     text = read(make_run()).text
     assert "dt" in text
     assert "cna_reg" not in text
+
+
+@pytest.mark.parametrize(
+    ("old", "today"),
+    [
+        (["align/cna", "align/reg"], ["align/cna", "align/cna_reg"]),
+        (["align/user_item", "align/modalities"], ["align/cla_user_item", "align/cla_modalities"]),
+        (
+            ["align/cla2/user_item", "align/cla2/modalities"],
+            ["align/cla2/cla_user_item", "align/cla2/cla_modalities"],
+        ),
+        (["align/cna/cna", "align/cna/reg"], ["align/cna/cna", "align/cna/cna_reg"]),
+        (["bpr", "reg"], ["bpr", "reg"]),
+        (["align/pull", "align/reg"], ["align/pull", "align/reg"]),
+        (["align/cna", "align/cna_reg"], ["align/cna", "align/cna_reg"]),
+        (["align/ila/cna", "align/reg"], ["align/ila/cna", "align/reg"]),
+    ],
+)
+def test_terms_of_older_runs_have_the_names_of_today(make_run, old, today):
+    """`reg` of a backbone or of another alignment is what it was."""
+    written = {f"loss/{term}": float(value) for value, term in enumerate(old)}
+    (epoch,) = read_run(make_run(history=[{"epoch": 1, **written}])).history
+    assert epoch.losses == {name: float(value) for value, name in enumerate(today)}
 
 
 def test_epochs_without_evaluation_do_not_break_the_validation_curve(make_run):

@@ -154,15 +154,19 @@ def test_learning_rate_schedule(run_tiny):
     assert rates == pytest.approx([0.01 * 0.5 ** (epoch / 2) for epoch in range(5)])
 
 
-def test_matches_a_plain_adam_loop(tiny_mf, tiny_dataset):
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_matches_a_plain_adam_loop(decoupled, tiny_mf, tiny_dataset):
     """One batch per epoch, no dropout: the loop is Adam on the sum of the terms, nothing else."""
     seed_everything(0)
     model, plain = (tiny_mf(40, 24).double() for _ in range(2))
     plain.load_state_dict(model.state_dict())
-    options = TrainingOptions(epochs=4, batch_size=999, weight_decay=0.01)
+    options = TrainingOptions(
+        epochs=4, batch_size=999, weight_decay=0.01, decoupled_weight_decay=decoupled
+    )
     result = fit(model, tiny_dataset, options, seed=9, context=RunContext(progress=False))
 
-    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3, weight_decay=0.01, foreach=False)
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+    optimizer = kind(plain.parameters(), lr=1e-3, weight_decay=0.01, foreach=False)
     sampler = NegativeSampler(tiny_dataset.train, 40, 24)
     batches, own = generator(9, "batches"), generator(9, "backbone")
     for row in result.history[: result.best_epoch]:

@@ -102,3 +102,14 @@ def test_repeated_pairs_count_once_for_popularity():
     sampler = NegativeSampler(pairs, 3, 3, power=1.0)
     negatives = sampler.sample(torch.ones(4000, dtype=torch.int64), generator(0, "test"))
     assert 0.45 < (negatives == 0).double().mean() < 0.55
+
+
+def test_pairs_of_other_splits_are_drawn_unless_they_must_never_be():
+    """Item 2 is held out for user 0, item 5 is nobody's training item."""
+    train, held_out = pairs_of([[0, 1], [2], [3]]), torch.tensor([[0, 0], [2, 5]])
+    users = torch.zeros(500, dtype=torch.int64)
+    drawn = {}
+    for never in (None, held_out):
+        sampler = NegativeSampler(train, 3, 6, never=never)
+        drawn[never is None] = set(sampler.sample(users, generator(0, "test")).tolist())
+    assert drawn == {True: {2, 3}, False: {3}}

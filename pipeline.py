@@ -155,8 +155,16 @@ def _train(
 
     logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
     with logged as on_epoch:
-        around = {"title": method_title(config), "former": former}
-        context = RunContext(folder, bool(resume), fingerprint, progress, on_epoch, team, **around)
+        context = RunContext(
+            folder,
+            bool(resume),
+            fingerprint,
+            progress,
+            on_epoch,
+            team,
+            title=method_title(config),
+            former=former,
+        )
         result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 

@@ -282,8 +282,6 @@ def date_form(text: str) -> str:
         names = any(month in text.lower() for month in MONTHS)
         return "a date with the name of a month" if names else "no date that can be read"
     first, mark, second = int(parts[1]), parts[2], int(parts[3])
-    if len(parts[1]) == 4:
-        return f"a date as year{mark}month{mark}day"
     if first > 12:
         return f"a date as day{mark}month{mark}year"
     if second > 12:

@@ -8,10 +8,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from .arguments import DATA_HELP, add_components, add_out, add_quiet, add_set, add_tensorboard
 from .parser import Commands, run_config
+
+if TYPE_CHECKING:
+    from ..evaluation import BlockScorer
+    from ..tensors.representations import Representations
 
 
 def add(commands: Commands) -> None:
@@ -122,7 +127,7 @@ def evaluate(options: argparse.Namespace) -> None:
     folder = options.run_folder
     config, dataset, backbone = load_run(folder)
     if options.without_evidence:
-        scores = representations(backbone)
+        scores: Representations | BlockScorer = representations(backbone)
     else:
         scores = run_scores(folder, config, dataset, backbone)
     metrics = evaluate(scores, dataset, options.split, config.evaluation.ks)

@@ -277,7 +277,7 @@ def _numbers_or_dates(frame: Frame, name: str, column: Any) -> np.ndarray:
 def date_form(text: str) -> str:
     """What the date `text`, which is not written year-month-day, looks like, for messages."""
     text = text.strip()
-    parts = re.match(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?!\d)", text)
+    parts = re.match(r"(\d{1,2})([./-])(\d{1,2})\2(\d{1,4})(?!\d)", text)
     if parts is None:
         names = any(month in text.lower() for month in MONTHS)
         return "a date with the name of a month" if names else "no date that can be read"

@@ -188,12 +188,13 @@ class Recommender:
             raise ConfigError("a history needs one item at least")
         has = rows_of(self.items, history, "item")
         seen = torch.stack([torch.zeros_like(has), has])
-        user, history = self.item[has].mean(0, keepdim=True), None
+        user = self.item[has].mean(0, keepdim=True)
+        own: sp.csr_matrix | None = None
         if self.evidence is not None:
             old = seen[:, has < self.evidence.history.shape[1]].unique(dim=1).numpy()
             shape = (1, self.evidence.history.shape[1])
-            history = sp.csr_matrix((np.ones(old.shape[1], np.float32), tuple(old)), shape=shape)
-        lists = self._lists([""], _Asking(user, seen, history), k, among)
+            own = sp.csr_matrix((np.ones(old.shape[1], np.float32), tuple(old)), shape=shape)
+        lists = self._lists([""], _Asking(user, seen, own), k, among)
         return lists.drop(columns="user")
 
     def with_items(

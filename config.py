@@ -20,6 +20,7 @@ from .align import ALIGNERS
 from .datasets import DataOptions
 from .errors import ConfigError, unknown_name, wrong_value
 from .evaluation import EvaluationOptions
+from .evidence.options import EvidenceOptions
 from .graphs import GraphOptions, NeighborOptions
 from .models import BACKBONES
 from .options import STRICT, Options, one_line
@@ -57,6 +58,8 @@ class RunConfig(Options):
     """Optimisation and early stopping."""
     evaluation: EvaluationOptions = EvaluationOptions()
     """Metrics."""
+    evidence: EvidenceOptions = EvidenceOptions()
+    """What is added to the scores of the trained model."""
     cache_dir: str | None = None
     """Folder that keeps built graphs; they are found by a hash of data and options, so a stale
     one is never used."""
@@ -68,7 +71,14 @@ class RunConfig(Options):
 
 SECTIONS: dict[str, type[Options]] = {
     cls.section: cls
-    for cls in (DataOptions, GraphOptions, NeighborOptions, TrainingOptions, EvaluationOptions)
+    for cls in (
+        DataOptions,
+        GraphOptions,
+        NeighborOptions,
+        TrainingOptions,
+        EvaluationOptions,
+        EvidenceOptions,
+    )
 }
 OWN = "; one of your own is given with --import my_parts.py"
 COMPONENTS: dict[str, Registry[Any]] = {"backbone": BACKBONES, "alignment": ALIGNERS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
@@ -39,6 +40,13 @@ def add_matrix(command: argparse.ArgumentParser) -> None:
         help="where a preset is missing, take the defaults, and say what they give up",
     )
     command.add_argument(
+        "--evidence",
+        type=name_list,
+        metavar="A,B",
+        help="each method with these kinds of evidence, 'none' for its model alone, such as "
+        "none,auto",
+    )
+    command.add_argument(
         "--data",
         action="append",
         metavar="DATA",
@@ -47,7 +55,7 @@ def add_matrix(command: argparse.ArgumentParser) -> None:
 
 
 def compared_configs(options: argparse.Namespace) -> list[RunConfig]:
-    """One configuration per method and data set.
+    """One configuration per method, evidence and data set.
 
     Raises:
         ConfigError: options contradict each other, or a preset is missing or says otherwise.
@@ -62,14 +70,19 @@ def compared_configs(options: argparse.Namespace) -> list[RunConfig]:
     paths: Sequence[str | None] = options.data or [None]
     own = options.imports
     if not matrix:
-        return [
+        configs = [
             load_config(file, options.set, imports=own, path=path)
             for path in paths
             for file in options.configs
         ]
-    import_installed()
-    presets = Presets(options.presets, options.defaults, options.set, own)
-    pairs = [(b, a) for b in options.backbones for a in options.alignments or [NONE]]
-    cells = [presets.cell(path, *pair) for path in paths for pair in pairs]
-    print("".join(f"{line}\n" for line in remarks(cells)), end="")
-    return [cell.config for cell in cells]
+    else:
+        import_installed()
+        presets = Presets(options.presets, options.defaults, options.set, own)
+        pairs = [(b, a) for b in options.backbones for a in options.alignments or [NONE]]
+        cells = [presets.cell(path, *pair) for path in paths for pair in pairs]
+        print("".join(f"{line}\n" for line in remarks(cells)), end="")
+        configs = [cell.config for cell in cells]
+    if options.evidence is None:
+        return configs
+    kinds = options.evidence
+    return [replace(c, evidence=replace(c.evidence, kind=k)) for c in configs for k in kinds]

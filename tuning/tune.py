@@ -12,13 +12,13 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
-from tqdm import tqdm
 
 from ..config import RunConfig, load_config, to_plain, to_yaml
 from ..datasets import load_dataset
 from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
+from ..progress import Bar
 from ..report.page_files import write_page
 from ..report.study_files import STUDIES_FILE
 from ..run_files import REPORT_FILE
@@ -151,7 +151,7 @@ def _run(tuning: Tuning, study: optuna.Study, n_trials: int, *, jobs: int, progr
     indices = range(len(finished(study)), n_trials)
     wanted = itertools.chain(_wanted(tuning, study), itertools.repeat({}))
     tasks = list(zip(indices, wanted))  # noqa: B905 - there is no end of the second
-    for _ in tqdm(
+    for _ in Bar(
         _outcomes(tuning, tasks, jobs),
         total=len(tasks),
         desc="trials",

@@ -35,6 +35,7 @@ from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
 from .models import BACKBONES, Backbone
+from .own_parts import bring_in
 from .report import write_report
 from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER
 from .run_folder import (
@@ -101,6 +102,7 @@ def train(
     """
     folder = Path(folder)
     started = time.perf_counter()
+    bring_in(config.imports)  # a worker process has read no configuration
     dataset = load_dataset(config.path, options=config.data)
     fingerprint = run_fingerprint(config, dataset)
     refuse_taken_folder(folder, config, resume=resume)

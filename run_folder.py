@@ -25,6 +25,7 @@ from .training import FitResult
 WITHOUT_EFFECT = frozenset(
     {
         "cache_dir",
+        "imports",
         "training.epochs",
         "training.patience",
         "training.checkpoint_every",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -26,6 +27,7 @@ from ..pipeline import load_run
 from ..run_files import METRICS_FILE
 from ..run_folder import versions
 from ..tensors.faiss_import import import_faiss
+from .beside import copy_records, digests, write_parquet
 from .content_map import (
     ContentMap,
     MapQuality,
@@ -34,12 +36,20 @@ from .content_map import (
     judge_content_map,
     judge_unbought,
 )
-from .served_evidence import FILE as EVIDENCE
+from .layout import (
+    ABOUT,
+    EVIDENCE,
+    FORMAT,
+    INDEX,
+    ITEM_VECTORS,
+    ITEMS,
+    SEEN,
+    USER_VECTORS,
+    USERS,
+    VECTORS,
+)
 from .served_evidence import ServedEvidence
 
-FORMAT = "crossalign-export-1"
-ABOUT, VECTORS, INDEX, SEEN = "about.json", "vectors.safetensors", "items.faiss", "seen.npz"
-USERS, ITEMS = "users.csv", "items.csv"
 EXACT_UP_TO = 200_000
 """Items up to which the index compares a query with every one: a millisecond or two."""
 SAMPLED_USERS = 1000
@@ -116,7 +126,12 @@ def export_run(
         _write_seen(fresh / SEEN, dataset)
         if evidence is not None:
             evidence.save(fresh / EVIDENCE)
+        write_parquet(fresh / USER_VECTORS, _originals(dataset.user_ids, dataset.n_users), user)
+        write_parquet(fresh / ITEM_VECTORS, _originals(dataset.item_ids, dataset.n_items), item)
         about["index"] = _write_index(fresh / INDEX, user, item)
+        about["encoders"] = copy_records(Path(config.path), dataset.features, fresh)
+        about["created"] = round(time.time())
+        about["sha256"] = digests(fresh)
         write_text(fresh / ABOUT, json.dumps(about, indent=2) + "\n")
     return about
 

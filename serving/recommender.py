@@ -25,7 +25,7 @@ from ..evaluation import BlockScorer
 from ..evaluation.recommend import recommend
 from ..tensors.representations import Representations
 from .content_map import ContentMap
-from .export import ABOUT, EVIDENCE, FORMAT, ITEMS, SEEN, USERS, VECTORS
+from .layout import ABOUT, EVIDENCE, FORMAT, ITEMS, SEEN, USERS, VECTORS
 from .served_evidence import ServedEvidence
 
 COLUMNS = ("user", "rank", "item", "score")

@@ -22,7 +22,6 @@ from ..fileio import atomic_path
 from ..references.inputs import history_matrix
 from ..tensors.representations import Representations
 
-FILE = "evidence.npz"
 WITHOUT = (
     "scores without evidence are the inner products of the vectors: crossalign recommend "
     "--without-evidence, or Recommender.load(folder, evidence=False)"

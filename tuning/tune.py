@@ -19,6 +19,8 @@ from ..datasets import load_dataset
 from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
+from ..report.page_files import write_page
+from ..report.study_files import STUDIES_FILE
 from ..run_files import REPORT_FILE
 from ..run_folder import refuse_run_folder
 from ..studies.processes import process_pool
@@ -93,7 +95,7 @@ def tune(
     result = TuningResult(tuning.folder, best, trials, tuning.metric)
     write_text(tuning.folder / BEST_FILE, best_yaml(best, trials[0], tuning.metric))
     write_text(tuning.folder / "trials.json", to_json(trials, tuning, command))
-    write_text(tuning.folder / REPORT_FILE, render(trials, best, tuning, command))
+    write_page(tuning.folder / REPORT_FILE, render(trials, best, tuning, command))
     return result
 
 
@@ -101,6 +103,8 @@ def _prepare(tuning: Tuning) -> optuna.Study:
     """The study of the folder, ready to go on; refuses that of other settings or data."""
     folder, data_hash = tuning.folder, _data_hash(tuning.config)
     base, space = folder / BASE_FILE, folder / SPACE_FILE
+    if (folder / STUDIES_FILE).is_file():
+        raise RunError(f"{folder} holds a study, whose report would be lost: choose another --out")
     if base.is_file() and to_plain(load_config(base)) != to_plain(tuning.config):
         raise RunError(f"{folder} holds a search from another configuration: choose another --out")
     if space.is_file() and dict(read_space(space)) != dict(tuning.space):

@@ -14,6 +14,7 @@ from ..datasets import Dataset
 from ..datasets.titles import find_titles, read_titles
 from ..errors import ConfigError, RunError
 from ..fileio import require_writable, write_text
+from ..report.page_files import write_page
 from ..studies.study import method_label
 from .maps import MapOptions, items_picture, pairs_picture
 from .nearest import chosen_items, nearest_items, original_ids
@@ -93,7 +94,7 @@ def visualize(
     }
     found = Visuals(dataset.name, dataset.modalities, options, scenes, names)
     write_text(Path(out) / JSON_FILE, json.dumps(found.to_dict(), indent=1) + "\n")
-    write_text(Path(out) / PAGE_FILE, render(found, Path(out), command))
+    write_page(Path(out) / PAGE_FILE, render(found, Path(out), command))
     return found
 
 

@@ -55,6 +55,10 @@ class RunConfig(Options):
     """Optimisation and early stopping."""
     evaluation: EvaluationOptions = EvaluationOptions()
     """Metrics."""
+    start_from: str | None = None
+    """Run folder to start from: ids are matched, known rows and moments kept (`--from`)."""
+    refit_of: str | None = None
+    """Run folder whose configuration this run repeats on all rows (`--refit`)."""
     cache_dir: str | None = None
     """Folder that keeps built graphs; they are found by a hash of data and options, so a stale
     one is never used."""
@@ -143,7 +147,7 @@ class OptionHelp(NamedTuple):
 
 def option_help() -> Iterator[OptionHelp]:
     """Every option of a run with its default and help, sections and components included."""
-    for key in ("path", "cache_dir", "seed"):
+    for key in ("path", "start_from", "refit_of", "cache_dir", "seed"):
         yield OptionHelp(key, str(getattr(RunConfig(), key)), _describe(RunConfig, key))
     for section, cls in SECTIONS.items():
         for option in section_help(cls):

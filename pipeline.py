@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,17 @@ from torch import Tensor
 from .align import ALIGNERS, Alignment, alignment_directions
 from .config import RunConfig, load_config
 from .datasets import Dataset, load_dataset
-from .errors import ConfigError
+from .errors import ConfigError, DataError
 from .evaluation import DirectionAgreement, Metrics, direction_agreement
+from .evaluation.metrics import NOTHING_MEASURED
 from .evaluation.per_user import UserMetrics, evaluate_users, save_user_metrics
 from .fileio import write_text
 from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
 from .models import BACKBONES, Backbone
+from .renewal import remember, warm_start
+from .renewal.refit import described_by
 from .report import write_report
 from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER, USERS_FILE
 from .run_folder import (
@@ -53,8 +56,8 @@ class Run:
         folder: run folder.
         backbone: with the best validation weights.
         alignment: likewise, or None.
-        valid: validation metrics of the best epoch.
-        test: test metrics of the best epoch.
+        valid: validation metrics of the best epoch; none where nothing is held out.
+        test: test metrics of the best epoch; likewise.
         directions: agreement of the learnt directions with the truth of planted data, else None.
         training: how the training went.
     """
@@ -97,19 +100,27 @@ def train(
     dataset = load_dataset(config.path, options=config.data)
     fingerprint = run_fingerprint(config, dataset)
     refuse_taken_folder(folder, config, resume=resume)
+    described = described_by(config)
+    refuse_unvalidated(config, dataset)
     backbone, alignment = modules = make_modules(config, dataset)
+    start = warm_start(config, dataset, *modules)
     save_config(folder, config)  # not before: what cannot be made leaves no run behind
     prepared = time.perf_counter()
 
     logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
     with logged as on_epoch:
         context = RunContext(folder, resume, fingerprint, progress, on_epoch, team)
+        context = replace(context, moments=start and start.moments)
         result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 
-    valid = evaluate_split(backbone, dataset, "valid", config)
-    test, by_user = evaluate_each_user(backbone, dataset, "test", config)
-    save_user_metrics(folder / USERS_FILE, by_user)
+    valid = test = NOTHING_MEASURED
+    if dataset.holds_out:
+        valid = evaluate_split(backbone, dataset, "valid", config)
+        test, by_user = evaluate_each_user(backbone, dataset, "test", config)
+        save_user_metrics(folder / USERS_FILE, by_user)
+    final = representations(backbone)
+    remember(folder, dataset, final)
     seconds = {
         "prepare": prepared - started,
         "train": trained - prepared,
@@ -117,7 +128,9 @@ def train(
     }
     summary = summarise(config, dataset, result, valid, test)
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
-    summary["data_hash"] = dataset_hash(dataset)
+    summary |= {"data_hash": dataset_hash(dataset), **described}
+    if start is not None:
+        summary["started_from"] = start.summary(dataset, final)
     directions = None
     if alignment is not None and dataset.truth is not None:
         learnt = learnt_directions(config, dataset, backbone, alignment)
@@ -141,8 +154,10 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
         CrossalignError: anything the user can mend, in one line.
     """
     dataset = load_dataset(config.path, options=config.data)
+    modules = make_modules(config, dataset)
+    start = warm_start(config, dataset, *modules)
     context = RunContext(folder, resume, run_fingerprint(config, dataset), team=team)
-    _fit(config, dataset, make_modules(config, dataset), context)
+    _fit(config, dataset, modules, replace(context, moments=start and start.moments))
 
 
 def _fit(
@@ -252,11 +267,29 @@ def require_content(config: RunConfig, dataset: Dataset) -> None:
         )
 
 
+def refuse_unvalidated(config: RunConfig, dataset: Dataset) -> None:
+    """Raise `DataError` where nothing is held out and nobody said so: no epoch could be chosen."""
+    if not dataset.holds_out and config.data.hold_out:
+        raise DataError(
+            f"'{dataset.name}' has training rows alone, so that no epoch can be chosen: give rows "
+            "to validate and test on, or set data.hold_out=false and training.epochs to train for "
+            "a fixed number of epochs"
+        )
+
+
 def reads_content(config: RunConfig) -> bool:
     """Whether content makes any difference to what `config` trains."""
     backbone = BACKBONES[config.backbone.name].cls
     alone = backbone.needs_features or "similar" in backbone.relations
     return alone or config.alignment is not None
+
+
+def representations(backbone: Backbone) -> Representations:
+    """Those of a trained backbone, without gradients."""
+    backbone.eval()
+    with torch.no_grad():
+        found: Representations = backbone()
+    return found
 
 
 def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
@@ -268,10 +301,7 @@ def evaluate_each_user(
     backbone: Backbone, dataset: Dataset, split: str, config: RunConfig
 ) -> tuple[Metrics, UserMetrics]:
     """What `evaluate_split` gives, and the metrics of every single user."""
-    backbone.eval()
-    with torch.inference_mode():
-        representations: Representations = backbone()
-        return evaluate_users(representations, dataset, split, config.evaluation.ks)
+    return evaluate_users(representations(backbone), dataset, split, config.evaluation.ks)
 
 
 def learnt_directions(

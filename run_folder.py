@@ -30,9 +30,14 @@ WITHOUT_EFFECT = frozenset(
         "graph.memory_mib",
         "neighbors.memory_mib",
         "neighbors.workers",
+        "refit_of",
     }
 )
 """Options that do not change what an epoch computes: a run may be resumed with others."""
+
+
+LATER = frozenset({("data.hold_out", "True"), ("start_from", "None")})
+"""Defaults of options that earlier versions did not have: their runs are known as before."""
 
 
 def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
@@ -57,7 +62,7 @@ def _settings(config: RunConfig) -> set[tuple[str, str]]:
     unread = set(WITHOUT_EFFECT)
     if not reads_neighbors(config):
         unread |= {key for key, _ in settings if key.startswith("neighbors.")}
-    return {(key, value) for key, value in settings if key not in unread}
+    return {(key, value) for key, value in settings - LATER if key not in unread}
 
 
 def reads_neighbors(config: RunConfig) -> bool:

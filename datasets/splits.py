@@ -24,18 +24,20 @@ def choose_labels(
     given: np.ndarray | None = None,
     time: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Labels `(n,)` by `options.split`.
+    """Labels `(n,)` by `options.split`, or all `TRAIN` where nothing is to be held out.
 
     Args:
         where: the source, for messages.
         users: `(n,)` user numbers from 0.
-        options: `split` and `split_seed` are used.
+        options: `split`, `split_seed` and `hold_out` are used.
         given: `(n,)` labels that the data bring, for `auto` and for named columns.
         time: `(n,)` times, for `chronological`.
 
     Raises:
         DataError: the split asked for needs what the data do not bring.
     """
+    if not options.hold_out:
+        return np.full(len(users), TRAIN)
     if options.split == "chronological":
         if time is None:
             raise DataError(f"{where}: has no times; choose another split than chronological")
@@ -135,18 +137,20 @@ def split_pairs(
 ) -> SplitFields:
     """Split labelled rows, leaving out the held-out rows of users without a training row.
 
+    Rows may all be training rows: then nothing is held out.
+
     Raises:
-        DataError: a split is empty; `where` names the source.
+        DataError: a split is empty beside one that is not; `where` names the source.
     """
     pairs = torch.from_numpy(np.stack([users, items]).astype(np.int64))
     splits = {name: pairs[:, torch.from_numpy(label == value)] for name, value in LABELS.items()}
     valid, cold_valid = drop_cold_users(splits["train"], splits["valid"])
     test, cold_test = drop_cold_users(splits["train"], splits["test"])
     for name, kept in (("train", splits["train"]), ("valid", valid), ("test", test)):
-        if kept.shape[1] == 0:
+        if kept.shape[1] == 0 and (label != TRAIN).any():
             raise DataError(
                 f"{where}: the {name} split is empty; give rows of all three splits, by users who "
-                "have a training row"
+                "have a training row, or training rows alone"
             )
     return SplitFields(
         train=splits["train"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from .align import ALIGNERS, Alignment, alignment_directions
 from .config import RunConfig, load_config
 from .datasets import Dataset, load_dataset
-from .errors import ConfigError, DataError
+from .errors import ConfigError
 from .evaluation import DirectionAgreement, Metrics, direction_agreement
 from .evaluation.metrics import NOTHING_MEASURED
 from .evaluation.per_user import UserMetrics, evaluate_users, save_user_metrics
@@ -29,8 +29,8 @@ from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
 from .models import BACKBONES, Backbone
-from .renewal import remember, warm_start
-from .renewal.refit import described_by
+from .renewal import moments_of, remember, warm_start
+from .renewal.refit import described_by, refuse_unvalidated
 from .report import write_report
 from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER, USERS_FILE
 from .run_folder import (
@@ -109,8 +109,9 @@ def train(
 
     logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
     with logged as on_epoch:
-        context = RunContext(folder, resume, fingerprint, progress, on_epoch, team)
-        context = replace(context, moments=start and start.moments)
+        context = RunContext(
+            folder, resume, fingerprint, progress, on_epoch, team, moments=moments_of(start)
+        )
         result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 
@@ -156,8 +157,9 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
     dataset = load_dataset(config.path, options=config.data)
     modules = make_modules(config, dataset)
     start = warm_start(config, dataset, *modules)
-    context = RunContext(folder, resume, run_fingerprint(config, dataset), team=team)
-    _fit(config, dataset, modules, replace(context, moments=start and start.moments))
+    fingerprint = run_fingerprint(config, dataset)
+    context = RunContext(folder, resume, fingerprint, team=team, moments=moments_of(start))
+    _fit(config, dataset, modules, context)
 
 
 def _fit(
@@ -264,16 +266,6 @@ def require_content(config: RunConfig, dataset: Dataset) -> None:
         raise ConfigError(
             f"alignment '{config.alignment.name}' needs content features, but '{dataset.name}' "
             "has none: add <modality>_feat.npy files or set alignment to none"
-        )
-
-
-def refuse_unvalidated(config: RunConfig, dataset: Dataset) -> None:
-    """Raise `DataError` where nothing is held out and nobody said so: no epoch could be chosen."""
-    if not dataset.holds_out and config.data.hold_out:
-        raise DataError(
-            f"'{dataset.name}' has training rows alone, so that no epoch can be chosen: give rows "
-            "to validate and test on, or set data.hold_out=false and training.epochs to train for "
-            "a fixed number of epochs"
         )
 
 

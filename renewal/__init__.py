@@ -2,6 +2,6 @@
 
 from .catalogue import Catalogue, remember
 from .refit import refit_config
-from .start import WarmStart, warm_start
+from .start import WarmStart, moments_of, warm_start
 
-__all__ = ["Catalogue", "WarmStart", "refit_config", "remember", "warm_start"]
+__all__ = ["Catalogue", "WarmStart", "moments_of", "refit_config", "remember", "warm_start"]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig, load_config
-from ..datasets import load_dataset
-from ..errors import ConfigError, RunError
+from ..datasets import Dataset, load_dataset
+from ..errors import ConfigError, DataError, RunError
 from ..fileio import read_json
 from ..graphs import dataset_hash
 from ..run_files import CONFIG_FILE, METRICS_FILE
@@ -27,6 +27,8 @@ def refit_config(run: str | Path, data: str | None = None) -> RunConfig:
     """
     run = require_run(Path(run))
     config = load_config(run / CONFIG_FILE, path=data)
+    if not config.data.hold_out:
+        raise RunError(f"{run} holds nothing out, so it has no best epoch: refit one that does")
     metrics = _measured(run)
     refuse_other_data(
         run, config.path, dataset_hash(load_dataset(config.path, options=config.data))
@@ -61,11 +63,18 @@ def described_by(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def refuse_unvalidated(config: RunConfig, dataset: Dataset) -> None:
+    """Raise `DataError` where nothing is held out and nobody said so: no epoch could be chosen."""
+    if not dataset.holds_out and config.data.hold_out:
+        raise DataError(
+            f"'{dataset.name}' has training rows alone, so that no epoch can be chosen: give rows "
+            "to validate and test on, or set data.hold_out=false and training.epochs to train for "
+            "a fixed number of epochs"
+        )
+
+
 def _measured(run: Path) -> dict[str, Any]:
     """What the finished run in `run` says of itself."""
     if not (run / METRICS_FILE).is_file():
         raise RunError(f"{run} holds no finished run: a refit needs its best number of epochs")
-    metrics = read_json(run / METRICS_FILE)
-    if not metrics.get("test"):
-        raise RunError(f"{run} held nothing out, so it has no best epoch: refit the run before it")
-    return metrics
+    return read_json(run / METRICS_FILE)

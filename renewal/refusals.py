@@ -28,11 +28,11 @@ def refuse_other_parts(run: Path, config: RunConfig, dataset: Dataset) -> None:
         if had != wanted:
             raise _refused(run, [f"{part} = {wanted} (it has {had})"])
     facts = read_json(run / METRICS_FILE).get("dataset_facts", {})
-    had, wanted = list(facts.get("modalities", dataset.modalities)), list(dataset.modalities)
+    there, here = list(facts.get("modalities", dataset.modalities)), list(dataset.modalities)
     reads = BACKBONES[config.backbone.name].cls.needs_features or config.alignment is not None
-    if reads and had != wanted:
+    if reads and there != here:
         raise _refused(
-            run, [f"modalities {', '.join(wanted) or 'none'} (it has {', '.join(had) or 'none'})"]
+            run, [f"modalities {', '.join(here) or 'none'} (it has {', '.join(there) or 'none'})"]
         )
 
 
@@ -52,10 +52,7 @@ def refuse_other_shapes(
         raise _refused(run, changed)
     shapes = [list(one[odd[0]].shape) if odd[0] in one else "absent" for one in (now, before)]
     raise _refused(
-        run,
-        [
-            f"content of another width or a model of another make: {odd[0]} is {shapes[0]} (it has {shapes[1]})"
-        ],
+        run, [f"content of another width, whereby {odd[0]} is {shapes[0]} (it has {shapes[1]})"]
     )
 
 

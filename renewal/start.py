@@ -21,7 +21,7 @@ from ..run_files import CATALOGUE_FILE, CONFIG_FILE, METRICS_FILE
 from ..run_folder import refuse_other_data, require_run
 from ..tensors.representations import Representations
 from ..training.checkpoint import read_moments, read_weights
-from .catalogue import K, Catalogue, all_rows, moved_share
+from .catalogue import Catalogue, K, all_rows, moved_share
 from .placing import content_tables, place_new_rows
 from .refusals import refuse_other_parts, refuse_other_shapes
 from .rows import Ids, Moments, RowMap, carry_moments, side_of_tables
@@ -71,7 +71,7 @@ class WarmStart:
 def warm_start(
     config: RunConfig, dataset: Dataset, backbone: Backbone, alignment: Alignment | None
 ) -> WarmStart | None:
-    """Give modules the weights of the run that `config.start_from` names, ids matched by what they are.
+    """Give modules the weights of the run `config.start_from`, ids matched by what they are.
 
     Known users and items keep their rows and moments, whatever their numbers; everything without
     rows, such as projectors and prototypes, is taken as it is. New items are placed by their
@@ -120,6 +120,11 @@ def warm_start(
     modules.load_state_dict(tables)
     moments = _moments(run, modules, weights)
     return WarmStart(str(run), before, ids, carry_moments(moments, sides, ids), placed, leaked)
+
+
+def moments_of(start: WarmStart | None) -> Moments | None:
+    """Adam's moments that a run begins with; None for one from nothing."""
+    return None if start is None else start.moments
 
 
 def _catalogue(run: Path) -> Catalogue:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from crossalign.config import load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.errors import RunError
 from crossalign.models import BACKBONES
-from crossalign.models.base import Backbone
+from crossalign.models.base import Backbone, RowTables
 from crossalign.pipeline import make_modules
 from crossalign.renewal.placing import place_new_rows
 from crossalign.renewal.refusals import refuse_other_shapes
@@ -78,7 +80,7 @@ def test_a_doubt_about_rows_is_refused_unless_declared_or_without_effect() -> No
         side_of_tables(Backbone(), tables_of(2, 2), tables_of(3, 3), ids)
 
     class Declared(Backbone):
-        row_tables = {"a": "item", "b": "user"}
+        row_tables: ClassVar[RowTables] = {"a": "item", "b": "user"}
 
     found = side_of_tables(Declared(), tables_of(2, 2), tables_of(3, 3), ids)
     assert found == {"backbone.a": "item", "backbone.b": "user"}

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 
 from .commands import make_parser
-from .errors import ConfigError, CrossalignError
+from .errors import ConfigError, CrossalignError, shorten
 from .training.torchrun import n_processes, speaks
 
 USER_ERROR = 2
+NO_MEMORY = ("alloc", "out of memory")
+"""In what torch, FAISS and DGL say when there is none left."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 2 for errors the user can mend, 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter gets its code
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = make_parser().parse_args(given)
         options.command_line = "crossalign " + shlex.join(given)
@@ -26,6 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except CrossalignError as error:
         _say(str(error))
+        return USER_ERROR
+    except MemoryError as error:
+        _say(f"out of memory ({shorten(str(error))}); make the task smaller")
+        return USER_ERROR
+    except RuntimeError as error:
+        if not any(words in str(error) for words in NO_MEMORY):
+            raise
+        _say(f"out of memory ({shorten(str(error))}); make the task smaller")
         return USER_ERROR
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,8 +18,9 @@ from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
 from .datasets import DataOptions
-from .errors import ConfigError, unknown_name, wrong_value
+from .errors import ConfigError, shorten, unknown_name, wrong_value
 from .evaluation import EvaluationOptions
+from .evidence.options import EvidenceOptions
 from .graphs import GraphOptions, NeighborOptions
 from .models import BACKBONES
 from .options import STRICT, Options, one_line
@@ -59,6 +60,8 @@ class RunConfig(Options):
     """Run folder to start from: ids are matched, known rows and moments kept (`--from`)."""
     refit_of: str | None = None
     """Run folder whose configuration this run repeats on all rows (`--refit`)."""
+    evidence: EvidenceOptions = EvidenceOptions()
+    """What is added to the scores of the trained model."""
     cache_dir: str | None = None
     """Folder that keeps built graphs; they are found by a hash of data and options, so a stale
     one is never used."""
@@ -68,8 +71,21 @@ class RunConfig(Options):
 
 SECTIONS: dict[str, type[Options]] = {
     cls.section: cls
-    for cls in (DataOptions, GraphOptions, NeighborOptions, TrainingOptions, EvaluationOptions)
+    for cls in (
+        DataOptions,
+        GraphOptions,
+        NeighborOptions,
+        TrainingOptions,
+        EvaluationOptions,
+        EvidenceOptions,
+    )
 }
+MOST_TEXT = 2**20
+"""Bytes of a configuration file."""
+MOST_VALUES = 10_000
+"""In one configuration."""
+MOST_REASON = 300
+"""Letters of what YAML says of a mistake."""
 COMPONENTS: dict[str, Registry[Any]] = {"backbone": BACKBONES, "alignment": ALIGNERS}
 
 
@@ -253,11 +269,29 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice: YAML would take the last one and drop the other."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f"'{twice}' stands twice: write it once")
+        seen = set()
+        for key, _ in node.value:
+            written = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+            if written in seen:
+                raise yaml.YAMLError(f"'{key.value}' stands twice: write it once")
+            seen.add(written)
         return super().construct_mapping(node, deep)
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _expanded_size(node, {}) > MOST_VALUES:
+            raise yaml.YAMLError(f"more than {MOST_VALUES} values: no configuration has so many")
+        return node
+
+
+def _expanded_size(node: yaml.Node, known: dict[int, float]) -> float:
+    """Values below `node` and itself, repeated ones (`*name`) counted each time."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # a node inside itself has no end
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        inner = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
+        known[id(node)] = 1 + sum(_expanded_size(one, known) for one in inner)
+    return known[id(node)]
 
 
 def _set(raw: dict[str, Any], key: str, value: Any) -> None:
@@ -283,6 +317,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ConfigError(f"configuration file {file} does not exist")
     try:
+        if file.stat().st_size > MOST_TEXT:
+            raise ConfigError(f"{file} has more than {MOST_TEXT} bytes: it is no configuration")
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read ({error}): write it as UTF-8 text") from None
@@ -295,6 +331,6 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 def _yaml_value(text: str, where: str) -> Any:
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{where}: not valid YAML: {reason}") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:MOST_REASON]
+        raise ConfigError(f"{shorten(where)}: not valid YAML: {reason}") from None

@@ -26,6 +26,16 @@ class RunError(CrossalignError):
     """A run folder or checkpoint cannot be used, or training broke off."""
 
 
+LONGEST_VALUE = 80
+
+
+def shorten(text: str) -> str:
+    """`text` on one line, the middle left out where it is long, for messages."""
+    text = " ".join(text.split())
+    half = LONGEST_VALUE // 2
+    return text if len(text) <= LONGEST_VALUE else f"{text[:half]}...{text[-half:]}"
+
+
 def wrong_value(what: str, value: object, wanted: str) -> ConfigError:
     """The error for a value out of range: what it is of, and what to choose."""
     return ConfigError(f"{what} is {value}: choose {wanted}")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
+import resource
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
-from .errors import RunError
+from .errors import DataError, RunError, shorten
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_JSON = 2**28
+"""Bytes of a JSON file that is read."""
 
 
 @contextmanager
@@ -48,6 +56,18 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_csv(out: str | os.PathLike[str] | IO[str], table: pd.DataFrame, **options: Any) -> None:
+    """Write a table as CSV that reads back exactly.
+
+    Python's writer leaves a carriage return inside a field unquoted, where readers see the end of a
+    line: with one in the table, all text is quoted.
+    """
+    texts = (table[name] for name in table if table[name].dtype.kind not in "iufb")
+    odd = any("\r" in str(value) for column in texts for value in column)
+    quoting = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
+    table.to_csv(out, index=False, quoting=quoting, lineterminator="\n", **options)
+
+
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The mapping in a JSON file.
 
@@ -55,12 +75,34 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         RunError: the file is missing or damaged.
     """
     try:
+        if Path(path).stat().st_size > MOST_JSON:
+            raise ValueError(f"more than {MOST_JSON >> 20} MiB")
         value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is missing or damaged ({error}): restore it or run again") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = shorten(str(error))
+        raise RunError(
+            f"{path} is missing or damaged ({reason}): restore it or run again"
+        ) from None
     if not isinstance(value, dict):
         raise RunError(f"{path} is damaged (no mapping): restore it or run again")
     return value
+
+
+def require_memory(what: str, n_bytes: int) -> None:
+    """Refuse to make what is larger than the memory of the machine, or than its limit.
+
+    Raises:
+        DataError: it is.
+    """
+    limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if allowed != resource.RLIM_INFINITY:
+        limit = min(limit, allowed)
+    if n_bytes > limit:
+        raise DataError(
+            f"{what} takes {n_bytes / 2**30:,.1f} GiB, and there are {limit / 2**30:,.1f}; make it "
+            "smaller or use a larger machine"
+        )
 
 
 def require_writable(folder: str | os.PathLike[str]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from .errors import ConfigError, unknown_name
+from .errors import ConfigError, shorten, unknown_name
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Unknown names are refused; the string below a field is its help."""
@@ -58,4 +58,11 @@ def one_line(error: ValidationError, section: str, known: list[str]) -> ConfigEr
         return unknown_name(f"{section} option".strip(), name, known)
     full = ".".join(part for part in (section, *map(str, first["loc"])) if part)
     reason = first["msg"][:1].lower() + first["msg"][1:]
-    return ConfigError(f"option '{full}' is {first['input']!r}: {reason}")
+    return ConfigError(f"option '{full}' is {shorten(_shown(first['input']))}: {reason}")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "a number of thousands of digits"

@@ -21,18 +21,25 @@ from .align import ALIGNERS, Alignment, alignment_directions
 from .config import RunConfig, load_config
 from .datasets import Dataset, load_dataset
 from .errors import ConfigError
-from .evaluation import DirectionAgreement, Metrics, direction_agreement
+from .evaluation import (
+    BlockScorer,
+    DirectionAgreement,
+    Metrics,
+    direction_agreement,
+    evaluate,
+)
 from .evaluation.metrics import NOTHING_MEASURED
-from .evaluation.per_user import UserMetrics, evaluate_users, save_user_metrics
+from .evidence.kinds import require_possible
+from .evidence.of_run import Measured, final_scores, measure_run
 from .fileio import write_text
 from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
 from .models import BACKBONES, Backbone
 from .renewal import moments_of, remember, warm_start
-from .renewal.refit import described_by, refuse_unvalidated
+from .renewal.refit import described_by, refuse_unvalidated, take_evidence
 from .report import write_report
-from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER, USERS_FILE
+from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER
 from .run_folder import (
     refuse_other_data,
     refuse_taken_folder,
@@ -102,6 +109,7 @@ def train(
     refuse_taken_folder(folder, config, resume=resume)
     described = described_by(config)
     refuse_unvalidated(config, dataset)
+    require_possible(dataset, config.evidence)
     backbone, alignment = modules = make_modules(config, dataset)
     start = warm_start(config, dataset, *modules)
     save_config(folder, config)  # not before: what cannot be made leaves no run behind
@@ -115,19 +123,16 @@ def train(
         result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 
-    valid = test = NOTHING_MEASURED
-    if dataset.holds_out:
-        valid = evaluate_split(backbone, dataset, "valid", config)
-        test, by_user = evaluate_each_user(backbone, dataset, "test", config)
-        save_user_metrics(folder / USERS_FILE, by_user)
-    final = representations(backbone)
+    model = representations(backbone)
+    found = measure(model, config, dataset, folder, progress=progress)
+    final = final_scores(model, dataset, config.evidence, folder)
     remember(folder, dataset, final)
     seconds = {
         "prepare": prepared - started,
         "train": trained - prepared,
         "evaluate": time.perf_counter() - trained,
     }
-    summary = summarise(config, dataset, result, valid, test)
+    summary = summarise(config, dataset, result, found.valid, found.test) | found.more
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
     summary |= {"data_hash": dataset_hash(dataset), **described}
     if start is not None:
@@ -139,7 +144,7 @@ def train(
         summary["directions"] = directions.to_dict()
     write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     write_report(folder)
-    return Run(folder, backbone, alignment, valid, test, directions, result)
+    return Run(folder, backbone, alignment, found.valid, found.test, directions, result)
 
 
 def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = False) -> None:
@@ -284,16 +289,42 @@ def representations(backbone: Backbone) -> Representations:
     return found
 
 
+def measure(
+    model: Representations,
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    progress: bool = False,
+) -> Measured:
+    """Metrics of a trained model with the configured evidence, see `measure_run`.
+
+    Where nothing is held out there are none, and the evidence is that of the run refitted.
+    """
+    if not dataset.holds_out:
+        take_evidence(config, folder)
+        return Measured(NOTHING_MEASURED, NOTHING_MEASURED, {})
+    return measure_run(
+        model,
+        dataset,
+        config.evidence,
+        folder,
+        monitor=config.training.monitor,
+        ks=config.evaluation.ks,
+        progress=progress,
+    )
+
+
 def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
-    """Full-ranking metrics of a trained backbone on one split."""
-    return evaluate_each_user(backbone, dataset, split, config)[0]
+    """Full-ranking metrics of a trained backbone alone on one split."""
+    return evaluate(representations(backbone), dataset, split, config.evaluation.ks)
 
 
-def evaluate_each_user(
-    backbone: Backbone, dataset: Dataset, split: str, config: RunConfig
-) -> tuple[Metrics, UserMetrics]:
-    """What `evaluate_split` gives, and the metrics of every single user."""
-    return evaluate_users(representations(backbone), dataset, split, config.evaluation.ks)
+def run_scores(
+    folder: str | Path, config: RunConfig, dataset: Dataset, backbone: Backbone
+) -> Representations | BlockScorer:
+    """The scores by which the finished run in `folder` ranks, of what `load_run` gave."""
+    return final_scores(representations(backbone), dataset, config.evidence, Path(folder))
 
 
 def learnt_directions(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from .config import RunConfig, load_config, to_plain, to_yaml
 from .datasets import Dataset
 from .errors import RunError
 from .evaluation import Metrics
+from .evidence.options import NONE, EvidenceOptions
 from .fileio import read_json, write_text
 from .graphs import dataset_hash, load_neighbors
 from .graphs.content_hash import tensor_hash
@@ -43,9 +45,11 @@ LATER = frozenset({("data.hold_out", "True"), ("start_from", "None")})
 def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
     """Hash of data and configuration: a checkpoint is only continued under an equal one.
 
-    Options without effect on an epoch are left out, so that a run can be lengthened.
+    Options without effect on an epoch are left out, so that a run can be lengthened; so is
+    evidence, which is added once the model is trained.
     """
-    identity: list[Any] = [sorted(_settings(config)), dataset_hash(dataset)]
+    settings = {(key, value) for key, value in _settings(config) if not _of_evidence(key)}
+    identity: list[Any] = [sorted(settings), dataset_hash(dataset)]
     file = config.neighbors.file
     if file is not None and reads_neighbors(config):  # the file may have been made anew
         identity.append(tensor_hash(load_neighbors(file).ids))
@@ -62,7 +66,13 @@ def _settings(config: RunConfig) -> set[tuple[str, str]]:
     unread = set(WITHOUT_EFFECT)
     if not reads_neighbors(config):
         unread |= {key for key, _ in settings if key.startswith("neighbors.")}
+    if config.evidence.kind == NONE:
+        unread |= {key for key, _ in settings if _of_evidence(key)}
     return {(key, value) for key, value in settings - LATER if key not in unread}
+
+
+def _of_evidence(key: str) -> bool:
+    return key.startswith(f"{EvidenceOptions.section}.")
 
 
 def reads_neighbors(config: RunConfig) -> bool:
@@ -170,5 +180,7 @@ def summarise(
             "items": dataset.n_items,
             "modalities": list(dataset.modalities),
             **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
+            "intake": dataset.intake and asdict(dataset.intake),
+            "notes": list(dataset.notes),
         },
     }

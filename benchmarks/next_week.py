@@ -1,7 +1,8 @@
 """A run every week: from nothing, and from last week's.
 
     python benchmarks/next_week.py $CROSSALIGN_DATA/microlens50k [--content text_feat.npz]
-        [--items N] [--users N] [--weeks 5] [--backbone lightgcn] [--set KEY=VALUE ...] [--out runs/next_week]
+        [--items N] [--users N] [--weeks 5] [--backbone lightgcn] [--set KEY=VALUE ...]
+        [--out runs/next_week]
 
 The log is a `pairs.tsv` of MicroLens: a user, then the items in the order in which they were
 viewed, without times. Times are drawn (seed 0): three users in five are there from the start, the

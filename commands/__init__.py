@@ -16,6 +16,7 @@ from . import (
     extract,
     probe,
     serve,
+    service,
     studies,
     train,
     tune,
@@ -26,6 +27,7 @@ from .parser import Commands, Parser
 MODULES = (
     train,
     serve,
+    service,
     data,
     extract,
     encode,

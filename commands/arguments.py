@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ConfigError, CrossalignError
 from ..fileio import require_writable
 
 DATA_HELP = "data folder or file, or 'planted' (built in)"
 NONE = "none"
+MOST_DIGITS = 18
+"""Of whole numbers; more fit no machine."""
 
 
 def add_set(command: argparse.ArgumentParser) -> None:
@@ -83,6 +85,31 @@ def name_list(text: str) -> list[str]:
     return _each_once(text, names)
 
 
+class IdList(NamedTuple):
+    """Ids from the command line; which is right, the catalogue knows."""
+
+    names: list[str]
+    """Separated by commas, those between double quotes whole."""
+    whole: str
+    """The text as one id, which may have a comma in it."""
+
+
+def id_list(text: str) -> IdList:
+    """Different comma-separated ids; one that has a comma stands between double quotes."""
+    from ..datasets.ids import SPACE
+    from ..datasets.text_tables import Records
+
+    try:
+        records = list(Records(Path("ids"), text, ","))
+    except CrossalignError:  # a quote that is not closed belongs to the id
+        records = []
+    fields = records[0][1] if len(records) == 1 else [text]
+    names = [name.strip(SPACE) for name in fields]
+    if "" in names:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of names such as a,b")
+    return IdList(_each_once(text, names), text.strip(SPACE))
+
+
 def number_list(text: str) -> list[float]:
     """Different comma-separated numbers; nothing for `none`."""
     try:
@@ -94,14 +121,14 @@ def number_list(text: str) -> list[float]:
 
 def positive(text: str) -> int:
     """An integer of at least one."""
-    if not text.isdecimal() or int(text) == 0:
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) == 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a positive integer")
     return int(text)
 
 
 def natural(text: str) -> int:
     """An integer of at least zero."""
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
         raise argparse.ArgumentTypeError(f"'{text}' is not an integer of at least 0")
     return int(text)
 

@@ -51,7 +51,10 @@ def neighbors(options: argparse.Namespace) -> None:
     dataset = load_dataset(config.path, options=config.data)
     neighbors = write_neighbors(options.out, config.neighbors, dataset, progress=not options.quiet)
     full = (neighbors.ids >= 0).all(dim=1).float().mean().item()
-    print(f"{dataset.n_items} items, k = {config.neighbors.k}, {full:.1%} have all k neighbours")
+    k = neighbors.ids.shape[1]
+    if k < config.neighbors.k:
+        print(f"k is {k}, not {config.neighbors.k}: an item has no more other items than that")
+    print(f"{dataset.n_items} items, k = {k}, {full:.1%} have all k neighbours")
     if "recall" in neighbors.metadata:
         print(f"recall against exact counting, on a sample: {neighbors.metadata['recall']:.3f}")
     print(f"written to {options.out}")

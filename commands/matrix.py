@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,13 @@ def add_matrix(command: argparse.ArgumentParser) -> None:
         "--defaults", action="store_true", help="where a preset is missing, take the defaults"
     )
     command.add_argument(
+        "--evidence",
+        type=name_list,
+        metavar="A,B",
+        help="each method with these kinds of evidence, 'none' for its model alone, such as "
+        "none,auto",
+    )
+    command.add_argument(
         "--data",
         action="append",
         metavar="DATA",
@@ -44,7 +52,7 @@ def add_matrix(command: argparse.ArgumentParser) -> None:
 
 
 def compared_configs(options: argparse.Namespace) -> list[RunConfig]:
-    """One configuration per method and data set.
+    """One configuration per method, evidence and data set.
 
     Raises:
         ConfigError: options contradict each other, or a preset is missing or says otherwise.
@@ -59,9 +67,14 @@ def compared_configs(options: argparse.Namespace) -> list[RunConfig]:
     paths: Sequence[str | None] = options.data or [None]
     if not matrix:
         files = options.configs
-        return [load_config(file, options.set, path=p) for p in paths for file in files]
-    alignments = options.alignments or [NONE]
-    return [_cell(options, p, b, a) for p in paths for b in options.backbones for a in alignments]
+        configs = [load_config(file, options.set, path=p) for p in paths for file in files]
+    else:
+        cells = [(b, a) for b in options.backbones for a in options.alignments or [NONE]]
+        configs = [_cell(options, path, *cell) for path in paths for cell in cells]
+    if options.evidence is None:
+        return configs
+    kinds = options.evidence
+    return [replace(c, evidence=replace(c.evidence, kind=k)) for c in configs for k in kinds]
 
 
 def _cell(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .arguments import add_out, add_quiet, folder, name_list, positive
+from .arguments import IdList, add_out, add_quiet, folder, id_list, positive
 from .parser import Commands
 
 if TYPE_CHECKING:
@@ -45,9 +45,14 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("export_folder", metavar="EXPORT", help="folder that export wrote")
     whom = command.add_mutually_exclusive_group()
-    whom.add_argument("--users", type=name_list, metavar="ID,ID", help="for these (default: all)")
     whom.add_argument(
-        "--history", type=name_list, metavar="ID,ID", help="for someone new who has these items"
+        "--users",
+        type=id_list,
+        metavar="ID,ID",
+        help="for these (default: all); an id with a comma stands between double quotes",
+    )
+    whom.add_argument(
+        "--history", type=id_list, metavar="ID,ID", help="for someone new who has these items"
     )
     command.add_argument("-k", type=positive, default=10, help="length of lists (default 10)")
     command.add_argument(
@@ -56,6 +61,9 @@ def add(commands: Commands) -> None:
         default=[],
         metavar="MODALITY=FILE",
         help="content of new items, .npz or .parquet keyed by item id",
+    )
+    command.add_argument(
+        "--without-evidence", action="store_true", help="by inner products of the vectors alone"
     )
     command.add_argument("--only-new", action="store_true", help="of the new items alone")
     command.add_argument(
@@ -73,6 +81,9 @@ def export(options: argparse.Namespace) -> None:
     print(_which(about["kind"]))
     index = about["index"]
     print(f"index: {index['kind']}, recall@20 {index['recall@20']:.3f} against exact search")
+    if about["evidence"]:
+        kinds = " + ".join(about["evidence"]["kinds"])
+        print(f"evidence: {kinds}, weight {about['evidence']['weight']:g}; recommend adds it")
     print("\n".join(_quality(about)))
     print(f"written to {options.out}")
 
@@ -81,7 +92,7 @@ def recommend(options: argparse.Namespace) -> None:
     """Print lists, or write them to a file."""
     from ..serving import Recommender
 
-    shop = Recommender.load(options.export_folder)
+    shop = Recommender.load(options.export_folder, evidence=not options.without_evidence)
     among = None
     if options.new:
         from ..serving.new_items import read_new_items
@@ -90,19 +101,43 @@ def recommend(options: argparse.Namespace) -> None:
         shop, among = shop.with_items(*new), new.ids if options.only_new else None
     elif options.only_new:
         raise ConfigError("--only-new has nothing to choose from: give the items with --new")
+    if options.out is not None and _lies_in(options.out, options.export_folder):
+        raise ConfigError(f"{options.out} lies in the export: write lists somewhere else")
     if options.history is not None:
-        lists = iter([shop.recommend_for(options.history, options.k, among=among)])
+        history = _meant(options.history, shop.items)
+        lists = iter([shop.recommend_for(history, options.k, among=among)])
     else:
-        users = list(shop.users) if options.users is None else options.users
-        if options.users is None and options.out is None:
+        users = shop.known_users()
+        if options.users is not None:
+            users = _meant(options.users, shop.users)
+        elif options.out is None:
             raise ConfigError(f"lists for all {len(users)} users need a file: give -o, or --users")
         lists = _blocks(shop, users, options.k, among, quiet=options.quiet)
     if options.out is None:
         for part in lists:
-            print(part.to_string(index=False, float_format="%.4f"))
+            print(_printed(part))
         return
     _write(options.out, lists)
     print(f"written to {options.out}")
+
+
+def _lies_in(file: str, folder: str) -> bool:
+    return Path(folder).resolve() in Path(file).resolve().parents
+
+
+def _meant(asked: IdList, known: pd.Index) -> list[str]:
+    """The names between commas; the whole text where only that is known."""
+    from ..datasets.ids import rows_of_ids
+
+    if (rows_of_ids(known, asked.names) < 0).any() and rows_of_ids(known, [asked.whole])[0] >= 0:
+        return [asked.whole]
+    return asked.names
+
+
+def _printed(lists: pd.DataFrame) -> str:
+    if lists.empty:
+        return "nothing to recommend: no item is left that these users do not have"
+    return lists.to_string(index=False, float_format="%.4f")
 
 
 def _blocks(
@@ -118,11 +153,11 @@ def _blocks(
 
 
 def _write(file: str, lists: Iterator[pd.DataFrame]) -> None:
-    from ..fileio import atomic_path
+    from ..fileio import atomic_path, write_csv
 
     with atomic_path(file) as path, path.open("w", encoding="utf-8", newline="") as out:
         for number, part in enumerate(lists):
-            part.to_csv(out, index=False, header=number == 0, float_format="%.6g")
+            write_csv(out, part, header=number == 0, float_format="%.6g")
 
 
 def _files(given: Sequence[str]) -> dict[str, str]:
@@ -160,8 +195,11 @@ def _quality(about: dict[str, Any]) -> Iterator[str]:
             f"such an item of a test row before another: {unbought['auc']:.1%} of "
             f"{unbought['test_rows']} rows (chance 50%)"
         )
-    if quality is None:
+    if about["content_map"] is None:
         yield "no content: new items cannot be recommended"
+        return
+    if quality is None:
+        yield "vectors from content: not tried, there are too few items to leave some out"
         return
     yield (
         f"vectors from content, tried on {quality['items']} items: cosine with trained ones "

@@ -32,7 +32,8 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--references",
         metavar="A,B",
-        help="rows that any method must beat: popularity, itemknn, contentknn, ials, or all",
+        help="rows that any method must beat: popularity, itemknn, contentknn, ials, ease, "
+        "contentease, or all",
     )
     add_set(command)
     add_study(command, seeds="0,1,2")

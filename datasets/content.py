@@ -6,7 +6,6 @@ Files are named after the modality: `<modality>_feat.npy`, `.npz` or `.parquet`,
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, shorten
+from .arrays import load_array, load_arrays
 from .dataset import ItemGraph
-from .frames import read_frame, tidy_ids
+from .ids import id_texts, rows_of_ids
+from .keyed_files import read_keyed, require_table
 from .options import DataOptions
 
 FEATURE_SUFFIXES = (".npy", ".npz", ".parquet")
@@ -44,9 +45,8 @@ def read_content(
 ) -> Content:
     """Read the features and ready graphs in `folder`.
 
-    A `.npy` table holds the item with integer id r in row r, and so do ready graphs. An `.npz`
-    (arrays `ids` and `features`) or a Parquet table (first column the ids, the others numbers, or
-    one column of lists) is keyed by item id; items it lacks are marked missing.
+    A `.npy` table holds the item with integer id r in row r, and so do ready graphs. Files of
+    `read_keyed` are keyed by item id; items they lack are marked missing.
 
     Args:
         folder: where the files lie.
@@ -73,7 +73,7 @@ def read_content(
             path = feature_files[modality]
             read_features(content, modality, path, item_ids, all_items=all_items)
         if modality in graph_files:
-            graph = _read_graph(graph_files[modality], item_ids, all_items)
+            graph = _read_graph(content, graph_files[modality], item_ids, all_items)
             content.item_graphs[modality] = graph
     return content
 
@@ -102,67 +102,47 @@ def read_features(
         DataError: the file is broken or does not fit the items.
     """
     if path.suffix == ".npy":
-        values = _table(path, load_array(path))
+        values = require_table(path, load_array(path))
         rows = _integer_rows(path, item_ids, len(values), exact=all_items)
+        if not all_items:
+            content.notes.extend(_shifted(path, item_ids, bool(values[:1].any())))
     else:
         index, values = read_keyed(path)
         rows = _keyed_rows(path, item_ids, index)
     if values.dtype == np.float16:
         content.notes.append(f"{modality}: stored as float16, widened to float32")
     absent = rows < 0
-    table = values[np.maximum(rows, 0)].astype(np.float32)  # widen before any arithmetic
+    with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused
+        table = values[np.maximum(rows, 0)].astype(np.float32)  # widen before any arithmetic
     table[absent] = 0
+    _refuse_not_finite(f"features of '{modality}'", path, table, rows, item_ids)
     content.features[modality] = torch.from_numpy(table)
     if absent.any():
         content.missing[modality] = torch.from_numpy(absent)
 
 
-def read_keyed(path: Path) -> tuple[pd.Index, np.ndarray]:
-    """Item ids as text, each once, and features `(n, d)` of an `.npz` or Parquet file.
-
-    Raises:
-        DataError: the file is broken, or has an id twice.
-    """
-    ids, values = _keyed_npz(path) if path.suffix == ".npz" else _keyed_parquet(path)
-    table, index = _table(path, values), pd.Index(tidy_ids(ids).astype(str))
-    if not index.is_unique:
-        raise DataError(f"{path}: item id {index[index.duplicated()][0]} stands twice; keep one")
-    return index, table
-
-
-def _table(path: Path, values: np.ndarray) -> np.ndarray:
-    """`values`, if they are a table of numbers."""
-    if values.ndim != 2 or values.dtype.kind not in "fiu":
+def _refuse_not_finite(
+    what: str, path: Path, table: np.ndarray, rows: np.ndarray, item_ids: np.ndarray
+) -> None:
+    """Name the first row of the file that is not finite, and the item whose it is."""
+    bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if bad.size:
+        kind = "NaN" if np.isnan(table[bad[0]]).any() else "an infinite value"
         raise DataError(
-            f"{path}: is {values.dtype} of shape {values.shape}; give a table of numbers, "
-            "one row an item"
+            f"{what}: {kind} in row {rows[bad[0]]} of {path.name}, item {item_ids[bad[0]]} "
+            f"({bad.size} such row(s)); mend the file or leave these rows out as missing"
         )
-    return values
 
 
-def load_array(path: Path) -> np.ndarray:
-    """One array from a `.npy` file, or a `DataError`; pickled objects are refused."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(
-            f"{path}: not a readable .npy array of numbers; save it again with numpy.save"
-        ) from error
-
-
-def load_arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The named arrays of an `.npz` file, or a `DataError`; pickled objects are refused."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            absent = [name for name in names if name not in file]
-            if absent:
-                raise DataError(f"{path}: lacks the array '{absent[0]}'; needs {', '.join(names)}")
-            return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"{path}: not a readable .npz of numbers or strings; save it again with numpy.savez, "
-            "and ids as strings: ids.astype(str), not Python objects"
-        ) from error
+def _shifted(path: Path, item_ids: np.ndarray, filled: bool) -> Iterable[str]:
+    """A warning where row 0 holds something and no item has the id 0."""
+    first = int(item_ids.min())
+    if first > 0 and filled:
+        yield (
+            f"{path.name}: row r is item id r, and ids start at {first}: row 0 is of no item. If "
+            "its rows are in the order of the items, each item has the row of the next one; use an "
+            ".npz with ids"
+        )
 
 
 def _integer_rows(path: Path, item_ids: np.ndarray, n_rows: int, *, exact: bool) -> np.ndarray:
@@ -176,7 +156,7 @@ def _integer_rows(path: Path, item_ids: np.ndarray, n_rows: int, *, exact: bool)
     if outside.size:
         raise DataError(
             f"{path}: {n_rows} rows, but item id {item_ids[outside[0]]} has none (row r is item "
-            "id r); add rows, or use an .npz with ids and features"
+            "id r, from 0); add rows, or use an .npz with ids and features"
         )
     return item_ids
 
@@ -185,62 +165,42 @@ def _refuse_text_ids(path: Path, item_ids: np.ndarray) -> None:
     if item_ids.dtype.kind != "i":
         raise DataError(
             f"{path}: row numbers stand for item ids, but the ids are strings such as "
-            f"'{item_ids[0]}'; use an .npz with ids and features, or Parquet"
+            f"'{shorten(str(item_ids[0]))}'; use an .npz with ids and features, or Parquet"
         )
-
-
-def _keyed_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    arrays = load_arrays(path, ("ids", "features"))
-    ids, values = arrays["ids"], arrays["features"]
-    if ids.ndim != 1:
-        raise DataError(f"{path}: ids have shape {ids.shape}; give one id a row")
-    if values.shape[:1] != ids.shape:
-        raise DataError(
-            f"{path}: {ids.size} ids for features of shape {values.shape}; give one each"
-        )
-    return ids, values
-
-
-def _keyed_parquet(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    frame = read_frame(path)
-    ids, rest = frame.iloc[:, 0].to_numpy(), frame.iloc[:, 1:]
-    if rest.shape[1] == 1 and rest.dtypes.iloc[0].kind == "O":  # one column of lists
-        widths = rest.iloc[:, 0].map(np.size)
-        if widths.nunique() != 1:
-            row = int(np.flatnonzero(widths != widths.iloc[0])[0])
-            raise DataError(f"{path}: the list in row {row} has another length than row 0; mend it")
-        return ids, np.stack([np.asarray(row) for row in rest.iloc[:, 0]])
-    return ids, rest.to_numpy()
 
 
 def _keyed_rows(path: Path, item_ids: np.ndarray, index: pd.Index) -> np.ndarray:
     """Row of each item in a keyed file, -1 where it has none."""
-    rows = index.get_indexer(pd.Index(item_ids.astype(str)))
+    rows = rows_of_ids(index, id_texts(item_ids))
     if (rows < 0).all():
         raise DataError(
-            f"{path}: none of its ids, such as '{index[0]}', is an item of the interactions, such "
-            f"as '{item_ids[0]}'; check the ids"
+            f"{path}: none of its ids, such as '{shorten(index[0])}', is an item of the "
+            f"interactions, such as '{shorten(str(item_ids[0]))}'; check the ids"
         )
     return rows
 
 
-def _read_graph(path: Path, item_ids: np.ndarray, all_items: bool) -> ItemGraph:
+def _read_graph(content: Content, path: Path, item_ids: np.ndarray, all_items: bool) -> ItemGraph:
     """A ready graph, its ends renumbered; edges that touch items left out are left out."""
     _refuse_text_ids(path, item_ids)
-    arrays = load_arrays(path, ("row", "col", "cos"))
+    arrays = load_arrays(path, ("row", "col", "cos"), optional=("shape",))
     row, col, cos = _checked_edges(path, arrays)
-    ends = np.concatenate([row, col])
+    ends = np.concatenate([row, col]).astype(np.int64)
     n_rows = max(int(ends.max(initial=-1)), int(item_ids.max())) + 1
     if "shape" in arrays:
-        if arrays["shape"].shape != (2,):
-            raise DataError(f"{path}: shape is {arrays['shape']}; give two numbers")
-        n_rows = int(arrays["shape"][0])
+        shape = arrays["shape"]
+        if shape.shape != (2,) or shape.dtype.kind not in "iu":
+            raise DataError(f"{path}: shape is {shorten(str(shape))}; give two numbers")
+        n_rows = int(shape[0])
     _integer_rows(path, item_ids, n_rows, exact=all_items)
     if ends.max(initial=0) >= n_rows or ends.min(initial=0) < 0:
         raise DataError(f"{path}: an item id is outside 0 .. {n_rows - 1}; build the graph again")
-    number = np.full(n_rows, -1)
-    number[item_ids] = np.arange(len(item_ids))
-    edges = np.stack([number[row], number[col]])
+    if not all_items:
+        content.notes.extend(_shifted(path, item_ids, bool((ends == 0).any())))
+    order = np.argsort(item_ids)
+    place = np.minimum(np.searchsorted(item_ids, ends, sorter=order), len(item_ids) - 1)
+    number = np.where(item_ids[order][place] == ends, order[place], -1)
+    edges = number.reshape(2, -1)
     kept = (edges >= 0).all(axis=0)
     return ItemGraph(
         torch.from_numpy(edges[:, kept]), torch.from_numpy(cos[kept].astype(np.float32))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DataError
-from .content import load_array
+from .arrays import load_array
 from .dataset import Dataset
 from .options import ContentKind, DataOptions
 

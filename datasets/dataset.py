@@ -30,6 +30,25 @@ class ItemGraph:
 
 
 @dataclass(frozen=True)
+class Intake:
+    """Rows of the interactions file, and why some are in no split.
+
+    Attributes:
+        rows: in the file.
+        left_out: reason -> number of rows; every row is in a split or counted here, once.
+    """
+
+    rows: int
+    left_out: Mapping[str, int]
+
+    def line(self) -> str:
+        """What was read and what was kept, in words."""
+        why = "; ".join(f"{count:,} {reason}" for reason, count in self.left_out.items() if count)
+        kept = self.rows - sum(self.left_out.values())
+        return f"{self.rows:,} row(s) read, {kept:,} kept" + (f"; left out: {why}" if why else "")
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Interactions in three splits, item content, and the maps back to the original ids.
 
@@ -55,6 +74,9 @@ class Dataset:
         truth: `(n_items,)` int64 index into `modalities` of the modality that carries the
             preference signal (planted data only), else None.
         notes: warnings of the reader, for `describe`.
+        also_seen: `(2, n)` int64 pairs that are in no split and are not recommended either: of
+            users without a training row, and rows rated too low to count.
+        intake: rows read and left out; None where no file was read.
     """
 
     name: str
@@ -71,6 +93,8 @@ class Dataset:
     dropped: Mapping[str, int] = field(default_factory=dict)
     truth: Tensor | None = None
     notes: tuple[str, ...] = ()
+    also_seen: Tensor = field(default_factory=lambda: torch.empty(2, 0, dtype=torch.int64))
+    intake: Intake | None = None
 
     def __post_init__(self) -> None:
         check_dataset(self)
@@ -100,6 +124,10 @@ def check_dataset(data: Dataset) -> None:
     for split, pairs in (("train", data.train), ("valid", data.valid), ("test", data.test)):
         _check_pairs(f"{split} split", pairs, data.n_users, data.n_items)
     _check_some_rows(data)
+    _check_tensor("also_seen", data.also_seen, (torch.int64,))
+    _check_shape("also_seen", data.also_seen, (2, None), "stack users and items as two rows")
+    _check_range("also_seen", "user", data.also_seen[0], data.n_users)
+    _check_range("also_seen", "item", data.also_seen[1], data.n_items)
     _check_cold_users(data)
     for modality, table in data.features.items():
         _check_name(modality)

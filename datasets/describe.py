@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .dataset import SPLITS, Dataset, ItemGraph
+from .dataset import SPLITS, Dataset, Intake, ItemGraph
 
 EDGE_BLOCK = 65536  # graph edges compared with the features at a time
 COSINE_TOLERANCE = 2e-4  # mean difference that float16 features do not reach
@@ -66,6 +66,8 @@ class DatasetReport:
     items: Degrees
     modalities: dict[str, Coverage]
     warnings: tuple[str, ...]
+    intake: Intake | None = None
+    """Rows read and left out."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain numbers, strings, lists and dicts, for JSON."""
@@ -89,6 +91,7 @@ def describe(dataset: Dataset) -> DatasetReport:
         items=items,
         modalities=modalities,
         warnings=tuple(_warnings(dataset, users, items, modalities)),
+        intake=dataset.intake,
     )
 
 

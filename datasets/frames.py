@@ -1,150 +1,293 @@
-"""Tables on disk: CSV, TSV and Parquet, and clean columns out of them."""
+"""Tables on disk, of text or Parquet, and clean columns out of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError, shorten
+from .ids import SPACE, Ids, tidy_ids
 from .options import DataOptions
+from .raw_files import open_plain, read_text, table_suffix
+from .text_tables import SEPARATORS, TextTable, read_json_lines, read_separated
 
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t"}
-SUFFIXES = (".csv", ".tsv", ".parquet")
-TIME_NAMES = ("timestamp", "time", "date", "datetime")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+"""Of tables; those of text may be compressed, with `.gz` or `.zst` after it."""
+TABLE_FILES = (
+    *SUFFIXES,
+    *(suffix + packed for packed in (".gz", ".zst") for suffix in SUFFIXES[:-1]),
+)
+TIME_NAMES = ("timestamp", "time", "date", "datetime", "unixreviewtime")
+LEVEL = "__index_level_"
+"""What pandas calls an index without a name in Parquet files."""
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """Read a table; text files give strings in every column, Parquet keeps its types.
+@dataclass(frozen=True)
+class Frame:
+    """A table, as its file has it.
+
+    Attributes:
+        file: where it comes from.
+        columns: name -> `(n,)`; text files give strings, Parquet keeps its types.
+        lines: `(n,)` line of every row in a text file; None where it is row + 2.
+        index: columns that were the index of a data frame (Parquet).
+        notes: what was odd.
+        nested: column -> first row with a list or an object (JSON lines).
+    """
+
+    file: Path
+    columns: Mapping[str, Any]
+    lines: np.ndarray | None = None
+    index: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    nested: Mapping[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(next(iter(self.columns.values()), ()))
+
+    def where(self, row: int) -> str:
+        """File and place of row `row` (from 0), for messages."""
+        if table_suffix(self.file) == ".parquet":
+            return f"{self.file}, row {row}"
+        line = row + 2 if self.lines is None else self.lines[row]  # the header is line 1
+        return f"{self.file}, line {line}"
+
+    def value(self, column: str, row: int) -> str:
+        """A value as it is shown in messages."""
+        return shorten(repr(self.columns[column][int(row)].as_py()))
+
+    def take(self, kept: np.ndarray) -> Frame:
+        """Only the rows of the mask `kept`."""
+        columns = {name: column.filter(pa.array(kept)) for name, column in self.columns.items()}
+        lines = np.arange(len(kept)) + 2 if self.lines is None else self.lines
+        return Frame(self.file, columns, lines[kept], self.index, self.notes)
+
+
+DEFAULTS = DataOptions()
+
+
+def read_frame(path: Path, options: DataOptions = DEFAULTS) -> Frame:
+    """Read a table.
+
+    Args:
+        path: ends in one of `TABLE_FILES`, or `.inter`.
+        options: `separator` and `encoding` are used.
 
     Raises:
         DataError: the file is missing, empty, or not a table of its suffix.
     """
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            separator = SEPARATORS[path.suffix]
-            frame = pd.read_csv(
-                path,
-                sep=separator,
-                dtype=str,
-                encoding="utf-8-sig",
-                keep_default_na=False,  # an item may be called NA
-                na_values=[""],
-            )
-    except OSError as error:
-        if error.strerror is None:  # pyarrow raises OSError for a damaged Parquet file
-            raise DataError(f"{path}: damaged Parquet file; write it again") from error
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (ValueError, pd.errors.ParserError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{path}: is no {path.suffix[1:]} table ({reason}); mend it") from error
-    if not isinstance(frame.index, pd.RangeIndex) and path.suffix != ".parquet":
-        raise DataError(
-            f"{path}: rows have more fields than the header; name every column, or remove the "
-            "separators at the ends of rows"
-        )
-    if frame.empty:
+    suffix = table_suffix(path)
+    if suffix == ".parquet":
+        frame = _read_parquet(path)
+    else:
+        table = _read_text_table(path, suffix, options)
+        for name in table.names:
+            if table.names.count(name) > 1:
+                raise DataError(f"{path}: two columns are called '{name}'; rename one")
+        columns = dict(zip(table.names, table.columns, strict=True))
+        frame = Frame(path, columns, table.lines, (), table.notes, table.nested)
+    if not len(frame):
         raise DataError(f"{path}: has no rows; give at least one interaction")
     return frame
 
 
-def line_of(path: Path, row: int) -> str:
-    """Where row `row` (from 0) stands in the file, for messages."""
-    return f"row {row}" if path.suffix == ".parquet" else f"line {row + 2}"  # header is line 1
+def _read_text_table(path: Path, suffix: str, options: DataOptions) -> TextTable:
+    text = read_text(path, options.encoding)
+    if not text.strip():
+        raise DataError(f"{path}: is no {suffix[1:]} table (it is empty); mend it")
+    if suffix == ".jsonl":
+        return read_json_lines(path, text)
+    return read_separated(path, text, options.separator, SEPARATORS[suffix])
 
 
-def integer_column(path: Path, frame: pd.DataFrame, column: str) -> np.ndarray:
+def _read_parquet(path: Path) -> Frame:
+    with open_plain(path) as file:
+        try:
+            table = pyarrow.parquet.read_table(file, use_threads=False, pre_buffer=False)
+            about = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
+            names = [str(name) for name in table.column_names]
+            columns: dict[str, Any] = dict(zip(names, table.columns, strict=True))
+            index = _index_columns(about.get("index_columns", ()), columns, table.num_rows)
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged file can raise nearly anything
+            reason = shorten(str(error) or type(error).__name__)
+            raise DataError(f"{path}: damaged Parquet file ({reason}); write it again") from error
+    if len(columns) < len(names):
+        raise DataError(f"{path}: two columns have the same name; rename one")
+    return Frame(path, columns, index=index)
+
+
+def _index_columns(described: Sequence[Any], columns: dict[str, Any], n: int) -> tuple[str, ...]:
+    """Names of the columns that were an index; one that is only described is added."""
+    found = []
+    for entry in described:
+        if isinstance(entry, str) and entry in columns:
+            found.append(entry)
+        elif isinstance(entry, dict) and entry.get("name") and entry["name"] not in columns:
+            start, step = int(entry["start"]), int(entry["step"])
+            columns[entry["name"]] = pa.array(start + step * np.arange(n))
+            found.append(entry["name"])
+    return tuple(found)
+
+
+def floats(column: Any) -> np.ndarray:
+    """`(n,)` float64, NaN where a value is missing or no number."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return floats(column.cast(kind.value_type))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return np.asarray(pc.cast(column, pa.float64(), safe=False), dtype=np.float64)
+    if _is_text(kind):
+        text = pd.Series(np.asarray(column, dtype=object))
+        return pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.full(len(column), np.nan)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return str(kind) in ("string", "large_string", "string_view")
+
+
+def integer_column(frame: Frame, column: str) -> np.ndarray:
     """`(n,)` int64 from column `column`. Raises `DataError` at the first other value."""
-    numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
+    numbers = floats(frame.columns[column])
     bad = np.flatnonzero(~(np.abs(numbers) < 2**53) | (numbers != np.floor(numbers)))
-    if bad.size:
-        value = frame[column].iloc[bad[0]]
-        raise DataError(
-            f"{path}, {line_of(path, bad[0])}: {column} is {value!r}, not a whole number; mend it"
-        )
+    _refuse(frame, column, bad, "not a whole number; mend it")
     return numbers.astype(np.int64)
 
 
-def number_column(path: Path, frame: pd.DataFrame, column: str) -> np.ndarray:
+def number_column(frame: Frame, column: str) -> np.ndarray:
     """`(n,)` float64 from column `column`. Raises `DataError` at the first non-finite value."""
-    numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(numbers))
-    if bad.size:
-        value = frame[column].iloc[bad[0]]
-        raise DataError(
-            f"{path}, {line_of(path, bad[0])}: {column} is {value!r}, not a number; mend it"
-        )
+    numbers = floats(frame.columns[column])
+    _refuse(frame, column, np.flatnonzero(~np.isfinite(numbers)), "not a number; mend it")
     return numbers
 
 
-def id_column(path: Path, frame: pd.DataFrame, column: str) -> np.ndarray:
-    """`(n,)` ids: int64 where all are whole numbers, else strings.
+def _refuse(frame: Frame, column: str, rows: np.ndarray, reason: str) -> None:
+    if len(rows):
+        value = frame.value(column, rows[0])
+        raise DataError(f"{frame.where(rows[0])}: {column} is {value}, {reason}")
 
-    `7` and `"7"` are the same id; `"007"` is a string.
+
+def id_column(frame: Frame, column: str) -> Ids:
+    """Ids out of a column, see `tidy_ids`.
 
     Raises:
-        DataError: an id is empty.
+        DataError: an id is empty, or cannot be one, with its line.
     """
-    values = frame[column]
-    empty = np.flatnonzero((values.isna() | (values.astype(str).str.strip() == "")).to_numpy())
-    if empty.size:
-        raise DataError(
-            f"{path}, {line_of(path, empty[0])}: {column} is empty; fill it in or remove the row"
-        )
-    return tidy_ids(values.to_numpy())
+    if column in frame.nested:
+        _refuse(frame, column, np.array([frame.nested[column]]), "no id; write numbers or strings")
+    return tidy_ids(frame.columns[column], frame.where, column)
 
 
-def tidy_ids(values: np.ndarray) -> np.ndarray:
-    """Ids as int64 where every one is written as a whole number, else as strings."""
-    if values.dtype.kind in "iu":
-        return values.astype(np.int64)
-    text = values.astype(str)
-    unique = np.unique(text)
-    whole = all(
-        value.removeprefix("-").isdecimal() and str(int(value)) == value for value in unique
-    )
-    if whole and all(len(value) < 19 for value in unique):
-        return text.astype(np.int64)
-    return text
-
-
-def find_column(
-    path: Path, frame: pd.DataFrame, asked: str | None, usual: Sequence[str], option: str
-) -> str:
+def find_column(frame: Frame, asked: str | None, usual: Sequence[str], option: str) -> str:
     """The column asked for, else the first one with a usual name.
 
     Raises:
         DataError: there is no such column; the message names the option that chooses it.
     """
-    columns = [str(column) for column in frame.columns]
+    columns = list(frame.columns)
     found = asked or usual_column(frame, usual)
     if found not in columns:
         missing = f"no column '{asked}'" if asked else f"no column called {usual[0]}"
         raise DataError(
-            f"{path}: has {missing}; set {option} to one of its columns: {', '.join(columns)}"
+            f"{frame.file}: has {missing}; set {option} to one of its columns: "
+            f"{shorten(', '.join(columns))}"
         )
     return found
 
 
-def usual_column(frame: pd.DataFrame, usual: Sequence[str]) -> str | None:
+def usual_column(frame: Frame, usual: Sequence[str]) -> str | None:
     """The first column with a usual name; case and punctuation do not count."""
-    columns = [str(column) for column in frame.columns]
-    plain = {"".join(filter(str.isalnum, column)).lower(): column for column in reversed(columns)}
+    plain = {plain_name(column): column for column in reversed(list(frame.columns))}
     return next((plain[name] for name in usual if name in plain), None)
 
 
-def time_column(path: Path, frame: pd.DataFrame, options: DataOptions) -> np.ndarray | None:
-    """`(n,)` float64 times for a chronological split; None where the split needs none."""
+def plain_name(column: str) -> str:
+    """Letters and digits of a name, in lower case."""
+    return "".join(filter(str.isalnum, column)).lower()
+
+
+def time_column(frame: Frame, options: DataOptions) -> np.ndarray | None:
+    """`(n,)` times for a chronological split, int64 or float64; None where the split needs none.
+
+    Raises:
+        DataError: a time is missing, or neither a number nor a date; the line is named.
+    """
     if options.split != "chronological":
         return None
-    column = find_column(path, frame, options.time_column, TIME_NAMES, "data.time_column")
-    if pd.to_numeric(frame[column], errors="coerce").isna().all():  # dates, as in ISO 8601
-        dates = pd.to_datetime(frame[column], errors="coerce", utc=True, format="ISO8601")
-        if not dates.isna().any():
-            start = pd.Timestamp(0, tz="UTC")
-            return ((dates - start) / pd.Timedelta(seconds=1)).to_numpy(dtype=np.float64)
-    return number_column(path, frame, column)
+    name = find_column(frame, options.time_column, TIME_NAMES, "data.time_column")
+    column = frame.columns[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    missing = np.asarray(column.is_null())
+    if _is_text(column.type):
+        column = pc.utf8_trim(column, characters=SPACE)
+        missing = np.asarray(pc.fill_null(pc.equal(column, ""), True))
+    _refuse(frame, name, np.flatnonzero(missing), "no time; fill it in or remove the row")
+    if pa.types.is_temporal(column.type):
+        return _numbered(column)
+    try:
+        return np.asarray(pc.cast(column, pa.int64()))  # exact beyond 2^53
+    except pa.ArrowException:
+        return _numbers_or_dates(frame, name, column)
+
+
+def _numbered(column: Any) -> np.ndarray:
+    """Dates, times and durations as whole numbers of their unit."""
+    width = pa.int32() if column.type.bit_width == 32 else pa.int64()
+    return np.asarray(pc.cast(pc.cast(column, width), pa.int64()))
+
+
+def _numbers_or_dates(frame: Frame, name: str, column: Any) -> np.ndarray:
+    numbers = floats(column)
+    number = np.isfinite(numbers)
+    if number.all() or not _is_text(column.type):
+        _refuse(frame, name, np.flatnonzero(~number), "not a number; mend it")
+        return numbers
+    text = pd.Series(np.asarray(column, dtype=object))
+    try:
+        dates = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{frame.file}: {name} has dates that cannot be read ({error})") from error
+    odd = dates.isna().to_numpy()
+    if number.sum() >= (~odd).sum():
+        _refuse(frame, name, np.flatnonzero(~number), "not a number; mend it")
+    reason = "no date that can be read; write it as 2024-01-31 or 2024-01-31T23:59:59"
+    _refuse(frame, name, np.flatnonzero(odd), reason)
+    wall = dates.dt.tz_localize(None).to_numpy()
+    return wall.astype("datetime64[us]").astype(np.int64)  # years beyond 2262 too
+
+
+RATING_NAMES = ("rating", "stars", "overall", "score")
+
+
+def liked(frame: Frame, options: DataOptions) -> tuple[np.ndarray, str | None]:
+    """Which rows count by `data.min_rating`, `(n,)` bool, and what to say of ratings not read.
+
+    Raises:
+        DataError: a rating is missing or no number.
+        ConfigError: a column of ratings is named, and no threshold.
+    """
+    every = np.ones(len(frame), dtype=bool)
+    if options.min_rating is None:
+        if options.rating_column is not None:
+            raise ConfigError("data.rating_column has no effect without data.min_rating")
+        column = usual_column(frame, RATING_NAMES)
+        if column is None or len(frame.columns[column].unique()) < 2:
+            return every, None
+        return every, (
+            f"'{column}' is not read, low ones count too: set data.min_rating to leave them out"
+        )
+    column = find_column(frame, options.rating_column, RATING_NAMES, "data.rating_column")
+    return number_column(frame, column) >= options.min_rating, None

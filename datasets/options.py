@@ -46,7 +46,7 @@ class DataOptions(Options):
     validated, and training runs for exactly `training.epochs` epochs, as `train --refit` does."""
 
     split_seed: int = Field(default=999, ge=0)
-    """Seed of the random split."""
+    """Seed of the random split, and of which of several rows of one user and time are held out."""
 
     swap_valid_test: bool = False
     """Swap validation and test. The group behind FETTLE and CROSS labels TikTok's `tstMat.pkl`
@@ -67,6 +67,21 @@ class DataOptions(Options):
     time_column: str | None = None
     """Column of times in a table, for `split: chronological`; by default the one called time,
     timestamp or the like."""
+
+    separator: str | None = Field(default=None, min_length=1, max_length=8)
+    """What separates the fields of a text table; by default a comma in `.csv`, a tab in `.tsv` and
+    `.inter`, and whichever of comma, tab, semicolon and bar the header has where it lacks that."""
+
+    encoding: str = "utf-8"
+    """Encoding of text tables, e.g. `latin-1` or `utf-16`."""
+
+    min_rating: float | None = Field(default=None, allow_inf_nan=False)
+    """Rows of a table rated lower are no interactions: they are left out of all splits, and their
+    items are not recommended to these users either."""
+
+    rating_column: str | None = None
+    """Column of ratings in a table, for `min_rating`; by default the one called rating, stars or
+    the like."""
 
     planted_users: int = Field(default=4000, ge=10)
     """Number of users of the planted data set."""

@@ -8,46 +8,53 @@ import numpy as np
 
 from ..errors import DataError
 from .dataset import Dataset
-from .frames import tidy_ids
+from .ids import SPACE, tidy_ids
 from .options import DataOptions
+from .raw_files import COMPRESSED, read_text
 from .table import Records, number_and_split
 
 PAPER = "Ni et al., MicroLens, 2023"
 EXPECTS = "pairs.tsv (MicroLens: user, tab, item ids in order, separated by spaces)"
-OPTIONS = ("split", "split_seed", "min_user_interactions", "min_item_interactions")
+OPTIONS = ("split", "split_seed", "min_user_interactions", "min_item_interactions", "encoding")
+NAMES = ("pairs.tsv", *(f"pairs.tsv{packed}" for packed in COMPRESSED))
 
 
 def recognises(path: Path) -> bool:
     """Whether `path` is a `pairs.tsv` or a folder with one."""
-    return path.name == "pairs.tsv" or (path / "pairs.tsv").is_file()
+    return path.name in NAMES or any((path / name).exists() for name in NAMES)
 
 
 def read(path: Path, options: DataOptions) -> Dataset:
     """Read `user<TAB>item item item ...` lines without a header; the order serves as time.
 
+    The items of a user in several lines follow each other as the lines do.
+
     Raises:
         DataError: the file is missing, or a line has another shape.
     """
-    file = path if path.is_file() else path / "pairs.tsv"
-    if not file.is_file():
+    file = next((path / name for name in NAMES if (path / name).exists()), path)
+    if file.is_dir():
         raise DataError(f"{path}: has no pairs.tsv; expected {EXPECTS}")
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read as UTF-8 text; save it in UTF-8") from error
     users: list[str] = []
     items: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        user, tab, sequence = line.partition("\t")
-        watched = sequence.split()
-        if not user.strip() or not tab or not watched or "\t" in sequence:
+    lines: list[int] = []
+    text = read_text(file, options.encoding).decode()
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
+        user, tab, sequence = line.removesuffix("\r").partition("\t")
+        watched = [item for item in sequence.split(" ") if item.strip(SPACE)]
+        if not user.strip(SPACE) or not tab or not watched or "\t" in sequence:
             raise DataError(
                 f"{file}, line {number}: is no user, tab, and item ids separated by spaces; mend it"
             )
-        users.extend([user.strip()] * len(watched))
+        users.extend([user] * len(watched))
         items.extend(watched)
+        lines.extend([number] * len(watched))
     if not users:
         raise DataError(f"{file}: is empty; give at least one line")
-    time = np.arange(len(items), dtype=np.float64)
-    records = Records(file, tidy_ids(np.array(users)), tidy_ids(np.array(items)), time)
-    return number_and_split(records, options)
+
+    def where(row: int) -> str:
+        return f"{file}, line {lines[row]}"
+
+    time = np.arange(len(items))
+    ids = (tidy_ids(users, where, "the user"), tidy_ids(items, where, "an item"))
+    return number_and_split(Records(file, *ids, time), options)

@@ -29,7 +29,8 @@ def choose_labels(
     Args:
         where: the source, for messages.
         users: `(n,)` user numbers from 0.
-        options: `split`, `split_seed` and `hold_out` are used.
+        options: `split`, `split_seed` and `hold_out` are used. With times, rows of one user and
+            time are ordered by a draw.
         given: `(n,)` labels that the data bring, for `auto` and for named columns.
         time: `(n,)` times, for `chronological`.
 
@@ -41,7 +42,7 @@ def choose_labels(
     if options.split == "chronological":
         if time is None:
             raise DataError(f"{where}: has no times; choose another split than chronological")
-        return chronological_split(users, time)
+        return chronological_split(users, time, options.split_seed)
     if options.split == "random" or (options.split == "auto" and given is None):
         return random_split(users, options.split_seed)
     if given is None:
@@ -60,9 +61,23 @@ def random_split(users: np.ndarray, seed: int) -> np.ndarray:
     return hold_out_last(users, np.random.default_rng(seed).permutation(len(users)))
 
 
-def chronological_split(users: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """The latest rows of each user are held out, test after validation; ties keep file order."""
-    return hold_out_last(users, np.argsort(np.argsort(time, kind="stable"), kind="stable"))
+def chronological_split(users: np.ndarray, time: np.ndarray, seed: int) -> np.ndarray:
+    """The latest rows of each user are held out, test after validation; ties go by a draw."""
+    draw = np.random.default_rng(seed).permutation(len(users))
+    rank = np.empty(len(users), dtype=np.int64)
+    rank[np.lexsort((draw, time))] = np.arange(len(users))
+    return hold_out_last(users, rank)
+
+
+def drawn_by_lot(users: np.ndarray, time: np.ndarray, label: np.ndarray) -> int:
+    """Rows of a user and time whose rows went to several splits, so that a draw decided."""
+    order = np.lexsort((label, time, users))
+    keys = np.stack([users[order], np.unique(time, return_inverse=True)[1][order]])
+    first = np.append(True, (keys[:, 1:] != keys[:, :-1]).any(axis=0))
+    starts = np.flatnonzero(first)
+    ends = np.append(starts[1:], len(users)) - 1
+    several = label[order][starts] != label[order][ends]
+    return int((ends - starts + 1)[several].sum())
 
 
 def hold_out_last(users: np.ndarray, rank: np.ndarray) -> np.ndarray:
@@ -130,6 +145,7 @@ class SplitFields(TypedDict):
     valid: Tensor
     test: Tensor
     dropped: dict[str, int]
+    also_seen: Tensor
 
 
 def split_pairs(
@@ -146,6 +162,8 @@ def split_pairs(
     splits = {name: pairs[:, torch.from_numpy(label == value)] for name, value in LABELS.items()}
     valid, cold_valid = drop_cold_users(splits["train"], splits["valid"])
     test, cold_test = drop_cold_users(splits["train"], splits["test"])
+    held_out = torch.cat([splits["valid"], splits["test"]], dim=1)
+    cold = ~torch.isin(held_out[0], splits["train"][0])
     for name, kept in (("train", splits["train"]), ("valid", valid), ("test", test)):
         if kept.shape[1] == 0 and (label != TRAIN).any():
             raise DataError(
@@ -157,4 +175,5 @@ def split_pairs(
         valid=valid,
         test=test,
         dropped={"valid": cold_valid, "test": cold_test},
+        also_seen=held_out[:, cold],
     )

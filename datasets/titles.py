@@ -6,7 +6,9 @@ from pathlib import Path
 
 from ..errors import ConfigError, DataError
 from .dataset import Dataset
-from .frames import SUFFIXES, find_column, id_column, read_frame
+from .frames import SUFFIXES, TABLE_FILES, find_column, id_column, read_frame
+from .ids import id_texts
+from .raw_files import table_suffix
 from .table import ITEM_NAMES
 
 TITLE_NAMES = ("title", "itemtitle", "movietitle", "name", "text")
@@ -17,7 +19,7 @@ def find_titles(path: str | Path) -> Path | None:
     if not Path(path).exists():  # the built-in data
         return None
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    files = [folder / f"titles{suffix}" for suffix in SUFFIXES]
+    files = [folder / f"titles{suffix}" for suffix in TABLE_FILES]
     return next((file for file in files if file.is_file()), None)
 
 
@@ -35,22 +37,28 @@ def read_titles(
         DataError: the file is no such table, or counts items in another way than the data do.
     """
     file = Path(file)
-    if file.suffix not in SUFFIXES:
+    if table_suffix(file) not in SUFFIXES:
         raise ConfigError(f"{file} is no table: give titles as one of {', '.join(SUFFIXES)}")
     frame = read_frame(file)
     asked = columns or (None, None)
-    item = find_column(file, frame, asked[0], ITEM_NAMES, "--title-columns")
-    title = find_column(file, frame, asked[1], TITLE_NAMES, "--title-columns")
-    ids, texts = id_column(file, frame, item), frame[title].fillna("").astype(str)
+    item = find_column(frame, asked[0], ITEM_NAMES, "--title-columns")
+    title = find_column(frame, asked[1], TITLE_NAMES, "--title-columns")
+    ids = id_column(frame, item)
+    names = id_texts(ids.names)[ids.codes]
     if dataset.item_ids is None:
         known = {str(number): number for number in range(dataset.n_items)}
-        foreign = [name for name in map(str, ids) if name not in known]
+        foreign = [name for name in names if name not in known]
         if foreign:
             raise DataError(
                 f"{file}: {item} is {foreign[0]}, but {dataset.name} numbers its items 0 to "
                 f"{dataset.n_items - 1}; name the column that counts alike with --title-columns"
             )
     else:
-        known = {str(name): number for number, name in enumerate(dataset.item_ids)}
-    pairs = zip(map(str, ids), texts, strict=True)
-    return {known[name]: " ".join(text.split()) for name, text in pairs if name in known}
+        known = {name: number for number, name in enumerate(id_texts(dataset.item_ids))}
+    texts = (value.as_py() for value in frame.columns[title])
+    pairs = zip(names, texts, strict=True)
+    return {
+        known[name]: " ".join(str("" if text is None else text).split())
+        for name, text in pairs
+        if name in known
+    }

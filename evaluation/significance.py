@@ -19,6 +19,8 @@ from .per_user import UserMetrics
 RESAMPLES = 2000
 """Draws of the bootstrap."""
 CONFIDENCE = 0.95
+DECIMALS = 6
+"""Of differences that the signed-rank test ranks; metrics are stored in single precision."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,11 @@ def _t_test(differences: np.ndarray) -> float:
 
 
 def _wilcoxon(differences: np.ndarray) -> float:
-    """Two-sided signed-rank test, zeros left out (Wilcoxon's own rule); 1 where all are zero."""
+    """Two-sided signed-rank test, zeros left out (Wilcoxon's own rule); 1 where all are zero.
+
+    Differences are rounded first: equal ones that sums left a few bits apart are ties, not ranks.
+    """
+    differences = differences.round(DECIMALS)
     if not differences.any():
         return 1.0
     return float(stats.wilcoxon(differences, zero_method="wilcox").pvalue)

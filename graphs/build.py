@@ -130,7 +130,7 @@ def _similar(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
         else:
             ids, cosine = feature_knn(
                 dataset.features[modality],
-                options.knn_k,
+                min(options.knn_k, dataset.n_items),
                 include_self=options.knn_self,
                 missing=dataset.missing.get(modality),
                 search=options.knn_search,
@@ -150,7 +150,7 @@ def _unified(dataset: Dataset, options: GraphOptions) -> Iterator[Relation]:
     features = unified_features(dataset.features)
     ids, cosine = feature_knn(
         features,
-        options.knn_k,
+        min(options.knn_k, dataset.n_items),
         include_self=options.knn_self,
         missing=~features.any(dim=1),
         search=options.knn_search,
@@ -215,10 +215,10 @@ def _cooccurrence(
     node_type: str, pairs: Tensor, n_others: int, n_nodes: int, options: GraphOptions
 ) -> Relation:
     """Edges between the nodes in the second row of `pairs` that share most of the first."""
-    k = options.cooccur_k or DEFAULT_COOCCURRING
+    k = min(options.cooccur_k or DEFAULT_COOCCURRING, max(1, n_nodes - 1))
     how = Work(memory_mib=options.memory_mib)
     found = cooccurrence_neighbors(pairs, n_others, n_nodes, k, how=how)
-    node, neighbor, count = _list_edges(found.ids, found.counts.float())
+    node, neighbor, count = _list_edges(found.ids, found.counts.to(torch.float32))
     return Relation((node_type, "cooccurs", node_type), neighbor, node, count)
 
 

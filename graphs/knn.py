@@ -19,6 +19,8 @@ BYTES_PER_CANDIDATE = 48
 """Working memory of one candidate of one query: value, id, their sorted copies."""
 SLACK = 16
 """Candidates beyond k, so that ties at the end of a list are broken by item id."""
+TIE = 1e-5
+"""Cosines closer than this are equal, since sums differ by their order."""
 GOOD_RECALL = 0.95
 """Below this, the recall of an approximate search is logged as a warning."""
 RECALL_SAMPLE = 1000
@@ -98,7 +100,7 @@ def feature_neighbors(
     if k < 1 or memory_mib < 1:
         raise ConfigError("k and memory_mib of a feature kNN must be at least 1")
     ids = torch.full((len(features), k), -1, dtype=torch.int64)
-    cosine = torch.zeros(len(features), k)
+    cosine = torch.zeros(len(features), k, dtype=torch.float32)
     table = features.detach().cpu()
     there = table.any(1) if missing is None else table.any(1) & ~missing.cpu()
     if not there.any():
@@ -156,11 +158,13 @@ def _recall(
     n = len(index.rows)
     sample = np.linspace(0, n - 1, min(RECALL_SAMPLE, n)).astype(np.int64)
     truth = VectorIndex(index.rows, "exact")
-    exact, _ = _search(truth, sample, k, include_self, memory_mib)
-    hits = sum(
-        len(np.intersect1d(a[a >= 0], b[b >= 0])) for a, b in zip(found[sample], exact, strict=True)
-    )
-    recall = hits / max(1, int((exact >= 0).sum()))
+    exact, value = _search(truth, sample, k, include_self, memory_mib)
+    # An item as near as the last of the best is as good as that one: ties are hits.
+    last = np.where(np.isfinite(value), value, np.inf).min(axis=1) - TIE
+    mine = index.rows[np.maximum(found[sample], 0)]
+    near = np.einsum("qd,qkd->qk", index.rows[sample], mine) >= last[:, None]
+    hits = int((near & (found[sample] >= 0)).sum())
+    recall = min(1.0, hits / max(1, int((exact >= 0).sum())))
     level = logging.INFO if recall >= GOOD_RECALL else logging.WARNING
     kind = index.search_kind
     logger.log(level, "kNN '%s': recall@%d is %.3f on %d items", kind, k, recall, len(sample))

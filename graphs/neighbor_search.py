@@ -37,18 +37,20 @@ def make_neighbors(
         parts: folder of finished parts, from which a killed computation goes on.
         progress: show a progress bar.
     """
+    k = min(options.k, max(1, dataset.n_items - 1))  # an item has no more neighbours than that
     if options.file is not None:
         data_hash = dataset_hash(dataset)
         stored = load_neighbors(options.file, n_items=dataset.n_items, data_hash=data_hash)
-        if stored.ids.shape[1] < options.k:
+        if stored.ids.shape[1] < k:
             raise ConfigError(
                 f"{options.file} has {stored.ids.shape[1]} neighbours per item, neighbors.k is "
                 f"{options.k}: lower neighbors.k or make the file with -k {options.k}"
             )
         _require_the_same_search(options, stored)
-        return Neighbors(stored.ids[:, : options.k], stored.counts[:, : options.k])
+        return Neighbors(stored.ids[:, :k], stored.counts[:, :k])
     find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
-    return find(**_arguments(options, dataset), how=_work(options, parts, progress))
+    arguments = _arguments(replace(options, k=k), dataset)
+    return find(**arguments, how=_work(options, parts, progress))
 
 
 def _require_the_same_search(options: NeighborOptions, stored: Neighbors) -> None:
@@ -99,6 +101,7 @@ def write_neighbors(
     if options.search != "exact":
         about["recall"] = _neighbor_recall(neighbors, options, dataset)
     about["data_hash"] = dataset_hash(dataset)
+    about["k"] = neighbors.ids.shape[1]
     neighbors = replace(neighbors, metadata=about)
     save_neighbors(file, neighbors)
     remove_parts(parts)
@@ -109,5 +112,6 @@ def _neighbor_recall(neighbors: Neighbors, options: NeighborOptions, dataset: Da
     """Share of the true neighbours of `RECALL_SAMPLE` random items that were found."""
     order = torch.randperm(dataset.n_items, generator=torch.Generator().manual_seed(0))
     rows = order[:RECALL_SAMPLE]
+    options = replace(options, k=neighbors.ids.shape[1])
     exact = cooccurrence_neighbors(**_arguments(options, dataset), rows=rows, how=_work(options))
     return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)

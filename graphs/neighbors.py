@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError, RunError
+from ..datasets.arrays import load_arrays
+from ..datasets.raw_files import open_plain
+from ..errors import DataError, RunError, shorten
 from ..fileio import atomic_path, write_text
 
 FORMAT = "crossalign-neighbors-1"
@@ -140,28 +140,23 @@ def _check_ids(path: str | os.PathLike[str], ids: np.ndarray, start: int, n_item
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Ids, counts and metadata of a neighbour file or folder."""
+    if not path.exists():
+        raise DataError(f"neighbour file {path} does not exist; {REMAKE}")
     try:
         return _read_folder(path) if path.is_dir() else _read_archive(path)
-    except FileNotFoundError as error:
-        raise DataError(f"neighbour file {error.filename} does not exist; {REMAKE}") from error
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise DataError(f"{path} is damaged or no neighbour file ({error}); {REMAKE}") from error
+    except (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError) as error:
+        reason = shorten(str(error))
+        raise DataError(f"{path} is damaged or no neighbour file ({reason}); {REMAKE}") from error
 
 
 def _read_archive(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        _check_format(path, str(archive["format"]))
-        metadata = json.loads(str(archive["metadata"]))
-        return archive["ids"], archive["counts"], dict(metadata)
+    try:
+        arrays = load_arrays(path, ("format", "metadata", "ids", "counts"))
+    except DataError as error:
+        raise ValueError(str(error).removeprefix(f"{path}: ")) from error
+    _check_format(path, str(arrays["format"]))
+    metadata = json.loads(str(arrays["metadata"]))
+    return arrays["ids"], arrays["counts"], dict(metadata)
 
 
 def _read_folder(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
@@ -169,13 +164,14 @@ def _read_folder(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         raise DataError(f"{path} is damaged or no neighbour file (no {METADATA}); {REMAKE}")
     metadata = dict(json.loads((path / METADATA).read_text(encoding="utf-8")))
     _check_format(path, metadata.pop("format"))
-    ids, counts = (
-        np.load(path / f"{name}.npy", mmap_mode="c", allow_pickle=False)
-        for name in ("ids", "counts")
-    )
+    tables = []
+    for name in ("ids", "counts"):
+        open_plain(path / f"{name}.npy").close()
+        tables.append(np.load(path / f"{name}.npy", mmap_mode="c", allow_pickle=False))
+    ids, counts = tables
     return ids, counts, metadata
 
 
 def _check_format(path: Path, found: str) -> None:
     if found != FORMAT:
-        raise DataError(f"{path}: format {found} is not {FORMAT}; {REMAKE}")
+        raise DataError(f"{path}: format {shorten(found)} is not {FORMAT}; {REMAKE}")

@@ -9,6 +9,8 @@ from typing import Any
 from ..config import RunConfig, load_config
 from ..datasets import Dataset, load_dataset
 from ..errors import ConfigError, DataError, RunError
+from ..evidence.choice import Choice
+from ..evidence.options import NONE
 from ..fileio import read_json
 from ..graphs import dataset_hash
 from ..run_files import CONFIG_FILE, METRICS_FILE
@@ -64,13 +66,30 @@ def described_by(config: RunConfig) -> dict[str, Any]:
 
 
 def refuse_unvalidated(config: RunConfig, dataset: Dataset) -> None:
-    """Raise `DataError` where nothing is held out and nobody said so: no epoch could be chosen."""
+    """Raise where nothing is held out and something has yet to be chosen on validation.
+
+    Raises:
+        DataError: an epoch, since nobody said that the number of epochs is fixed.
+        ConfigError: evidence.
+    """
+    chosen = config.evidence.kind != NONE and config.refit_of is None
+    if not dataset.holds_out and chosen:
+        raise ConfigError(
+            "option 'evidence.kind' needs rows to validate on: set it to none, or train with rows "
+            "held out and refit that run"
+        )
     if not dataset.holds_out and config.data.hold_out:
         raise DataError(
             f"'{dataset.name}' has training rows alone, so that no epoch can be chosen: give rows "
             "to validate and test on, or set data.hold_out=false and training.epochs to train for "
             "a fixed number of epochs"
         )
+
+
+def take_evidence(config: RunConfig, folder: Path) -> None:
+    """Leave in a run folder the evidence that the run refitted chose on validation, if any."""
+    if config.evidence.kind != NONE and config.refit_of is not None:
+        Choice.load(Path(config.refit_of)).save(folder)
 
 
 def _measured(run: Path) -> dict[str, Any]:

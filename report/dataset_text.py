@@ -38,6 +38,8 @@ def _blocks(found: DatasetReport) -> Iterator[list[str]]:
             ["modality", "dim", "missing", "repeats", "norm mean", "norm max", "graph edges"],
             [_coverage_row(name, cover) for name, cover in found.modalities.items()],
         )
+    if found.intake is not None:
+        yield ["", *textwrap.wrap(found.intake.line(), WIDTH, subsequent_indent="  ")]
     if found.warnings:
         yield ["", "warnings"]
         for warning in found.warnings:

@@ -50,6 +50,7 @@ def render(run: RunRecord) -> Html:
             markup.section("Metrics", _metrics(run)),
             markup.section("Training", markup.grid(*_learning_curves(run))),
             markup.section("Alignment", *_alignment(run.history)),
+            markup.section("Evidence", *_evidence(run)),
             markup.section("Data and time", _data_and_time(run)),
             markup.section("Repeat this run", markup.code(run.command)),
             markup.section("Configuration", markup.code(run.config, columns=True)),
@@ -187,6 +188,22 @@ def _series(rows: Mapping[int, Mapping[str, float]]) -> dict[str, tuple[list[int
             epochs.append(epoch)
             numbers.append(value)
     return series
+
+
+def _evidence(run: RunRecord) -> Iterator[Html]:
+    """What was added, what the model has without it, and what was tried on validation."""
+    if not run.evidence:
+        return
+    alone = [
+        markup.panel(f"{name}, model alone", _metric_table(run.alone.get(split, {})))
+        for split, name in (("test", "Test"), ("valid", "Validation"))
+    ]
+    facts = {key: _fact(value) for key, value in run.evidence.items()}
+    yield markup.grid(markup.panel("Added to the model's scores", markup.facts(facts)), *alone)
+    if run.tried:
+        label = metric_label(run.monitor)
+        title = f"{label} on validation by weight of the evidence"
+        yield markup.figure(title, line_plot(title, run.tried, xlabel="weight", ylabel=label))
 
 
 def _data_and_time(run: RunRecord) -> Html:

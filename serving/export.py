@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,13 +20,14 @@ from torch import Tensor
 
 from ..datasets import SPLITS, Dataset
 from ..errors import RunError
-from ..fileio import atomic_path, read_json, require_writable, write_text
+from ..fileio import atomic_path, read_json, require_writable, write_csv, write_text
 from ..graphs import dataset_hash
 from ..models import BACKBONES
 from ..pipeline import load_run
 from ..run_files import METRICS_FILE
 from ..run_folder import versions
 from ..tensors.faiss_import import import_faiss
+from .beside import copy_records, digests, write_parquet
 from .content_map import (
     ContentMap,
     MapQuality,
@@ -34,13 +36,25 @@ from .content_map import (
     judge_content_map,
     judge_unbought,
 )
+from .layout import (
+    ABOUT,
+    EVIDENCE,
+    FORMAT,
+    INDEX,
+    ITEM_VECTORS,
+    ITEMS,
+    SEEN,
+    USER_VECTORS,
+    USERS,
+    VECTORS,
+)
+from .served_evidence import ServedEvidence
 
-FORMAT = "crossalign-export-1"
-ABOUT, VECTORS, INDEX, SEEN = "about.json", "vectors.safetensors", "items.faiss", "seen.npz"
-USERS, ITEMS = "users.csv", "items.csv"
 EXACT_UP_TO = 200_000
 """Items up to which the index compares a query with every one: a millisecond or two."""
 SAMPLED_USERS = 1000
+TIE = 1e-5
+"""Relative difference of scores that count as equal, since sums differ by their order."""
 
 Unbought = Literal["auto", "content", "trained"]
 """Where vectors of items without training interactions come from."""
@@ -49,7 +63,7 @@ Unbought = Literal["auto", "content", "trained"]
 def export_run(
     run: str | os.PathLike[str], out: str | os.PathLike[str], *, unbought: Unbought = "auto"
 ) -> dict[str, Any]:
-    """Write vectors, ids, the FAISS index, what every user has, and the map for new items.
+    """Write vectors, ids, FAISS index, what users have, evidence, and the map for new items.
 
     Args:
         run: a finished run.
@@ -67,6 +81,8 @@ def export_run(
     if not (run / METRICS_FILE).is_file():
         raise RunError(f"{run} holds no finished run: export one that has a {METRICS_FILE}")
     metrics = read_json(run / METRICS_FILE)
+    if not isinstance(metrics.get("test"), dict):
+        raise RunError(f"{run / METRICS_FILE} is damaged (no test metrics): run again")
     config, dataset, backbone = load_run(run)
     if unbought == "content" and not dataset.features:
         raise RunError(f"'{dataset.name}' has no content, from which vectors could be made")
@@ -79,7 +95,9 @@ def export_run(
         placed = BACKBONES[config.backbone.name].cls.represents_content
         made = (counts == 0) & (unbought == "content" or not placed)
         item[made] = content_map(*content_rows(dataset.features, dataset.missing, made))
+    _place_untrained(user, item, dataset)
 
+    evidence = ServedEvidence.of_run(config, dataset, run)
     about = {
         "format": FORMAT,
         "run": str(run),
@@ -98,6 +116,7 @@ def export_run(
             "test_rows": int((counts[dataset.test[1]] == 0).sum()),
             "auc": judge_unbought(user, item, dataset.test, counts > 0),
         },
+        "evidence": evidence and evidence.about(),
         "content_map": content_map and _about_map(content_map),
         "content_map_quality": quality and asdict(quality),
         "versions": versions(),
@@ -106,7 +125,14 @@ def export_run(
         _write_vectors(fresh / VECTORS, user, item, content_map)
         _write_ids(fresh, dataset, counts, made)
         _write_seen(fresh / SEEN, dataset)
+        if evidence is not None:
+            evidence.save(fresh / EVIDENCE)
+        write_parquet(fresh / USER_VECTORS, _originals(dataset.user_ids, dataset.n_users), user)
+        write_parquet(fresh / ITEM_VECTORS, _originals(dataset.item_ids, dataset.n_items), item)
         about["index"] = _write_index(fresh / INDEX, user, item)
+        about["encoders"] = copy_records(Path(config.path), dataset.features, fresh)
+        about["created"] = round(time.time())
+        about["sha256"] = digests(fresh)
         write_text(fresh / ABOUT, json.dumps(about, indent=2) + "\n")
     return about
 
@@ -123,6 +149,22 @@ def _kind(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _place_untrained(user: Tensor, item: Tensor, dataset: Dataset) -> None:
+    """Give users without a training row the mean vector of the items they have, in place.
+
+    What the backbone holds for them nothing has shaped. Those who have nothing are left as they
+    are; `Recommender` refuses them.
+    """
+    users, items = dataset.also_seen
+    untrained = dataset.train[0].bincount(minlength=dataset.n_users) == 0
+    rows = untrained[users]
+    users, items = users[rows], items[rows]
+    total = torch.zeros_like(user).index_add_(0, users, item[items])
+    count = users.bincount(minlength=dataset.n_users).unsqueeze(1)
+    placed = users.unique()
+    user[placed] = total[placed] / count[placed]
+
+
 @contextmanager
 def _all_at_once(out: Path) -> Iterator[Path]:
     """A folder whose files replace those in `out` when the block succeeds, `about.json` last."""
@@ -131,6 +173,7 @@ def _all_at_once(out: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=out, prefix=".new-") as fresh:
         yield Path(fresh)
         (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced
+        (out / EVIDENCE).unlink(missing_ok=True)  # the new export may have none
         for file in sorted(Path(fresh).iterdir(), key=lambda file: file.name == ABOUT):
             file.replace(out / file.name)
 
@@ -172,7 +215,7 @@ def _write_ids(out: Path, dataset: Dataset, bought: Tensor, made: Tensor) -> Non
     }
     for name, columns in tables.items():
         with atomic_path(out / name) as path:
-            pd.DataFrame(columns).to_csv(path, index=False)
+            write_csv(path, pd.DataFrame(columns))
 
 
 def _originals(ids: np.ndarray | None, n: int) -> np.ndarray:
@@ -180,8 +223,9 @@ def _originals(ids: np.ndarray | None, n: int) -> np.ndarray:
 
 
 def _write_seen(file: Path, dataset: Dataset) -> None:
-    """Items of every user in any split, as rows of a CSR matrix: none is recommended again."""
-    users, items = torch.cat([dataset.split(split) for split in SPLITS], dim=1)
+    """Items that every user is known to have, as rows of a CSR matrix: none is recommended."""
+    pairs = [*(dataset.split(split) for split in SPLITS), dataset.also_seen]
+    users, items = torch.cat(pairs, dim=1)
     order = (users * dataset.n_items + items).unique()
     users, items = order // dataset.n_items, order % dataset.n_items
     indptr = torch.zeros(dataset.n_users + 1, dtype=torch.int64)
@@ -205,10 +249,16 @@ def _write_index(file: Path, user: Tensor, item: Tensor) -> dict[str, Any]:
     if not exact:
         rng = torch.Generator().manual_seed(0)
         queries = user[torch.randperm(len(user), generator=rng)[:SAMPLED_USERS]].numpy()
-        _, wanted = faiss.knn(queries, rows, 20, metric=faiss.METRIC_INNER_PRODUCT)
+        wanted, _ = faiss.knn(queries, rows, 20, metric=faiss.METRIC_INNER_PRODUCT)
         _, found = index.search(queries, 20)
-        pairs = zip(found, wanted, strict=True)
-        recall = float(np.mean([len(np.intersect1d(*pair)) / 20 for pair in pairs]))
+        recall = float(_hits(queries, rows, found, wanted).mean())
     with atomic_path(file) as path:
         path.write_bytes(faiss.serialize_index(index).tobytes())
     return {"kind": "flat" if exact else "hnsw", "metric": "inner product", "recall@20": recall}
+
+
+def _hits(queries: np.ndarray, rows: np.ndarray, found: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Which rows found score no less than the last of the best, `(n, 20)`: ties are hits."""
+    score = np.einsum("qd,qkd->qk", queries, rows[np.maximum(found, 0)])
+    slack = TIE * np.abs(best[:, -1:]).clip(min=TIE)
+    return (found >= 0) & (score >= best[:, -1:] - slack)

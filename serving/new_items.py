@@ -38,7 +38,7 @@ def read_new_items(files: Mapping[str, str | Path]) -> NewItems:
         DataError: a file is missing or broken, has an id twice, or a number that is not finite.
     """
     tables = {name: _read(Path(file)) for name, file in files.items()}
-    ids = pd.Index([]).append([index for index, _ in tables.values()]).unique()
+    ids = pd.Index([], dtype=object).append([index for index, _ in tables.values()]).unique()
     features, missing = {}, {}
     for name, (index, values) in tables.items():
         rows = index.get_indexer(ids)
@@ -54,7 +54,8 @@ def _read(path: Path) -> tuple[pd.Index, np.ndarray]:
             f"{path}: no such file; give content of new items as {' or '.join(SUFFIXES)}"
         )
     index, values = read_keyed(path)
-    values = values.astype(np.float32)
+    with np.errstate(over="ignore"):  # too large is infinite, and refused
+        values = values.astype(np.float32)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise DataError(

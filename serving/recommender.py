@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,28 +11,33 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import ConfigError, DataError
+from ..datasets.arrays import load_arrays
+from ..datasets.frames import read_frame
+from ..datasets.ids import rows_of_ids
+from ..errors import ConfigError, DataError, shorten
+from ..evaluation import BlockScorer
 from ..evaluation.recommend import recommend
 from ..tensors.representations import Representations
 from .content_map import ContentMap
-from .export import ABOUT, FORMAT, ITEMS, SEEN, USERS, VECTORS
+from .layout import ABOUT, EVIDENCE, FORMAT, ITEMS, SEEN, USERS, VECTORS
+from .served_evidence import ServedEvidence
 
 COLUMNS = ("user", "rank", "item", "score")
-DAMAGED = (SafetensorError, zipfile.BadZipFile, zlib.error)
-"""What readers of compressed files raise, beside errors of Python's own."""
 
 
 @dataclass(frozen=True)
 class Recommender:
     """Vectors, ids and what users have: all that recommending takes.
 
-    Ids are those of the data files, as text. Scores are inner products over the whole catalogue;
-    what a user has in any split of the data is left out, and equal scores go by the lower row.
+    Ids are those of the data files, as text. Scores are inner products over the whole catalogue,
+    with the evidence that the run adds to them; what a user has in any split of the data is left
+    out, and equal scores go by the lower row.
 
     Attributes:
         user: `(n_users, dim)`.
@@ -44,6 +47,8 @@ class Recommender:
         seen_from: `(n_users + 1,)` int64; what user u has is `seen[seen_from[u]:seen_from[u + 1]]`.
         seen: `(n,)` int64 rows of items.
         content_map: from content to vectors; None where the data had no content.
+        evidence: what is added to inner products; None where nothing is. Its catalogue are the
+            items to choose from, and those that the user has are no candidates.
     """
 
     user: Tensor
@@ -53,10 +58,15 @@ class Recommender:
     seen_from: Tensor
     seen: Tensor
     content_map: ContentMap | None
+    evidence: ServedEvidence | None = None
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> Recommender:
+    def load(cls, folder: str | os.PathLike[str], *, evidence: bool = True) -> Recommender:
         """Read what `export_run` wrote.
+
+        Args:
+            folder: the export.
+            evidence: False recommends by inner products alone.
 
         Raises:
             DataError: the folder is no export, or is damaged.
@@ -70,15 +80,18 @@ class Recommender:
                 raise DataError(f"{folder}: format {about['format']} is not {FORMAT}: export again")
             tensors = load_file(folder / VECTORS)
             users, items = (_ids(folder / name) for name in (USERS, ITEMS))
-            with np.load(folder / SEEN, allow_pickle=False) as seen:
-                seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
+            seen = load_arrays(folder / SEEN, ("indptr", "indices"))
+            seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
             content_map = _content_map(about["content_map"], tensors)
             user, item = tensors["user"], tensors["item"]
+            added = None
+            if evidence and about.get("evidence"):
+                added = ServedEvidence.load(folder / EVIDENCE, about["evidence"])
             if (len(user), len(item), len(user) + 1) != (len(users), len(items), len(seen_from)):
                 raise ValueError("vectors, ids and seen items are of different numbers")
-        except (OSError, EOFError, ValueError, LookupError, TypeError, *DAMAGED) as error:
+        except (OSError, EOFError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise DataError(f"{folder} is damaged ({error}): export the run again") from error
-        return cls(user, item, users, items, seen_from, has, content_map)
+        return cls(user, item, users, items, seen_from, has, content_map, added)
 
     def recommend(
         self, users: Sequence[str], k: int, *, among: Sequence[str] | None = None
@@ -91,14 +104,30 @@ class Recommender:
             among: ids of the items to choose from; all if None.
 
         Raises:
-            ConfigError: an id is unknown, or `k` is not positive.
+            ConfigError: an id is unknown or of a user without any interaction, or `k` is not
+                positive.
         """
         rows = rows_of(self.users, users, "user")
+        self._refuse_unknown(rows)
         first, last = self.seen_from[rows], self.seen_from[rows + 1]
         of = torch.arange(len(rows)).repeat_interleave(last - first)
         start = (first - (last - first).cumsum(0) + (last - first))[of]
         has = self.seen[start + torch.arange(len(of))]
-        return self._lists(list(users), self.user[rows], torch.stack([of, has]), k, among)
+        history = None if self.evidence is None else self.evidence.history[rows.numpy()]
+        seen = torch.stack([of, has])
+        return self._lists(list(users), _Asking(self.user[rows], seen, history), k, among)
+
+    def known_users(self) -> list[str]:
+        """Ids of the users who have anything: of others nothing is known but a number."""
+        return list(self.users[(self.seen_from[1:] > self.seen_from[:-1]).numpy()])
+
+    def _refuse_unknown(self, rows: Tensor) -> None:
+        nothing = rows[self.seen_from[rows] == self.seen_from[rows + 1]]
+        if len(nothing):
+            raise ConfigError(
+                f"user '{self.users[int(nothing[0])]}' is unknown: the data have no interaction of "
+                "this user that is trained with; give --history for someone new"
+            )
 
     def recommend_for(
         self, history: Sequence[str], k: int, *, among: Sequence[str] | None = None
@@ -115,7 +144,12 @@ class Recommender:
             raise ConfigError("a history needs one item at least")
         has = rows_of(self.items, history, "item")
         seen = torch.stack([torch.zeros_like(has), has])
-        lists = self._lists([""], self.item[has].mean(0, keepdim=True), seen, k, among)
+        user, history = self.item[has].mean(0, keepdim=True), None
+        if self.evidence is not None:
+            old = seen[:, has < self.evidence.history.shape[1]].unique(dim=1).numpy()
+            shape = (1, self.evidence.history.shape[1])
+            history = sp.csr_matrix((np.ones(old.shape[1], np.float32), tuple(old)), shape=shape)
+        lists = self._lists([""], _Asking(user, seen, history), k, among)
         return lists.drop(columns="user")
 
     def with_items(
@@ -137,9 +171,10 @@ class Recommender:
         """
         if self.content_map is None:
             raise DataError("the run had no content, so nothing is known of items by their content")
-        known = [one for one in ids if one in self.items]
-        if known:
-            raise DataError(f"item '{known[0]}' is in the catalogue already: give new ones alone")
+        known = np.flatnonzero(rows_of_ids(self.items, ids) >= 0)
+        if len(known):
+            one = ids[known[0]]
+            raise DataError(f"item '{one}' is in the catalogue already: give new ones alone")
         if len(set(ids)) < len(ids):
             raise DataError("a new item stands twice: give each once")
         made = self.content_map(features, missing)
@@ -150,13 +185,13 @@ class Recommender:
     def _lists(
         self,
         labels: Sequence[str],
-        user: Tensor,
-        seen: Tensor,
+        asking: _Asking,
         k: int,
         among: Sequence[str] | None,
     ) -> pd.DataFrame:
-        """Lists for the rows of `user`, which have the pairs `seen` of row and item."""
-        item, names = self.item, self.items
+        """Lists for those who ask."""
+        item, names, seen, k = self.item, self.items, asking.seen, min(k, len(self.items))
+        chosen = torch.arange(len(item))
         if among is not None:
             chosen = rows_of(self.items, among, "item").unique()
             item, names = item[chosen], names[chosen.numpy()]
@@ -164,7 +199,10 @@ class Recommender:
             place[chosen] = torch.arange(len(chosen))
             seen = torch.stack([seen[0], place[seen[1]]])
             seen = seen[:, seen[1] >= 0]
-        found, score = recommend(Representations(user, item), torch.arange(len(user)), k, seen)
+        scores: Representations | BlockScorer = Representations(asking.user, item)
+        if self.evidence is not None and asking.history is not None:
+            scores = self.evidence.scorer(asking.user, item, asking.history, seen, chosen)
+        found, score = recommend(scores, torch.arange(len(asking.user)), k, seen)
         row, rank = (found >= 0).nonzero(as_tuple=True)
         columns = (
             np.asarray(labels, dtype=object)[row.numpy()],
@@ -175,16 +213,25 @@ class Recommender:
         return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
 
+@dataclass(frozen=True)
+class _Asking:
+    """Users that lists are for: their vectors, `(2, m)` rows and items they have, histories."""
+
+    user: Tensor
+    seen: Tensor
+    history: sp.csr_matrix | None
+
+
 def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:
     """Rows `(n,)` int64 of ids; raises `ConfigError` for one that is unknown."""
-    rows = index.get_indexer(pd.Index(list(ids)))
+    rows = rows_of_ids(index, ids)
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
         raise ConfigError(
-            f"{kind} '{list(ids)[unknown[0]]}' is unknown: the export has {len(index)}, "
-            f"such as '{index[0]}'"
+            f"{kind} '{shorten(str(list(ids)[unknown[0]]))}' is unknown: the export has "
+            f"{len(index)}, such as '{shorten(index[0])}'"
         )
-    return torch.from_numpy(rows.astype(np.int64))
+    return torch.from_numpy(rows)
 
 
 def _content_map(
@@ -197,4 +244,4 @@ def _content_map(
 
 
 def _ids(file: Path) -> pd.Index:
-    return pd.Index(pd.read_csv(file, dtype={"id": str}, keep_default_na=False)["id"])
+    return pd.Index(np.asarray(read_frame(file).columns["id"], dtype=object))

@@ -26,7 +26,7 @@ from ..evaluation.groups import (
     popularity_groups,
 )
 from ..evaluation.ranking import evaluate
-from ..pipeline import load_run
+from ..pipeline import load_run, run_scores
 from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
 from ..run_files import CONFIG_FILE
@@ -210,17 +210,15 @@ class _Evaluated:
     lists: ListStatistics
 
 
-@torch.inference_mode()
 def _evaluate(folder: Path, dataset: Dataset, groups: Groups, k: int, split: str) -> _Evaluated:
-    _, own, backbone = load_run(folder)
+    config, own, backbone = load_run(folder)
     same = (torch.equal(own.split(name), dataset.split(name)) for name in ("train", split))
     if not all(same):
         raise ConfigError(
             f"{folder} was trained or is tested on other interactions than the first run: give "
             "runs on the same data"
         )
-    backbone.eval()
-    scores = backbone()
+    scores = run_scores(folder, config, own, backbone)
     kept = (f"recall@{k}", f"ndcg@{k}")
     overall = evaluate(scores, dataset, split, (k,))
     by_group = group_metrics(scores, dataset, split, groups, (k,))

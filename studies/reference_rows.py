@@ -50,7 +50,8 @@ def reference_rows(
 ) -> list[MethodResult]:
     """Results of reference lines on every data set of a study.
 
-    One that reads content is left out on a data set without any. Results lie in
+    One that reads content is left out on a data set without any, and EASE where the square of the
+    catalogue does not fit. Results lie in
     `<folder>/<data>/references/<name>` and are computed anew only if the data, the grid or the
     metrics are others.
 
@@ -67,7 +68,7 @@ def reference_rows(
     for data, config in _settings(methods).items():
         dataset = load_dataset(config.path, options=config.data)
         for name in names:
-            if dataset.features or not REFERENCES[name].cls.needs_features:
+            if REFERENCES[name].cls.usable(dataset):
                 place = Path(folder) / data / FOLDER / name
                 _Search(REFERENCES[name], dataset, config).run(place, progress=progress)
                 found.append(read_result(name, [place], data=data, reference=True))

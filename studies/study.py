@@ -17,6 +17,7 @@ from typing import Any
 
 from ..config import COMPONENTS, SECTIONS, RunConfig, parse_config, to_plain
 from ..errors import ConfigError, RunError
+from ..evidence.options import NONE, EvidenceOptions
 from ..fileio import read_json, require_writable, write_text
 from ..run_files import METRICS_FILE
 from ..run_folder import refuse_run_folder
@@ -116,7 +117,7 @@ def run_study(
     folder = Path(folder)
     refuse_run_folder(folder)
     tasks = {
-        name: [Task(replace(m.config, seed=s), folder / name / f"seed{s}") for s in seeds]
+        name: [_task(folder, name, m, seed, names, methods) for seed in seeds]
         for name, m in zip(names, methods, strict=True)
     }
     todo = unfinished([task for ours in tasks.values() for task in ours])
@@ -132,6 +133,28 @@ def run_study(
     if failures:
         raise StudyError(describe_failures(failures, folder, len(names) * len(seeds)), results)
     return results
+
+
+def _task(
+    folder: Path,
+    name: str,
+    method: Method,
+    seed: int,
+    names: Sequence[str],
+    methods: Sequence[Method],
+) -> Task:
+    """The run of a method; one with evidence takes the weights of the same without it."""
+    trained = None
+    if method.config.evidence.kind != NONE:
+        plain = without_evidence(method.config)
+        same = [n for n, m in zip(names, methods, strict=True) if m.config == plain]
+        trained = folder / same[0] / f"seed{seed}" if same else None
+    return Task(replace(method.config, seed=seed), folder / name / f"seed{seed}", trained)
+
+
+def without_evidence(config: RunConfig) -> RunConfig:
+    """The same, with the model's scores alone."""
+    return replace(config, evidence=EvidenceOptions())
 
 
 def save_results(folder: str | Path, results: Sequence[MethodResult]) -> None:
@@ -207,7 +230,9 @@ def option_value(
 
 
 def compared_methods(configs: Sequence[RunConfig]) -> list[Method]:
-    """Methods to compare, each aligned one with its backbone alone where that takes part.
+    """Methods to compare, each with the same less its last part where that takes part.
+
+    One with evidence is compared with the same without it, an aligned one with its backbone.
 
     Configurations that name several data sets are compared data set by data set. Several of one
     backbone and alignment are told apart by the options in which they differ.
@@ -219,11 +244,18 @@ def compared_methods(configs: Sequence[RunConfig]) -> list[Method]:
     labels = [
         (data[config.path], label) for config, label in zip(configs, _labels(configs), strict=True)
     ]
-    bases = [config.backbone.name if config.alignment else None for config in configs]
     return [
-        Method(label, config, base if (name, base) in labels else None, name)
-        for (name, label), config, base in zip(labels, configs, bases, strict=True)
+        Method(label, config, _base(config, name, labels), name)
+        for (name, label), config in zip(labels, configs, strict=True)
     ]
+
+
+def _base(config: RunConfig, data: str, labels: Sequence[tuple[str, str]]) -> str | None:
+    """What a method is compared with, the first of these that takes part."""
+    alone = replace(config, alignment=None)
+    less = [without_evidence(config), alone, without_evidence(alone)]
+    wanted = [method_label(other) for other in less if other != config]
+    return next((label for label in wanted if (data, label) in labels), None)
 
 
 def _data_names(configs: Sequence[RunConfig]) -> dict[str, str]:
@@ -263,9 +295,10 @@ def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def method_label(config: RunConfig) -> str:
-    """`backbone` or `backbone+alignment`."""
+    """`backbone`, `backbone+alignment`, and `+evidence` behind them where it is added."""
     alignment = f"+{config.alignment.name}" if config.alignment else ""
-    return config.backbone.name + alignment
+    evidence = f"+{EvidenceOptions.section}" if config.evidence.kind != NONE else ""
+    return config.backbone.name + alignment + evidence
 
 
 def _plain(result: MethodResult) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def test_reads_splits_features_and_counts(write_inter, features):
     np.save(folder / "audio_feat.npy", features[:, :2])
     data = load_dataset(folder)
     assert (data.name, data.n_users, data.n_items) == ("toy", 3, 5)
-    assert data.train.tolist() == [[0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 3, 0]]
+    assert data.train.tolist() == [[0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 0, 3]]  # sorted
     assert data.valid.tolist() == [[0, 1], [2, 3]]
     assert data.test.tolist() == [[0, 1, 2], [3, 0, 4]]
     assert data.modalities == ("audio", "smell")
@@ -56,10 +56,10 @@ BAD_FILES = {
     "empty": ("", "toy.inter: is no inter table"),
     "header only": (HEADER, "toy.inter: has no rows"),
     "no label": ("userID\titemID\n0\t0", "has no column x_label; add it, or choose split random"),
-    "commas": ("userID,itemID,x_label\n0,0,0", "has one column; separate user and item by a tab"),
-    "ragged": ("userID\titemID\tx_label\n0\t0\t0\n0\t0\t0\t7\t7", "toy.inter: is no inter table"),
+    "spaces": ("userID itemID x_label\n0 0 0", "has one column; separate user and item by a tab"),
+    "ragged": ("userID\titemID\tx_label\n0\t0\t0\n0\t0\t0\t7\t7", "line 3: rows have more fields"),
     "text id": ("u\ti\tx_label\n0\t0\t0\n0\tB00X\t1", "line 3: i is 'B00X', not a whole number"),
-    "empty id": ("u\ti\tx_label\n0\t0\t0\n\t1\t1", "line 3: u is nan, not a whole number"),
+    "empty id": ("u\ti\tx_label\n0\t0\t0\n\t1\t1", "line 3: u is '', not a whole number"),
     "fraction": ("u\ti\tx_label\n0.5\t0\t0", "line 2: u is '0.5', not a whole number"),
     "negative": ("u\ti\tx_label\n0\t0\t0\n0\t-1\t0", "line 3: i is -1; number ids from 0"),
     "label 3": ("u\ti\tx_label\n0\t0\t0\n0\t1\t3", "line 3: x_label is 3; use 0 train"),

@@ -33,5 +33,5 @@ def test_bad_line_is_named(tmp_path, text, message):
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "pairs.tsv").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(DataError, match="cannot be read as UTF-8"):
+    with pytest.raises(DataError, match="line 1: cannot be read as utf-8 text"):
         load_dataset(tmp_path)

@@ -10,6 +10,7 @@ from crossalign.datasets import DataError, DataOptions, drop_cold_users
 from crossalign.datasets.splits import (
     choose_labels,
     chronological_split,
+    drawn_by_lot,
     hold_out_last,
     k_core,
     random_split,
@@ -63,8 +64,19 @@ def test_random_split_depends_on_the_seed_only():
 
 def test_chronological_split_holds_out_the_latest_rows():
     users = np.array([0, 0, 0, 0, 1, 1, 1])
-    time = np.array([4.0, 1.0, 3.0, 2.0, 5.0, 5.0, 5.0])
-    assert chronological_split(users, time).tolist() == [2, 0, 1, 0, 0, 1, 2]
+    time = np.array([4.0, 1.0, 3.0, 2.0, 5.0, 6.0, 7.0])
+    assert chronological_split(users, time, 0).tolist() == [2, 0, 1, 0, 0, 1, 2]
+
+
+def test_equal_times_are_drawn_and_counted():
+    """Every row of a user is as likely to be held out as another; untied rows are not touched."""
+    users, time = np.array([0, 0, 0, 1, 1, 1]), np.array([5, 5, 5, 1, 2, 3])
+    labels = [chronological_split(users, time, seed) for seed in range(300)]
+    assert all(label[3:].tolist() == [0, 1, 2] for label in labels)
+    tested = np.mean([label[:3] == 2 for label in labels], axis=0)
+    assert np.abs(tested - 1 / 3).max() < 0.1
+    assert drawn_by_lot(users, time, labels[0]) == 3
+    assert drawn_by_lot(users, np.arange(6), labels[0]) == 0
 
 
 def looped_k_core(rows, min_user, min_item):

@@ -119,7 +119,7 @@ BAD_TABLES = {
         {},
         "no column called item; set data.item_column to one of its",
     ),
-    "tabs": ("user\titem\n1\t2\n", {}, "no column called user"),
+    "spaces": ("user item\n1 2\n", {}, "no column called user"),
     "unknown column": (
         "user,item\n1,2\n",
         {"user_column": "who"},

@@ -10,6 +10,7 @@ from crossalign.errors import RunError
 from crossalign.evaluation.per_user import UserMetrics
 from crossalign.evaluation.significance import (
     Difference,
+    _wilcoxon,
     average_seeds,
     compare_users,
     correct,
@@ -117,3 +118,10 @@ def test_each_test_is_corrected_by_itself():
     assert [d.t_test for d in corrected.values()] == [0.02, 0.02]
     assert [d.wilcoxon for d in corrected.values()] == [0.04, 0.02]
     assert corrected["a",].mean == 0.1
+
+
+def test_the_signed_rank_test_does_not_rank_rounding_noise() -> None:
+    """Differences that sums left a few bits apart are ties, as exact ones are."""
+    exact = np.repeat([0.1, -0.1, 0.2, 0.0], [30, 20, 5, 40])
+    noise = np.random.default_rng(0).uniform(-1e-9, 1e-9, exact.size)
+    assert _wilcoxon(exact + noise) == _wilcoxon(exact)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from crossalign.datasets import planted
 from crossalign.datasets.dataset import ItemGraph
 from crossalign.errors import ConfigError
 from crossalign.graphs import (
@@ -216,3 +217,19 @@ def test_real_features_give_the_published_neighbours(data_root):
             published = set(zip(file["row"].tolist(), file["col"].tolist(), strict=True))
         mine = {(i, int(j)) for i, row in enumerate(ids) for j in row}
         assert len(mine & published) / len(published) >= least
+
+
+def test_graphs_are_the_same_under_another_default_type() -> None:
+    """Weights are float32 whatever torch's default is, and more neighbours than items are none."""
+    data = planted(n_users=20, n_items=20)
+    options = GraphOptions(knn_k=10**9, cooccur_k=10**9)
+    relations = ("similar", "cooccurs")
+    wanted = build_graph(data, options, relations=relations)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = build_graph(data, options, relations=relations)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for etype in wanted.canonical_etypes:
+        assert torch.equal(found.edges[etype].data["weight"], wanted.edges[etype].data["weight"])
+        assert found.edges[etype].data["weight"].dtype == torch.float32

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from crossalign.errors import ConfigError, CrossalignError
 from crossalign.graphs import feature_knn, feature_neighbors
+from crossalign.graphs.knn import _recall
+from crossalign.graphs.vector_index import VectorIndex
 
 
 def brute_force(features, k, include_self, missing=None):
@@ -109,3 +112,12 @@ def test_bad_options_and_missing_faiss(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(CrossalignError, match="pip install faiss-cpu"):
         feature_knn(torch.eye(3), 2)
+
+
+def test_ties_of_the_last_neighbour_count_as_found() -> None:
+    """Any of many equal items is as good a neighbour as another one."""
+    rows = torch.eye(8).repeat(40, 1).numpy()
+    index = VectorIndex(rows, "exact")
+    found = np.arange(len(rows))[:, None] + 8 * np.arange(1, 6)
+    assert _recall(index, found % len(rows), 5, False, 64) == 1.0
+    assert _recall(index, (found + 1) % len(rows), 5, False, 64) == 0.0

@@ -8,8 +8,8 @@ The log is a `pairs.tsv` of MicroLens: a user, then the items in the order in wh
 viewed, without times. Times are drawn (seed 0): three users in five are there from the start, the
 others arrive later; half stay to the end, the others leave earlier; a user's views lie at even
 distances in between, in their order. A week's log is everything up to its end, so that each brings
-new rows, new users and new items, and users who are gone stay as they were. Within a week the
-latest rows of each user are held out (`data.split=chronological`).
+new rows, new users and new items, and users who are gone stay as they were. The last two fifths of
+the new week are held out, by the clock: first the rows to validate on, then those to test on.
 
 Each week is trained from nothing and from the week before's run of its own kind. Seconds are those
 of the processor, one thread, reading, graphs, placing and validation included: the clock of the
@@ -34,10 +34,9 @@ from crossalign.config import load_config
 from crossalign.fileio import read_json, write_text
 from crossalign.pipeline import train
 
-OPTIONS = (
-    "data.split=chronological",
-    "training.patience=10",
-)
+OPTIONS = ("training.patience=10",)
+HELD_OUT = 0.2
+"""Part of the new week for validation, and again for test."""
 
 
 def timed_rows(file: Path, n_users: int | None, n_items: int | None) -> pd.DataFrame:
@@ -58,9 +57,12 @@ def timed_rows(file: Path, n_users: int | None, n_items: int | None) -> pd.DataF
     return pd.concat(parts).drop_duplicates(["user", "item"])
 
 
-def write_week(folder: Path, rows: pd.DataFrame, content: Path | None) -> None:
-    """A data folder of these rows, and the content of their items."""
+def write_week(folder: Path, rows: pd.DataFrame, week: float, content: Path | None) -> None:
+    """A data folder of the rows up to the end of a week, and the content of their items."""
     folder.mkdir(parents=True, exist_ok=True)
+    rows = rows[rows["time"] < week]
+    ends = [week - 2 * HELD_OUT, week - HELD_OUT]
+    rows = rows.assign(split=np.array(["train", "valid", "test"])[np.digitize(rows["time"], ends)])
     rows.to_csv(folder / "interactions.csv", index=False)
     if content is not None:
         with np.load(content) as given:
@@ -135,10 +137,11 @@ def main() -> None:
     time.perf_counter = time.process_time
 
     rows = timed_rows(options.data / "pairs.tsv", options.users, options.items)
+    rows["time"] *= options.weeks
     table = []
     for week in range(1, options.weeks + 1):
         data = options.out / f"data{week}"
-        write_week(data, rows[rows["time"] < week / options.weeks], options.content)
+        write_week(data, rows, week, options.content)
         nothing, after = (options.out / f"{kind}{week}" for kind in ("nothing", "after"))
         trained(data, nothing, options, None)
         if week > 1:

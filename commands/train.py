@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +86,7 @@ def add(commands: Commands) -> None:
 def train(options: argparse.Namespace) -> None:
     """Train, print the metrics, and say where everything is."""
     from ..pipeline import assist, train
+    from ..report.opening import next_lines
     from ..run_folder import require_run
     from ..training.distributed import started_team
 
@@ -97,21 +101,17 @@ def train(options: argparse.Namespace) -> None:
         if not team.first:
             assist(config, folder, team, resume=resume)
             return
-        run = train(
-            config,
-            folder,
-            resume=resume,
-            progress=not options.quiet,
-            command=options.command_line,
-            tensorboard=options.tensorboard,
-            team=team,
-        )
-    _print_run(run, config)
-
-
-def _print_run(run: Run, config: RunConfig) -> None:
-    """What came out, and where everything is."""
-    went, folder = run.training, run.folder
+        with told("crossalign.pipeline"):
+            run = train(
+                config,
+                folder,
+                resume=resume,
+                progress=not options.quiet,
+                command=options.command_line,
+                tensorboard=options.tensorboard,
+                team=team,
+            )
+    went = run.training
     if not run.test:
         print(f"\n{went.best_epoch} epochs on all rows, nothing held out and nothing measured")
     else:
@@ -125,7 +125,10 @@ def _print_run(run: Run, config: RunConfig) -> None:
             f"\ndirections between modalities: {judged.decided} of {judged.items} items decided"
             + share
         )
-    print(f"\nrun folder  {folder}\nreport      {folder / REPORT_FILE}")
+    print(f"\nrun folder  {folder}\nreport      {folder / REPORT_FILE}\n")
+    facts = read_json(folder / METRICS_FILE)["dataset_facts"]
+    went_on = (went.best_epoch, len(went.history))
+    print("\n".join(next_lines(config, folder, *went_on, reads=bool(facts["modalities"]))))
 
 
 def _print_measured(run: Run, config: RunConfig) -> None:
@@ -176,6 +179,20 @@ def evaluate(options: argparse.Namespace) -> None:
     metrics = evaluate(scores, dataset, options.split, config.evaluation.ks)
     print(f"{options.split}, {metrics.n_users} users")
     print("\n".join(metric_table(metrics)))
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """Print what the logger `name` has to tell, until the block ends."""
+    logger, handler = logging.getLogger(name), logging.StreamHandler(sys.stdout)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def evidence(options: argparse.Namespace) -> None:

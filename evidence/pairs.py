@@ -7,13 +7,14 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from ..graphs.best_items import Similarity
 from ..graphs.cooccurrence import (
     BYTES_PER_ENTRY,
     cooccurrence_neighbors,
     interaction_matrix,
     pair_counts,
 )
-from ..graphs.resumable import split_rows
+from ..graphs.resumable import Work, split_rows
 
 BLOCK_BYTES = 32 << 20
 
@@ -33,7 +34,7 @@ def cosine_lists(
         memory_mib: bound on the working memory.
     """
     found = cooccurrence_neighbors(
-        pairs, n_users, n_items, k, score="cosine", memory_mib=memory_mib
+        pairs, n_users, n_items, k, similarity=Similarity("cosine"), how=Work(memory_mib=memory_mib)
     )
     place, rank = (found.ids >= 0).nonzero(as_tuple=True)
     others, counts = found.ids[place, rank], found.counts[place, rank]

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..datasets.arrays import load_arrays
-from ..datasets.frames import read_frame
+from ..datasets.frames import integer_column, read_frame
 from ..datasets.ids import rows_of_ids
 from ..errors import ConfigError, DataError, shorten
 from ..evaluation import BlockScorer
@@ -47,6 +47,8 @@ class Recommender:
         seen_from: `(n_users + 1,)` int64; what user u has is `seen[seen_from[u]:seen_from[u + 1]]`.
         seen: `(n,)` int64 rows of items.
         content_map: from content to vectors; None where the data had no content.
+        bought: `(n_items,)` int64 training interactions.
+        titles: `(n_items,)` text; None where the data had none.
         evidence: what is added to inner products; None where nothing is. Its catalogue are the
             items to choose from, and those that the user has are no candidates.
     """
@@ -58,6 +60,8 @@ class Recommender:
     seen_from: Tensor
     seen: Tensor
     content_map: ContentMap | None
+    bought: Tensor
+    titles: np.ndarray | None = None
     evidence: ServedEvidence | None = None
 
     @classmethod
@@ -80,6 +84,7 @@ class Recommender:
                 raise DataError(f"{folder}: format {about['format']} is not {FORMAT}: export again")
             tensors = load_file(folder / VECTORS)
             users, items = (_ids(folder / name) for name in (USERS, ITEMS))
+            bought, titles = _bought_and_titles(folder / ITEMS)
             seen = load_arrays(folder / SEEN, ("indptr", "indices"))
             seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
             content_map = _content_map(about["content_map"], tensors)
@@ -91,12 +96,14 @@ class Recommender:
                 raise ValueError("vectors, ids and seen items are of different numbers")
         except (OSError, EOFError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise DataError(f"{folder} is damaged ({error}): export the run again") from error
-        return cls(user, item, users, items, seen_from, has, content_map, added)
+        return cls(user, item, users, items, seen_from, has, content_map, bought, titles, added)
 
     def recommend(
         self, users: Sequence[str], k: int, *, among: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The best items of each user, a row each: user, rank from 1, item, score.
+        """The best items of each user, a row each: user, rank from 1, item, score[, title].
+
+        A user without any interaction gets the items of `popular`, whose score is another one.
 
         Args:
             users: ids.
@@ -104,11 +111,19 @@ class Recommender:
             among: ids of the items to choose from; all if None.
 
         Raises:
-            ConfigError: an id is unknown or of a user without any interaction, or `k` is not
-                positive.
+            ConfigError: an id is unknown, or `k` is not positive.
         """
         rows = rows_of(self.users, users, "user")
-        self._refuse_unknown(rows)
+        new = set(self.without_history(users))
+        if new:
+            popular = self.popular(k, among=among)
+            known = [user for user in dict.fromkeys(users) if user not in new]
+            lists = {user: popular.assign(user=user) for user in new}
+            if known:
+                found = self.recommend(known, k, among=among)
+                lists |= {str(user): part for user, part in found.groupby("user", sort=False)}
+            parts = [lists[user] for user in users if user in lists]
+            return pd.concat(parts, ignore_index=True)[["user", *popular.columns]]
         first, last = self.seen_from[rows], self.seen_from[rows + 1]
         of = torch.arange(len(rows)).repeat_interleave(last - first)
         start = (first - (last - first).cumsum(0) + (last - first))[of]
@@ -121,18 +136,47 @@ class Recommender:
         """Ids of the users who have anything: of others nothing is known but a number."""
         return list(self.users[(self.seen_from[1:] > self.seen_from[:-1]).numpy()])
 
-    def _refuse_unknown(self, rows: Tensor) -> None:
-        nothing = rows[self.seen_from[rows] == self.seen_from[rows + 1]]
-        if len(nothing):
-            raise ConfigError(
-                f"user '{self.users[int(nothing[0])]}' is unknown: the data have no interaction of "
-                "this user that is trained with; give --history for someone new"
-            )
+    def without_history(self, users: Sequence[str]) -> list[str]:
+        """Those of `users` who have no interaction in the data, so that nothing is known of them.
+
+        Raises:
+            ConfigError: an id is unknown.
+        """
+        rows = rows_of(self.users, users, "user")
+        nothing = (self.seen_from[rows] == self.seen_from[rows + 1]).tolist()
+        return [user for user, none in zip(users, nothing, strict=True) if none]
+
+    def popular(self, k: int, *, among: Sequence[str] | None = None) -> pd.DataFrame:
+        """The items most bought in training, for someone of whom nothing is known.
+
+        Args:
+            k: items at most.
+            among: ids of the items to choose from; all if None.
+
+        Returns:
+            A row each: rank from 1, item, score (training interactions), title where there are
+            titles. Equal ones go by the lower row.
+        """
+        rows = torch.arange(len(self.items))
+        if among is not None:
+            rows = rows_of(self.items, among, "item").unique()
+        order = self.bought[rows].argsort(descending=True, stable=True)[:k]
+        best = rows[order].numpy()
+        table = {
+            "rank": np.arange(1, len(best) + 1),
+            "item": self.items.to_numpy()[best],
+            "score": self.bought.numpy()[best].astype(np.float32),
+        }
+        return pd.DataFrame(table | self._titled(best))
+
+    def _titled(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The column of titles, where there is one."""
+        return {} if self.titles is None else {"title": self.titles[rows]}
 
     def recommend_for(
         self, history: Sequence[str], k: int, *, among: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The best items for someone unknown who has the items `history`: rank, item, score.
+        """The best items for someone unknown who has `history`: rank, item, score[, title].
 
         These items are left out. The user's vector is the mean of theirs, so scores are mean inner
         products.
@@ -178,8 +222,13 @@ class Recommender:
         if len(set(ids)) < len(ids):
             raise DataError("a new item stands twice: give each once")
         made = self.content_map(features, missing)
+        titles = self.titles
         return replace(
-            self, item=torch.cat([self.item, made]), items=self.items.append(pd.Index(list(ids)))
+            self,
+            item=torch.cat([self.item, made]),
+            items=self.items.append(pd.Index(list(ids))),
+            bought=torch.cat([self.bought, self.bought.new_zeros(len(made))]),
+            titles=None if titles is None else np.append(titles, np.full(len(made), "", object)),
         )
 
     def _lists(
@@ -210,7 +259,8 @@ class Recommender:
             names.to_numpy()[found[row, rank].numpy()],
             score[row, rank].numpy(),
         )
-        return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+        titles = self._titled(chosen[found[row, rank]].numpy())
+        return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)) | titles)
 
 
 @dataclass(frozen=True)
@@ -227,9 +277,10 @@ def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:
     rows = rows_of_ids(index, ids)
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
+        new = "; for someone new give --history or --newcomer" if kind == "user" else ""
         raise ConfigError(
             f"{kind} '{shorten(str(list(ids)[unknown[0]]))}' is unknown: the export has "
-            f"{len(index)}, such as '{shorten(index[0])}'"
+            f"{len(index)}, such as '{shorten(index[0])}'{new}"
         )
     return torch.from_numpy(rows)
 
@@ -241,6 +292,14 @@ def _content_map(
         return None
     centre, weight, bias = (tensors[f"content_map.{name}"] for name in ("centre", "weight", "bias"))
     return ContentMap(about["modalities"], centre, weight, bias, about["penalty"])
+
+
+def _bought_and_titles(file: Path) -> tuple[Tensor, np.ndarray | None]:
+    """Training interactions and titles of the rows of `items.csv`; an older one has no titles."""
+    frame = read_frame(file)
+    bought = torch.from_numpy(integer_column(frame, "interactions"))
+    titles = frame.columns.get("title")
+    return bought, None if titles is None else np.array(titles.fill_null(""), dtype=object)
 
 
 def _ids(file: Path) -> pd.Index:

@@ -28,6 +28,7 @@ class RunContext:
             the same arguments and gets the same result, and the first one writes and shows.
         moments: of Adam, by the name of the parameter in `backbone.` or `alignment.`, from which to
             go on; None begins without any.
+        title: what the bar is called; the class of the backbone if empty.
     """
 
     folder: str | os.PathLike[str] | None = None
@@ -37,3 +38,4 @@ class RunContext:
     on_epoch: Callable[[Row], None] | None = None
     team: Team = ALONE
     moments: Mapping[str, Mapping[str, Tensor]] | None = None
+    title: str = ""

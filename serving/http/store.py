@@ -111,6 +111,11 @@ class Store:
                 raise DataError(
                     f"{self.export}: format {about['format']} is not {FORMAT}: export again"
                 )
+            if about.get("evidence"):  # its lists are more than inner products of vectors
+                raise DataError(
+                    f"{self.export}: lists with evidence are not served yet: use crossalign "
+                    "recommend, or export a run without"
+                )
             records = [f"{Path(name).name}_feat.json" for name in about.get("encoders", [])]
             for name in (ABOUT, VECTORS, INDEX, SEEN, USERS, ITEMS, *records):
                 shutil.copyfile(self.export / name, copy / name)

@@ -49,7 +49,7 @@ def test_lists_with_evidence_are_the_same(data) -> None:
     users = torch.tensor([3, 8, 20])
     ours, _ = recommend(stage.scorer("cooccurrence", 0.4), users, 5, data.train)
     weights = torch.from_numpy(stage.lists("cooccurrence").toarray()).to(model.user)
-    plain = lists_with_evidence(*model, data.train, weights, users, weight=0.4, candidates=8, k=5)
+    plain = lists_with_evidence(model, data.train, weights, users, weight=0.4, candidates=8, k=5)
     assert torch.equal(ours, plain)
 
 

@@ -29,6 +29,7 @@ from .evaluation import (
     direction_agreement,
     evaluate,
 )
+from .evaluation.metrics import NOTHING_MEASURED
 from .evidence.kinds import require_possible
 from .evidence.of_run import Measured, final_scores, measure_run
 from .fileio import write_text
@@ -37,6 +38,8 @@ from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
 from .models import BACKBONES, Backbone
 from .own_parts import bring_in
+from .renewal import moments_of, remember, warm_start
+from .renewal.refit import described_by, refuse_unvalidated, take_evidence
 from .report import write_report
 from .report.opening import opening_lines
 from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER
@@ -66,8 +69,8 @@ class Run:
         folder: run folder.
         backbone: with the best validation weights.
         alignment: likewise, or None.
-        valid: validation metrics of the best epoch.
-        test: test metrics of the best epoch.
+        valid: validation metrics of the best epoch; none where nothing is held out.
+        test: test metrics of the best epoch; likewise.
         directions: agreement of the learnt directions with the truth of planted data, else None.
         training: how the training went.
     """
@@ -111,10 +114,13 @@ def train(
     dataset = load_dataset(config.path, options=config.data)
     fingerprint = run_fingerprint(config, dataset)
     refuse_taken_folder(folder, config, resume=resume)
+    described = described_by(config)
+    refuse_unvalidated(config, dataset)
     for line in opening_lines(dataset):
         logger.info(line)
     require_possible(dataset, config.evidence)
     backbone, alignment = modules = make_modules(config, dataset)
+    start = warm_start(config, dataset, *modules)
     command = remember_command(folder, command, config, resume=resume)
     save_config(folder, config)  # not before: what cannot be made leaves no run behind
     prepared = time.perf_counter()
@@ -122,12 +128,22 @@ def train(
     logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
     with logged as on_epoch:
         context = RunContext(
-            folder, resume, fingerprint, progress, on_epoch, team, title=method_title(config)
+            folder,
+            resume,
+            fingerprint,
+            progress,
+            on_epoch,
+            team,
+            title=method_title(config),
+            moments=moments_of(start),
         )
         result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 
-    found = measure(representations(backbone), config, dataset, folder, progress=progress)
+    model = representations(backbone)
+    found = measure(model, config, dataset, folder, progress=progress)
+    final = final_scores(model, dataset, config.evidence, folder)
+    remember(folder, dataset, final)
     seconds = {
         "prepare": prepared - started,
         "train": trained - prepared,
@@ -135,7 +151,9 @@ def train(
     }
     summary = summarise(config, dataset, result, found.valid, found.test) | found.more
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
-    summary["data_hash"] = dataset_hash(dataset)
+    summary |= {"data_hash": dataset_hash(dataset), **described}
+    if start is not None:
+        summary["started_from"] = start.summary(dataset, final)
     directions = None
     if alignment is not None and dataset.truth is not None:
         learnt = learnt_directions(config, dataset, backbone, alignment)
@@ -159,8 +177,11 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
         CrossalignError: anything the user can mend, in one line.
     """
     dataset = load_dataset(config.path, options=config.data)
-    context = RunContext(folder, resume, run_fingerprint(config, dataset), team=team)
-    _fit(config, dataset, make_modules(config, dataset), context)
+    modules = make_modules(config, dataset)
+    start = warm_start(config, dataset, *modules)
+    fingerprint = run_fingerprint(config, dataset)
+    context = RunContext(folder, resume, fingerprint, team=team, moments=moments_of(start))
+    _fit(config, dataset, modules, context)
 
 
 def _fit(
@@ -299,7 +320,13 @@ def measure(
     *,
     progress: bool = False,
 ) -> Measured:
-    """Metrics of a trained model with the configured evidence, see `measure_run`."""
+    """Metrics of a trained model with the configured evidence, see `measure_run`.
+
+    Where nothing is held out there are none, and the evidence is that of the run refitted.
+    """
+    if not dataset.holds_out:
+        take_evidence(config, folder)
+        return Measured(NOTHING_MEASURED, NOTHING_MEASURED, {})
     return measure_run(
         model,
         dataset,

@@ -34,9 +34,14 @@ WITHOUT_EFFECT = frozenset(
         "graph.memory_mib",
         "neighbors.memory_mib",
         "neighbors.workers",
+        "refit_of",
     }
 )
 """Options that do not change what an epoch computes: a run may be resumed with others."""
+
+
+LATER = frozenset({("data.hold_out", "True"), ("start_from", "None")})
+"""Defaults of options that earlier versions did not have: their runs are known as before."""
 
 
 def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
@@ -65,7 +70,7 @@ def _settings(config: RunConfig) -> set[tuple[str, str]]:
         unread |= {key for key, _ in settings if key.startswith("neighbors.")}
     if config.evidence.kind == NONE:
         unread |= {key for key, _ in settings if _of_evidence(key)}
-    return {(key, value) for key, value in settings if key not in unread}
+    return {(key, value) for key, value in settings - LATER if key not in unread}
 
 
 def _of_evidence(key: str) -> bool:

@@ -8,14 +8,18 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
+from ..fileio import read_json
+from ..run_files import CONFIG_FILE, METRICS_FILE, REPORT_FILE
 from .arguments import DATA_HELP, add_components, add_out, add_quiet, add_set, add_tensorboard
 from .parser import Commands, run_config
 
 if TYPE_CHECKING:
+    from ..config import RunConfig
     from ..evaluation import BlockScorer
+    from ..pipeline import Run
     from ..tensors.representations import Representations
 
 
@@ -35,6 +39,18 @@ def add(commands: Commands) -> None:
     where = command.add_mutually_exclusive_group()
     add_out(where, "new run folder (default runs/...)")
     where.add_argument("--resume", metavar="FOLDER", help="continue the run in this folder")
+    after = command.add_mutually_exclusive_group()
+    after.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="RUN",
+        help="start where this run ended, with its configuration, on newer data",
+    )
+    after.add_argument(
+        "--refit",
+        metavar="RUN",
+        help="repeat this run on all rows for its best number of epochs, nothing held out",
+    )
     add_tensorboard(command)
     add_quiet(command)
 
@@ -71,10 +87,8 @@ def add(commands: Commands) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train, print the metrics, and say where everything is."""
-    from ..fileio import read_json
     from ..pipeline import assist, train
     from ..report.opening import next_lines
-    from ..run_files import CONFIG_FILE, METRICS_FILE, REPORT_FILE
     from ..run_folder import require_run
     from ..training.distributed import started_team
 
@@ -83,7 +97,7 @@ def train(options: argparse.Namespace) -> None:
         options.config = options.config or folder / CONFIG_FILE
     else:
         folder = Path(options.out or _default_folder(options))
-    config = run_config(options)
+    config = _config(options)
     resume = options.resume is not None
     with started_team(config.training.torch_device()) as team:
         if not team.first:
@@ -100,12 +114,12 @@ def train(options: argparse.Namespace) -> None:
                 team=team,
             )
     went = run.training
-    print(f"\nbest epoch {went.best_epoch} of {len(went.history)}", end="")
-    waited = f": none was better after it (training.patience = {config.training.patience})"
-    print(waited if went.stopped_early else "")
-    for split, metrics in (("valid", run.valid), ("test", run.test)):
-        print(f"\n{split}, {metrics.n_users} users")
-        print("\n".join(metric_table(metrics)))
+    if not run.test:
+        print(f"\n{went.best_epoch} epochs on all rows, nothing held out and nothing measured")
+    else:
+        _print_measured(run, config)
+    if config.start_from is not None or config.refit_of is not None:
+        print("\n".join(_origin(read_json(folder / METRICS_FILE))))
     if run.directions is not None:
         judged = run.directions
         share = f", {judged.share:.1%} of these as planted" if judged.decided else ""
@@ -117,6 +131,40 @@ def train(options: argparse.Namespace) -> None:
     facts = read_json(folder / METRICS_FILE)["dataset_facts"]
     went_on = (went.best_epoch, len(went.history))
     print("\n".join(next_lines(config, folder, *went_on, reads=bool(facts["modalities"]))))
+
+
+def _print_measured(run: Run, config: RunConfig) -> None:
+    went = run.training
+    print(f"\nbest epoch {went.best_epoch} of {len(went.history)}", end="")
+    waited = f": none was better after it (training.patience = {config.training.patience})"
+    print(waited if went.stopped_early else "")
+    for split, metrics in (("valid", run.valid), ("test", run.test)):
+        print(f"\n{split}, {metrics.n_users} users")
+        print("\n".join(metric_table(metrics)))
+
+
+def _origin(summary: Mapping[str, Any]) -> Iterator[str]:
+    """What a run took from an earlier one."""
+    if "measured_on" in summary:
+        yield f"\nscores of {summary['measured_on']['run']}, which held rows out:"
+        yield from metric_table(
+            {name: value for name, value in summary["test"].items() if "@" in name}
+        )
+    if "started_from" in summary:
+        start = summary["started_from"]
+        yield f"\nstarted from {start['run']}"
+        for side in ("users", "items"):
+            counts = start[side]
+            placed = f", placed by {counts['new_placed_by']}" if counts["new"] else ""
+            yield (
+                f"{side}: {counts['known']} known, {counts['new']} new{placed}, "
+                f"{counts['gone']} gone"
+            )
+        if start["lists_moved@20"] is not None:
+            yield (
+                f"lists of {start['unchanged_users']} users of whom nothing new is known: "
+                f"{start['lists_moved@20']:.1%} of 20 items are others now"
+            )
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -196,8 +244,28 @@ def metric_table(metrics: Mapping[str, float]) -> list[str]:
     return lines
 
 
+def _config(options: argparse.Namespace) -> RunConfig:
+    """The configuration that is asked for: a new one, or that of the run this one follows."""
+    from ..renewal.refit import refit_config
+    from ..run_folder import require_run
+
+    if options.refit is not None:
+        given = ("config", "set", "backbone", "alignment", "seed", "resume")
+        odd = [name for name in given if getattr(options, name) not in (None, [])]
+        if odd:
+            raise ConfigError(f"--refit repeats a run as it was: leave --{odd[0]} out")
+        return refit_config(options.refit, options.data)
+    if options.start_from is None:
+        return run_config(options)
+    if options.resume is not None:
+        raise ConfigError("--resume goes on with what the run started from: leave --from out")
+    options.config = options.config or require_run(Path(options.start_from)) / CONFIG_FILE
+    return run_config(options, {"start_from": options.start_from, "refit_of": None})
+
+
 def _default_folder(options: argparse.Namespace) -> Path:
-    config = run_config(options)
+    config = _config(options)
     alignment = f"-{config.alignment.name}" if config.alignment else ""
     data = Path(config.path).name or "data"
-    return Path("runs") / f"{data}-{config.backbone.name}{alignment}-seed{config.seed}"
+    kind = "-refit" if config.refit_of else "-next" if config.start_from else ""
+    return Path("runs") / f"{data}-{config.backbone.name}{alignment}-seed{config.seed}{kind}"

@@ -117,6 +117,7 @@ def export_run(
         "users": dataset.n_users,
         "items": dataset.n_items,
         "dim": item.shape[1],
+        "kind": _kind(metrics),
         "test": metrics["test"],
         "unbought": {
             "items": int((counts == 0).sum()),
@@ -143,6 +144,18 @@ def export_run(
         about["sha256"] = digests(fresh)
         write_text(fresh / ABOUT, json.dumps(about, indent=2) + "\n")
     return about
+
+
+def _kind(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Which rows the model knows, and which run its metrics describe: itself, another, or none."""
+    held_out = bool(metrics["dataset_facts"]["test"])
+    if held_out:
+        return {"trained_on": "training rows", "metrics_of": "this run"}
+    described = metrics.get("measured_on")
+    return {
+        "trained_on": "all rows",
+        "metrics_of": described["run"] if described else None,
+    }
 
 
 def _refuse_other_export(out: Path, run: Path) -> None:

@@ -204,6 +204,7 @@ def _manifest(
         missing=tuple(dataset.missing),
         relations=("interacts", "interacted_by", *(f"{SIMILAR}{name}" for name in names)),
         neighbors=0 if neighbors is None else neighbors.shape[1],
+        dropped={name: int(count) for name, count in dataset.dropped.items()},
         files=files_in(folder),
         seconds=seconds,
     )

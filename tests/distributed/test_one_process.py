@@ -1,0 +1,107 @@
+"""One process on one part computes what one machine computes."""
+
+import pytest
+import torch
+
+from crossalign.align import ALIGNERS
+from crossalign.config import load_config
+from crossalign.distributed.cluster import entered
+from crossalign.distributed.folder import tensor
+from crossalign.distributed.modules import make_modules
+from crossalign.distributed.steps import RemoteSteps, Share
+from crossalign.graphs import build_graph
+from crossalign.models import BACKBONES, Batch
+from crossalign.training.steps import SampledBlocks, Trained
+
+CASES = [
+    (backbone, alignment)
+    for backbone in ("lightgcn", "bpr", "vbpr", "freedom")
+    for alignment in ("none", "cross")
+]
+
+
+def settings(backbone: str, alignment: str, **training: object):
+    values = {"sampling": "blocks", "fanout": -1, "exclude_positives": False, **training}
+    options = [f"training.{name}={value}" for name, value in values.items()]
+    options += ["backbone.dim=8"]
+    if alignment == "cross":
+        options.append("alignment.n_prototypes=16")
+    if backbone == "freedom":
+        options.append("backbone.dropout=0")
+    return load_config(None, options, backbone=backbone, alignment=alignment)
+
+
+def one_machine(config, world, neighbors):
+    """Backbone and alignment that hold whole tables."""
+    cls = BACKBONES[config.backbone.name].cls
+    graph = build_graph(world, config.graph, relations=cls.relations)
+    backbone = cls(graph, world.features, **config.backbone.options)
+    if config.alignment is None:
+        return backbone, None
+    raw = backbone.unprojected(world.features)
+    return backbone, ALIGNERS[config.alignment.name].cls(
+        backbone.representation_dim,
+        world.modalities,
+        feature_dims={name: table.shape[1] for name, table in raw.items()},
+        missing=world.missing,
+        neighbors=neighbors,
+        **config.alignment.options,
+    )
+
+
+def same_weights(modules, backbone, alignment) -> None:
+    """Give the hosts' tables, and what the trainer holds, the weights of one machine."""
+    for name, table in modules.rows.trained.items():
+        whole = dict(backbone.named_parameters())[name].detach()
+        ids = tensor(modules.rows.cluster.folder, f"{modules.rows.kinds[name]}_ids")
+        table.weight[torch.arange(len(whole))] = whole[ids]
+    state = {f"backbone.{n}": t for n, t in backbone.state_dict().items()}
+    if alignment is not None:
+        state |= {f"alignment.{n}": t for n, t in alignment.state_dict().items()}
+    modules.load_dense({n: t for n, t in state.items() if n in modules.dense_state()})
+
+
+@pytest.mark.parametrize(("backbone", "alignment"), CASES)
+def test_losses_and_gradients_are_those_of_one_machine(
+    backbone, alignment, world, neighbors, one_part
+):
+    """With all neighbours and no edge left out, to 1e-6: terms, tables and all else."""
+    config = settings(backbone, alignment)
+    whole, aligned = one_machine(config, world, neighbors)
+    steps = SampledBlocks(
+        Trained(whole, aligned, world.features), world, config.training, config.seed
+    )
+    rng = torch.Generator().manual_seed(3)
+    edges = torch.randperm(world.train.shape[1], generator=rng)[:50].sort().values
+    batch = Batch(*world.train[:, edges], torch.randint(40, (50,), generator=rng))
+    view = steps.blocks_of_epoch().view(*steps.of_batch.seeds(batch))
+    here = steps.of_batch(batch, view)
+    here.total().backward()
+
+    with entered(one_part) as cluster:
+        modules = make_modules(config, cluster)
+        same_weights(modules, whole, aligned)
+        remote = RemoteSteps(modules, cluster, config.training, config.seed)
+        there = remote.losses(Share(batch, 1.0))
+        there.total().backward()
+        assert here.terms.keys() == there.terms.keys()
+        for name, value in here.terms.items():
+            assert there.terms[name].item() == pytest.approx(value.item(), rel=1e-6, abs=1e-7)
+        for name, table in modules.rows.trained.items():
+            expected = dict(whole.named_parameters())[name].grad
+            found = torch.zeros_like(expected)
+            for ids, rows in table._trace:
+                found.index_add_(0, ids, rows.grad)
+            assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6), name
+            table.reset_trace()
+        own = dict(modules.dense.named_parameters())
+        parameters = {f"backbone.{n}": p for n, p in whole.named_parameters()}
+        if aligned is not None:
+            parameters |= {f"alignment.{n}": p for n, p in aligned.named_parameters()}
+        compared = 0
+        for name, parameter in parameters.items():
+            if name.removeprefix("backbone.") in modules.rows.kinds or parameter.grad is None:
+                continue
+            assert torch.allclose(own[name].grad, parameter.grad, rtol=1e-5, atol=1e-6), name
+            compared += 1
+        assert compared > 0 or (backbone in ("lightgcn", "bpr") and alignment == "none")

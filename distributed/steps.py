@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..models.base import Batch
+from ..models.base import Backbone, Batch
 from ..tensors.tables import Table
 from ..training.negatives import NegativeSampler, draw_epoch
 from ..training.options import TrainingOptions
@@ -84,6 +84,19 @@ class RemoteSteps:
             raise ConfigError(
                 f"trainer {int(self.counts.argmin())} has {int(self.counts.min())} pairs for "
                 f"{self.n_steps} steps: raise training.batch_size, or start fewer trainers"
+            )
+
+    def begin_epoch(self, backbone: Backbone, epoch: int) -> None:
+        """Let the backbone redraw what changes between epochs.
+
+        Raises:
+            ConfigError: it trains on a part of the edges, which no host of a partition draws.
+        """
+        backbone.begin_epoch(generator(self.seed, f"backbone {epoch}"))
+        if backbone.block_graph().kept is not None:
+            raise ConfigError(
+                f"{type(backbone).__name__} draws the edges of each epoch from the whole graph, "
+                "which no host of a partition holds: set backbone.dropout to 0"
             )
 
     def shares(self, epoch: int) -> Iterator[Share]:

@@ -5,9 +5,23 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .arguments import DATA_HELP, add_components, add_out, add_quiet, add_tensorboard
+from ..errors import ConfigError
+from .arguments import (
+    DATA_HELP,
+    add_components,
+    add_out,
+    add_quiet,
+    add_tensorboard,
+    positive,
+)
 from .parser import Commands, run_config
+
+if TYPE_CHECKING:
+    from ..config import RunConfig
+    from ..distributed.run import PartsRun
+    from ..pipeline import Run
 
 
 def add(commands: Commands) -> None:
@@ -21,6 +35,11 @@ def add(commands: Commands) -> None:
     )
     command.set_defaults(shared=True)
     command.add_argument("data", nargs="?", help=DATA_HELP)
+    command.add_argument("--parts", metavar="FOLDER", help="train on a partition of the data")
+    command.add_argument(
+        "--hosts", metavar="FILE", help="a host for each part: addresses, or local:2"
+    )
+    command.add_argument("--trainers", type=positive, help="processes on each host (default 1)")
     add_components(command)
     command.add_argument("--seed", type=int, help="of all draws (default 0)")
     where = command.add_mutually_exclusive_group()
@@ -41,8 +60,13 @@ def add(commands: Commands) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train, print the metrics, and say where everything is."""
+    if options.parts is not None:
+        train_on_parts(options)
+        return
+    if options.hosts or options.trainers:
+        raise ConfigError("--hosts and --trainers need the folder of a partition: give --parts")
     from ..pipeline import assist, train
-    from ..run_files import CONFIG_FILE, REPORT_FILE
+    from ..run_files import CONFIG_FILE
     from ..run_folder import require_run
     from ..training.distributed import started_team
 
@@ -66,6 +90,13 @@ def train(options: argparse.Namespace) -> None:
             tensorboard=options.tensorboard,
             team=team,
         )
+    show_run(run, config)
+
+
+def show_run(run: Run | PartsRun, config: RunConfig) -> None:
+    """Print the metrics of a run that has ended, and where everything is."""
+    from ..run_files import REPORT_FILE
+
     went = run.training
     print(f"\nbest epoch {went.best_epoch} of {len(went.history)}", end="")
     waited = f": none was better after it (training.patience = {config.training.patience})"
@@ -73,14 +104,63 @@ def train(options: argparse.Namespace) -> None:
     for split, metrics in (("valid", run.valid), ("test", run.test)):
         print(f"\n{split}, {metrics.n_users} users")
         print("\n".join(metric_table(metrics)))
-    if run.directions is not None:
-        judged = run.directions
+    judged = getattr(run, "directions", None)
+    if judged is not None:
         share = f", {judged.share:.1%} of these as planted" if judged.decided else ""
         print(
             f"\ndirections between modalities: {judged.decided} of {judged.items} items decided"
             + share
         )
-    print(f"\nrun folder  {folder}\nreport      {folder / REPORT_FILE}")
+    print(f"\nrun folder  {run.folder}\nreport      {run.folder / REPORT_FILE}")
+
+
+def train_on_parts(options: argparse.Namespace) -> None:
+    """Start the hosts, or be one of their processes, or train on one part in this process."""
+    from ..distributed.launch import launch, read_hosts
+    from ..run_files import CONFIG_FILE
+    from ..run_folder import require_run
+
+    if options.data is not None or options.tensorboard:
+        raise ConfigError("--parts names the data, and writes no TensorBoard: leave these out")
+    resume = options.resume is not None
+    if options.config is None:
+        options.config = Path(options.resume or options.parts) / CONFIG_FILE
+        options.set = [*([] if resume else ["training.sampling=blocks"]), *options.set]
+    folder = require_run(Path(options.resume)) if resume else Path(options.out or "")
+    if not resume and options.out is None:
+        folder = _default_folder(options)
+    config = run_config(options)
+    if options.hosts is not None:
+        place = ["--resume" if resume else "--out", str(folder.absolute())]
+        hosts = read_hosts(options.hosts, options.trainers or 1)
+        launch(options.parts, hosts, ["-m", "crossalign", *_for_trainers(options), *place])
+        return
+    from ..distributed.cluster import entered
+    from ..distributed.run import train_parts
+
+    with entered(options.parts) as cluster:
+        run = train_parts(
+            config,
+            folder,
+            cluster,
+            resume=resume,
+            progress=not options.quiet,
+            command=options.command_line,
+        )
+        if cluster.team.first:
+            show_run(run, config)
+
+
+def _for_trainers(options: argparse.Namespace) -> list[str]:
+    """The command of a trainer: that of the user, without the hosts and with whole paths."""
+    config = ["--config", str(Path(options.config).absolute())]
+    given = ["train", "--parts", str(Path(options.parts).absolute()), *config]
+    for name in ("backbone", "alignment", "seed"):
+        value = getattr(options, name)
+        given += [] if value is None else [f"--{name}", str(value)]
+    for assignment in options.set:
+        given += ["--set", assignment]
+    return [*given, *(["--quiet"] if options.quiet else [])]
 
 
 def evaluate(options: argparse.Namespace) -> None:

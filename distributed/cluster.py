@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from ..errors import ConfigError, RunError
 from ..graphs.dgl_import import dgl
 from ..training.team import Team
 from .folder import GRAPH, Parts, array, graph_file, open_parts, pairs_of
+from .spec import ENTERED
 
 Remote = Any
 """A `dgl.distributed.DistTensor`: `table[ids]` pulls rows, `table[ids] = rows` pushes them."""
@@ -89,9 +91,8 @@ class Cluster:
 def entered(folder: str | Path) -> Iterator[Cluster]:
     """This process as a trainer: with the servers that the environment names, or all alone.
 
-    The environment is that of DGL (`DGL_DIST_MODE`, `DGL_IP_CONFIG`, ...) and of torch
-    (`MASTER_ADDR`, `MASTER_PORT`, `RANK`, `WORLD_SIZE`); docs/distributed.md lists it. Without
-    it, one process trains on one part.
+    The environment is that of `HostSpec`, which docs/distributed.md lists. Without it, one process
+    trains on one part. With `DGL_ROLE=server` this never returns.
 
     Raises:
         RunError: the folder is no whole partition, or the other processes are not to be reached.
@@ -104,7 +105,9 @@ def entered(folder: str | Path) -> Iterator[Cluster]:
         raise ConfigError(
             f"{folder} has {len(parts)} parts: name their hosts with --hosts, or partition into one"
         )
-    with contextlib.redirect_stdout(sys.stderr if not alone else None):
+    with contextlib.redirect_stdout(io.StringIO()):  # DGL tells how far it is
+        if address := os.environ.get("CROSSALIGN_ADDRESS"):  # several may be on one machine
+            dgl.distributed.rpc_client.local_ip4_addr_list = lambda: {address}
         dgl.distributed.initialize(os.environ.get("DGL_IP_CONFIG", "none"))
         _join(alone)
         graph = dgl.distributed.DistGraph(GRAPH, part_config=str(graph_file(folder)))
@@ -112,6 +115,8 @@ def entered(folder: str | Path) -> Iterator[Cluster]:
     team = Team(dist.get_rank(), dist.get_world_size())
     if team.size % len(parts):
         raise ConfigError(f"{team.size} trainers cannot be shared out among {len(parts)} parts")
+    if not alone:
+        print(ENTERED, file=sys.stderr, flush=True)
     try:
         yield Cluster(folder, parts, graph, team, part)
     finally:
@@ -127,6 +132,14 @@ def _join(alone: bool) -> None:
                 "gloo", store=dist.HashStore(), rank=0, world_size=1, timeout=wait
             )
         else:
-            dist.init_process_group("gloo", timeout=wait)
+            dist.init_process_group(
+                "gloo",
+                init_method=f"tcp://{os.environ['CROSSALIGN_MEET']}",
+                rank=int(os.environ["CROSSALIGN_TRAINER"]),
+                world_size=int(os.environ["CROSSALIGN_TRAINERS"]),
+                timeout=wait,
+            )
+    except KeyError as error:
+        raise ConfigError(f"{error.args[0]} is not set: see docs/distributed.md") from error
     except (RuntimeError, ValueError) as error:
         raise RunError(f"the trainers do not reach each other ({error})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
@@ -116,9 +117,18 @@ def entered(folder: str | Path) -> Iterator[Cluster]:
     if team.size % len(parts):
         raise ConfigError(f"{team.size} trainers cannot be shared out among {len(parts)} parts")
     if not alone:
-        print(ENTERED, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{ENTERED}\n")
+        sys.stderr.flush()
     try:
         yield Cluster(folder, parts, graph, team, part)
+    except BaseException:
+        # At the exit of a process DGL waits for all others, who wait for what this one computes.
+        atexit.unregister(dgl.distributed.exit_client)
+        raise
+    else:
+        if not alone:
+            with contextlib.redirect_stdout(io.StringIO()):
+                dgl.distributed.exit_client()
     finally:
         dist.destroy_process_group()
 

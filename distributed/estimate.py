@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from ..datasets.dataset import Dataset
 
-BYTES_PER_EDGE = {"metis": 200, "random": 140}
+BYTES_PER_EDGE = 250
 """Peak resident bytes for each directed edge of the graph, measured (docs/distributed.md)."""
-BYTES_PER_NODE = {"metis": 400, "random": 240}
-EDGES_PER_SECOND = {"metis": 4e5, "random": 8e5}
-"""Directed edges a second on one core, lists of neighbours not counted."""
+BYTES_PER_NODE = 400
+DISK_PER_EDGE = {"metis": 50, "random": 56}
+EDGES_PER_SECOND = {"metis": 1e5, "random": 1.6e5}
+"""Directed edges a second on one busy core, lists of neighbours not counted."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,6 @@ def estimate(dataset: Dataset, method: str, *, lists: int) -> Estimate:
     edges = 2 * pairs + dataset.n_items * lists
     content = sum(table.numel() * 4 for table in dataset.features.values())
     # DGL splits the features part by part: twice the content at the most.
-    memory = edges * BYTES_PER_EDGE[method] + nodes * BYTES_PER_NODE[method] + 2 * content
-    disk = edges * 48 + nodes * 80 + content + 16 * pairs
+    memory = edges * BYTES_PER_EDGE + nodes * BYTES_PER_NODE + 2 * content
+    disk = edges * DISK_PER_EDGE[method] + nodes * 80 + content + 16 * pairs
     return Estimate(memory, disk, edges / EDGES_PER_SECOND[method])

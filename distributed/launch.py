@@ -198,7 +198,7 @@ class _Agent:
         agent = [sys.executable, "-m", "crossalign.distributed.agent", spec.to_json()]
         if not local:
             set_ = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
-            there = f"cd {shlex.quote(os.getcwd())} && exec env {shlex.join([*set_, *agent])}"
+            there = f"cd {shlex.quote(str(Path.cwd()))} && exec env {shlex.join([*set_, *agent])}"
             agent = [*shlex.split(os.environ.get(SHELL_VARIABLE, SHELL)), spec.address, there]
         try:
             self.process = subprocess.Popen(

@@ -36,8 +36,8 @@ class PartitionOptions:
 
     Attributes:
         parts: number of parts, one for each host.
-        method: `metis` keeps neighbours together; `random` needs a fraction of the memory, and
-            most neighbours then lie on other hosts.
+        method: `metis` keeps neighbours together; `random` is faster, and most neighbours then lie
+            on other hosts.
         balance: `nodes` gives every part as many users and as many items, `edges` as many edges as
             well.
         similar: whether the graphs of content neighbours travel along, which FREEDOM reads.

@@ -151,7 +151,7 @@ class _Training:
         rate = options.learning_rate_at(epoch)
         self._begin(epoch, rate)
         log, (dense, sparse) = StepLog(), self.optimizers
-        for share in self.steps.shares(epoch):
+        for share in self.steps.shares.of_epoch(epoch):
             losses = self.steps.losses(share)
             total = losses.total()
             for optimizer in self.optimizers:

@@ -44,12 +44,59 @@ class RemoteLosses(BlockLosses):
         return content_of(self._content, self.cluster, rows, items)
 
 
-class RemoteSteps:
-    """Steps on sampled blocks, each trainer with the pairs of its own users.
+class Shares:
+    """Whose pairs are trained when.
 
     All trainers make the same number of steps, `n_pairs / batch_size`; in each, a trainer takes an
-    equal share of its pairs. So every pair is trained on exactly once an epoch, and a step has
-    `batch_size` pairs in all.
+    equal share of the pairs of its own users. So every pair is trained on exactly once an epoch,
+    and a step has `batch_size` pairs in all.
+
+    Args:
+        cluster: where.
+        options: the options of training.
+        seed: seed of the run.
+
+    Raises:
+        ConfigError: a trainer has fewer pairs than there are steps.
+    """
+
+    def __init__(self, cluster: Cluster, options: TrainingOptions, seed: int) -> None:
+        self.rank, size = cluster.team.rank, cluster.team.size
+        self.options = options
+        self.seed = seed
+        self.pairs = cluster.pairs("train")
+        self.sampler = _sampler(cluster, self.pairs, options)
+        counts = torch.zeros(size, dtype=torch.int64)
+        counts[self.rank] = self.pairs.shape[1]
+        self.counts = cluster.team.sum(counts)
+        self.n_steps = -(-int(self.counts.sum()) // options.batch_size)
+        if int(self.counts.min()) < self.n_steps:
+            raise ConfigError(
+                f"trainer {int(self.counts.argmin())} has {int(self.counts.min())} pairs for "
+                f"{self.n_steps} steps: raise training.batch_size, or start fewer trainers"
+            )
+
+    def of_epoch(self, epoch: int) -> Iterator[Share]:
+        """This trainer's batches of an epoch, drawn from the seed, the epoch and its number."""
+        drawn = draw_epoch(
+            self.pairs,
+            self.sampler,
+            -(-self.pairs.shape[1] // self.n_steps),
+            generator(self.seed, f"batches {epoch} of {self.rank}"),
+            shared_negatives=self.options.shared_negatives,
+        )
+        sizes = self.counts[None] // self.n_steps + (
+            torch.arange(self.n_steps)[:, None] < self.counts[None] % self.n_steps
+        )
+        weights = (sizes[:, self.rank] * len(self.counts) / sizes.sum(1)).tolist()
+        users, items = self.pairs[:, drawn.order]
+        parts = (x.split(sizes[:, self.rank].tolist()) for x in (users, items, drawn.negatives))
+        for weight, *batch in zip(weights, *parts, strict=True):
+            yield Share(Batch(*batch), weight)
+
+
+class RemoteSteps:
+    """Steps on sampled blocks, each trainer with its share of the pairs.
 
     Args:
         modules: what is trained.
@@ -58,33 +105,19 @@ class RemoteSteps:
         seed: seed of the run.
 
     Raises:
-        ConfigError: a trainer has fewer pairs than there are steps, or the options ask for what
-            parts do not know.
+        ConfigError: `fanout` is not of the backbone's layers, or as `Shares`.
     """
 
     def __init__(
         self, modules: Modules, cluster: Cluster, options: TrainingOptions, seed: int
     ) -> None:
-        self.cluster = cluster
         self.options = options
         self.seed = seed
         self.of_batch = RemoteLosses(modules, options, cluster)
         self.similar = item_hops(modules.backbone, cluster)
-        self.blocks = RemoteBlocks(
-            cluster, checked_fanouts(modules.backbone, options), self.similar
-        )
-        self.pairs = cluster.pairs("train")
-        self.sampler = _sampler(cluster, self.pairs, options)
-        team = cluster.team
-        counts = torch.zeros(team.size, dtype=torch.int64)
-        counts[team.rank] = self.pairs.shape[1]
-        self.counts = team.sum(counts)
-        self.n_steps = -(-int(self.counts.sum()) // options.batch_size)
-        if int(self.counts.min()) < self.n_steps:
-            raise ConfigError(
-                f"trainer {int(self.counts.argmin())} has {int(self.counts.min())} pairs for "
-                f"{self.n_steps} steps: raise training.batch_size, or start fewer trainers"
-            )
+        fanouts = checked_fanouts(modules.backbone, options)
+        self.blocks = RemoteBlocks(cluster, fanouts, self.similar)
+        self.shares = Shares(cluster, options, seed)
 
     def begin_epoch(self, backbone: Backbone, epoch: int) -> None:
         """Let the backbone redraw what changes between epochs.
@@ -98,25 +131,6 @@ class RemoteSteps:
                 f"{type(backbone).__name__} draws the edges of each epoch from the whole graph, "
                 "which no host of a partition holds: set backbone.dropout to 0"
             )
-
-    def shares(self, epoch: int) -> Iterator[Share]:
-        """This trainer's batches of an epoch, drawn from the seed, the epoch and its number."""
-        rank = self.cluster.team.rank
-        drawn = draw_epoch(
-            self.pairs,
-            self.sampler,
-            -(-self.pairs.shape[1] // self.n_steps),
-            generator(self.seed, f"batches {epoch} of {rank}"),
-            shared_negatives=self.options.shared_negatives,
-        )
-        sizes = self.counts[None] // self.n_steps + (
-            torch.arange(self.n_steps)[:, None] < self.counts[None] % self.n_steps
-        )
-        weights = (sizes[:, rank] * len(self.counts) / sizes.sum(1)).tolist()
-        users, items = self.pairs[:, drawn.order]
-        parts = (x.split(sizes[:, rank].tolist()) for x in (users, items, drawn.negatives))
-        for weight, *batch in zip(weights, *parts, strict=True):
-            yield Share(Batch(*batch), weight)
 
     def losses(self, share: Share) -> Losses:
         """The losses of a batch; their weight in the mean is not in them."""

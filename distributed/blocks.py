@@ -77,8 +77,8 @@ class RemoteBlocks:
         return dgl.to_block(dgl.heterograph(drawn, num_nodes_dict=counts), seeds)
 
     def _degrees(self, kind: str, ids: Tensor) -> Tensor:
-        degree = self.cluster.data(kind, "degree")[ids]
-        return degree.double()  # type: ignore[no-any-return]
+        degree: Tensor = self.cluster.data(kind, "degree")[ids]
+        return degree.double()
 
 
 Etype = tuple[str, str, str]

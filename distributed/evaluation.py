@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ from .cluster import Cluster, Remote
 from .folder import array
 from .modules import Modules
 from .tables import blocks
+
+if TYPE_CHECKING:
+    from ..datasets.dataset import Dataset
 
 Put = Callable[[str, Tensor, Tensor, tuple[Tensor, Tensor]], None]
 """Writes rows of users and items into the tables of a name."""
@@ -177,8 +181,10 @@ class RemoteEvaluator:
         self.first = first
         self._ranks = None
         if by_id[split].shape[1]:
-            own = _OwnPairs(cluster.parts.name, last - first, cluster.parts.n_items, **by_id)
-            self._ranks = _StreamedRanks(own, split, self.ks)
+            own = _OwnPairs(
+                cluster.parts.name, last - first, cluster.parts.n_items, *by_id.values()
+            )
+            self._ranks = _StreamedRanks(cast("Dataset", own), split, self.ks)
 
     def __call__(self, representations: RemoteRepresentations) -> Metrics:
         """Average metrics over the users of all trainers.

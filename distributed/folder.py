@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,8 +103,9 @@ def open_parts(folder: str | Path) -> Parts:
     names = {field.name for field in fields(Parts)}
     if not names <= set(held):
         raise RunError(f"{folder / MANIFEST} is damaged: partition the data again")
-    values = {name: held[name] for name in names}
-    parts = Parts(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+    values: dict[str, Any] = {name: held[name] for name in names}
+    values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+    parts = Parts(**values)
     for name, size in parts.files.items():
         found = (folder / name).stat().st_size if (folder / name).is_file() else None
         if found != size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +143,7 @@ class Located:
 
 
 def content_of(
-    content: Content, cluster: Cluster, rows: dict[str, Tensor], items: Tensor
+    content: Content, cluster: Cluster, rows: Mapping[str, Tensor], items: Tensor
 ) -> dict[str, Table]:
     """What an alignment reads of content in a batch of which `rows` and `items` are known."""
     in_place = {f"backbone.{name}": table for name, table in rows.items()}

@@ -37,7 +37,7 @@ class RemoteLosses(BlockLosses):
         self.cluster = cluster
         self._content = Content(modules.backbone)
 
-    def content(self, rows: dict[str, Tensor], items: Tensor) -> Mapping[str, Table] | None:
+    def content(self, rows: Mapping[str, Tensor], items: Tensor) -> Mapping[str, Table] | None:
         """Rows of the backbone's own tables; other features, from where they lie."""
         if self.trained.alignment is None:
             return None

@@ -76,8 +76,8 @@ class RemoteRows:
 
     def _rows(self, name: str, ids: Tensor) -> Tensor:
         if name in self.trained:
-            return self.trained[name](ids)  # type: ignore[no-any-return]
-        return self._frozen[name][ids]  # type: ignore[no-any-return]
+            return self.trained[name](ids)
+        return self._frozen[name][ids]
 
     def draw(self, seed: int) -> None:
         """Fill every trained table: from the seed alone, however many trainers there are."""
@@ -132,7 +132,10 @@ def _xavier(kind: str | None, n: int, width: int, rng: torch.Generator) -> Tenso
     return torch.empty(BLOCK, width).uniform_(-bound, bound, generator=rng)
 
 
-class RowAdam(dgl.distributed.optim.SparseAdam):  # type: ignore[misc]
+_SparseAdam: Any = dgl.distributed.optim.SparseAdam
+
+
+class RowAdam(_SparseAdam):
     """DGL's sparse Adam for losses that are parts of a mean.
 
     DGL takes for a row the mean of the gradients that trainers send for it. Here a row's gradient

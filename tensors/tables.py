@@ -112,7 +112,7 @@ def xavier_table(n: int, dim: int, *, normal: bool = False) -> nn.Parameter:
     """
     draw = nn.init.xavier_normal_ if normal else nn.init.xavier_uniform_
     table = nn.Parameter(draw(torch.empty(n, dim)))
-    table.xavier = "normal" if normal else "uniform"
+    table.xavier = "normal" if normal else "uniform"  # type: ignore[attr-defined]
     return table
 
 

@@ -57,7 +57,7 @@ def processes(parts: Path) -> dict[str, int]:
         if not entry.name.isdecimal():
             continue
         try:
-            said = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            said = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             env = dict(
                 line.split(b"=", 1)
                 for line in (entry / "environ").read_bytes().split(b"\0")
@@ -67,7 +67,7 @@ def processes(parts: Path) -> dict[str, int]:
             continue
         if str(parts) not in said or int(entry.name) == os.getpid():
             continue
-        kind = env.get(b"DGL_ROLE", b"").decode()
+        kind = env.get(b"DGL_ROLE", b"").decode(errors="replace")
         number = env.get(b"CROSSALIGN_TRAINER", env.get(b"DGL_SERVER_ID", b"")).decode()
         found[f"{kind} {number}" if kind else f"other {entry.name}"] = int(entry.name)
     return found

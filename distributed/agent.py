@@ -20,6 +20,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, TextIO
 
 from .spec import ENTERED, MARK, HostSpec
 
@@ -27,6 +28,7 @@ INSIDE = "--inside"
 GRACE = 20.0
 """Seconds that a server has to leave after its trainers."""
 SHM = Path("/dev/shm")
+LAST_WORDS = (b"Traceback (most recent", b"crossalign: ")
 OF_DGL = ("-kvdata-", "graph", "ca-")
 
 
@@ -54,20 +56,27 @@ class Child:
             stderr=subprocess.PIPE,
             preexec_fn=_die_with_parent,
         )
-        streams = ((self.process.stdout, sys.stdout), (self.process.stderr, sys.stderr))
+        out, err = self.process.stdout, self.process.stderr
+        assert out is not None
+        assert err is not None
+        streams = ((out, sys.stdout), (err, sys.stderr))
         self.readers = [
             threading.Thread(target=self._pass_on, args=pair, daemon=True) for pair in streams
         ]
         for reader in self.readers:
             reader.start()
 
-    def _pass_on(self, source: object, target: object) -> None:
-        """Lines to the launcher; progress bars as they come."""
-        descriptor, rest = source.fileno(), b""  # type: ignore[attr-defined]
-        while chunk := os.read(descriptor, 1 << 16):
+    def _pass_on(self, source: IO[bytes], target: TextIO) -> None:
+        """Lines and progress bars to the launcher, as they come; why it ends, it says itself."""
+        rest = b""
+        while chunk := os.read(source.fileno(), 1 << 16):
             if self.shown:
-                target.buffer.write(chunk.replace(f"{ENTERED}\n".encode(), b""))  # type: ignore[attr-defined]
-                target.flush()  # type: ignore[attr-defined]
+                text = chunk.replace(f"{ENTERED}\n".encode(), b"")
+                for last_words in LAST_WORDS:
+                    text, found, _ = text.partition(last_words)
+                    self.shown = self.shown and not found
+                target.buffer.write(text)
+                target.flush()
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 text = line.decode(errors="replace").strip()

@@ -181,9 +181,9 @@ class RemoteEvaluator:
         self.first = first
         self._ranks = None
         if by_id[split].shape[1]:
-            own = _OwnPairs(
-                cluster.parts.name, last - first, cluster.parts.n_items, *by_id.values()
-            )
+            train, valid, test = by_id.values()
+            sizes = (last - first, cluster.parts.n_items)
+            own = _OwnPairs(cluster.parts.name, *sizes, train, valid, test)
             self._ranks = _StreamedRanks(cast("Dataset", own), split, self.ks)
 
     def __call__(self, representations: RemoteRepresentations) -> Metrics:

@@ -30,13 +30,15 @@ def one_machine(config, world, neighbors):
     if config.alignment is None:
         return backbone, None
     raw = backbone.unprojected(world.features)
-    return backbone, ALIGNERS[config.alignment.name].cls(
+    aligner, options = ALIGNERS[config.alignment.name].cls, config.alignment.options
+    listed = {"neighbors": neighbors} if aligner.wants_neighbors(options) else {}
+    return backbone, aligner(
         backbone.representation_dim,
         world.modalities,
         feature_dims={name: table.shape[1] for name, table in raw.items()},
         missing=world.missing,
-        neighbors=neighbors,
-        **config.alignment.options,
+        **listed,
+        **options,
     )
 
 

@@ -8,6 +8,7 @@ Every step is a plain function that a notebook can call by itself.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,18 +22,28 @@ from .align import ALIGNERS, Alignment, alignment_directions
 from .config import RunConfig, load_config
 from .datasets import Dataset, load_dataset
 from .errors import ConfigError
-from .evaluation import DirectionAgreement, Metrics, direction_agreement
-from .evaluation.per_user import UserMetrics, evaluate_users, save_user_metrics
+from .evaluation import (
+    BlockScorer,
+    DirectionAgreement,
+    Metrics,
+    direction_agreement,
+    evaluate,
+)
+from .evidence.kinds import require_possible
+from .evidence.of_run import Measured, final_scores, measure_run
 from .fileio import write_text
 from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
 from .models import BACKBONES, Backbone
+from .own_parts import bring_in
 from .report import write_report
-from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER, USERS_FILE
+from .report.opening import opening_lines
+from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER
 from .run_folder import (
     refuse_other_data,
     refuse_taken_folder,
+    remember_command,
     require_run,
     run_fingerprint,
     save_config,
@@ -43,6 +54,8 @@ from .tensors.representations import Representations
 from .tensors.tables import Tables
 from .training import ALONE, FitResult, RunContext, Team, fit, load_weights, seed_everything
 from .training.tensorboard import tensorboard_log
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,28 +107,33 @@ def train(
     """
     folder = Path(folder)
     started = time.perf_counter()
+    bring_in(config.imports)  # a worker process has read no configuration
     dataset = load_dataset(config.path, options=config.data)
     fingerprint = run_fingerprint(config, dataset)
     refuse_taken_folder(folder, config, resume=resume)
+    for line in opening_lines(dataset):
+        logger.info(line)
+    require_possible(dataset, config.evidence)
     backbone, alignment = modules = make_modules(config, dataset)
+    command = remember_command(folder, command, config, resume=resume)
     save_config(folder, config)  # not before: what cannot be made leaves no run behind
     prepared = time.perf_counter()
 
     logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
     with logged as on_epoch:
-        context = RunContext(folder, resume, fingerprint, progress, on_epoch, team)
+        context = RunContext(
+            folder, resume, fingerprint, progress, on_epoch, team, title=method_title(config)
+        )
         result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 
-    valid = evaluate_split(backbone, dataset, "valid", config)
-    test, by_user = evaluate_each_user(backbone, dataset, "test", config)
-    save_user_metrics(folder / USERS_FILE, by_user)
+    found = measure(representations(backbone), config, dataset, folder, progress=progress)
     seconds = {
         "prepare": prepared - started,
         "train": trained - prepared,
         "evaluate": time.perf_counter() - trained,
     }
-    summary = summarise(config, dataset, result, valid, test)
+    summary = summarise(config, dataset, result, found.valid, found.test) | found.more
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
     summary["data_hash"] = dataset_hash(dataset)
     directions = None
@@ -125,7 +143,7 @@ def train(
         summary["directions"] = directions.to_dict()
     write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
     write_report(folder)
-    return Run(folder, backbone, alignment, valid, test, directions, result)
+    return Run(folder, backbone, alignment, found.valid, found.test, directions, result)
 
 
 def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = False) -> None:
@@ -252,6 +270,12 @@ def require_content(config: RunConfig, dataset: Dataset) -> None:
         )
 
 
+def method_title(config: RunConfig) -> str:
+    """Backbone and alignment on one short line, with the seed."""
+    alignment = f" + {config.alignment.name}" if config.alignment else ""
+    return f"{config.backbone.name}{alignment}, seed {config.seed}"
+
+
 def reads_content(config: RunConfig) -> bool:
     """Whether content makes any difference to what `config` trains."""
     backbone = BACKBONES[config.backbone.name].cls
@@ -259,19 +283,44 @@ def reads_content(config: RunConfig) -> bool:
     return alone or config.alignment is not None
 
 
-def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
-    """Full-ranking metrics of a trained backbone on one split."""
-    return evaluate_each_user(backbone, dataset, split, config)[0]
-
-
-def evaluate_each_user(
-    backbone: Backbone, dataset: Dataset, split: str, config: RunConfig
-) -> tuple[Metrics, UserMetrics]:
-    """What `evaluate_split` gives, and the metrics of every single user."""
+def representations(backbone: Backbone) -> Representations:
+    """Those of a trained backbone, without gradients."""
     backbone.eval()
-    with torch.inference_mode():
-        representations: Representations = backbone()
-        return evaluate_users(representations, dataset, split, config.evaluation.ks)
+    with torch.no_grad():
+        found: Representations = backbone()
+    return found
+
+
+def measure(
+    model: Representations,
+    config: RunConfig,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    progress: bool = False,
+) -> Measured:
+    """Metrics of a trained model with the configured evidence, see `measure_run`."""
+    return measure_run(
+        model,
+        dataset,
+        config.evidence,
+        folder,
+        monitor=config.training.monitor,
+        ks=config.evaluation.ks,
+        progress=progress,
+    )
+
+
+def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
+    """Full-ranking metrics of a trained backbone alone on one split."""
+    return evaluate(representations(backbone), dataset, split, config.evaluation.ks)
+
+
+def run_scores(
+    folder: str | Path, config: RunConfig, dataset: Dataset, backbone: Backbone
+) -> Representations | BlockScorer:
+    """The scores by which the finished run in `folder` ranks, of what `load_run` gave."""
+    return final_scores(representations(backbone), dataset, config.evidence, Path(folder))
 
 
 def learnt_directions(

@@ -2,6 +2,9 @@
 
 CONFIG_FILE = "config.yaml"
 """The whole configuration, written first: it makes a folder the folder of a run."""
+COMMAND_FILE = "command.txt"
+"""The commands that made the run, a line each: the first one, and every resume that asked for
+something else."""
 HISTORY_FILE = "history.jsonl"
 """One row per epoch: learning rate, losses, diagnostics, validation metrics. Equal runs have equal
 histories."""
@@ -17,6 +20,8 @@ WEIGHTS_FILE = "model.safetensors"
 """Weights of the epoch with the best validation score: `backbone.` and `alignment.`."""
 USERS_FILE = "test_users.npz"
 """Test metrics of every single user, for tests of significance."""
+EVIDENCE_FILE = "evidence.json"
+"""Of a run with evidence: kind, weight, and what was tried on validation."""
 METRICS_FILE = "metrics.json"
 """Metrics, seconds, versions and the command: it makes a run a finished one."""
 REPORT_FILE = "report.html"

@@ -171,8 +171,8 @@ class ILALoss(Loss, DirectionOptions, LearntTemperature):
         """The two parts of the loss, `ila` and `dt`."""
         views = batch.views
         maps = {pair: self.maps[name] for pair, name in self._directions.items()}
-        weight = next(self.maps.parameters())
-        require_fit(self.dim, weight, users=batch.user_rows, items=views.rows[0])
+        a_map = next(self.maps.parameters())
+        require_fit(self.dim, a_map, users=batch.user_rows, items=views.rows[0])
         with torch.no_grad():
             if self.temperature.requires_grad:
                 self.temperature.clamp_(0.001, 0.5)

@@ -30,12 +30,14 @@ from user_graph import user_graph_row
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.fileio import write_text
 from evaluation import evaluation_row
+from evidence import evidence_row
 from training import TRAINING
 
 ROWS: dict[str, Callable[[Dataset], Row]] = {
     **TRAINING,
     **ALIGNMENT,
     "evaluation": evaluation_row,
+    "evidence": evidence_row,
     "user_graph": user_graph_row,
 }
 

@@ -17,6 +17,7 @@ from . import (
     partition,
     probe,
     serve,
+    service,
     studies,
     train,
     tune,
@@ -27,6 +28,7 @@ from .parser import Commands, Parser
 MODULES = (
     train,
     serve,
+    service,
     data,
     partition,
     extract,

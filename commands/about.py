@@ -11,7 +11,10 @@ from .parser import Commands
 def add(commands: Commands) -> None:
     """Add the commands."""
     commands.add(
-        "list", list_components, "backbones, alignments, reference lines, data layouts", example=""
+        "list",
+        list_components,
+        "backbones, alignments, reference lines, kinds of evidence, data layouts",
+        example="",
     )
     commands.add("doctor", doctor, "versions, engines, and what is missing", example="")
 
@@ -20,12 +23,16 @@ def list_components(options: argparse.Namespace) -> None:
     """Print one line and one paper for each component, and the data formats."""
     from ..config import COMPONENTS
     from ..datasets import FORMATS
+    from ..evidence import EVIDENCE
     from ..extraction import ENCODERS
+    from ..own_parts import import_installed
     from ..references import REFERENCES
 
-    registries = {**COMPONENTS, "reference": REFERENCES, "encoder": ENCODERS}
+    import_installed()
+    registries = {f"{kind}s": registry for kind, registry in COMPONENTS.items()}
+    registries |= {"references": REFERENCES, "evidence": EVIDENCE, "encoders": ENCODERS}
     for kind, registry in registries.items():
-        print(f"{kind}s")
+        print(kind)
         for name in registry.names():
             _print_entry(name, registry[name].summary, registry[name].paper)
     print("datasets")

@@ -1,9 +1,12 @@
-"""`crossalign train` and `crossalign evaluate`."""
+"""`crossalign train`, `crossalign evaluate` and `crossalign evidence`."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ from .arguments import (
     add_components,
     add_out,
     add_quiet,
+    add_set,
     add_tensorboard,
     positive,
 )
@@ -56,6 +60,27 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("run_folder", metavar="RUN", help="run folder")
     command.add_argument("--split", choices=["valid", "test"], default="test", help="default test")
+    command.add_argument(
+        "--without-evidence", action="store_true", help="of the model alone, where a run adds to it"
+    )
+
+    command = commands.add(
+        "evidence",
+        evidence,
+        "add evidence to a finished run, without training",
+        example="runs/first --out runs/first-evidence",
+    )
+    command.add_argument("run_folder", metavar="RUN", help="run folder")
+    command.add_argument(
+        "--kind",
+        metavar="KIND",
+        default="auto",
+        help="such as cooccurrence, ease or allocation+ease (see crossalign list); auto (default) "
+        "is chosen on validation",
+    )
+    add_set(command)
+    add_out(command, "new run folder", required=True)
+    add_quiet(command)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -81,22 +106,26 @@ def train(options: argparse.Namespace) -> None:
         if not team.first:
             assist(config, folder, team, resume=resume)
             return
-        run = train(
-            config,
-            folder,
-            resume=resume,
-            progress=not options.quiet,
-            command=options.command_line,
-            tensorboard=options.tensorboard,
-            team=team,
-        )
+        with told("crossalign.pipeline"):
+            run = train(
+                config,
+                folder,
+                resume=resume,
+                progress=not options.quiet,
+                command=options.command_line,
+                tensorboard=options.tensorboard,
+                team=team,
+            )
     show_run(run, config)
 
 
 def show_run(run: Run | PartsRun, config: RunConfig) -> None:
-    """Print the metrics of a run that has ended, and where everything is."""
-    from ..run_files import REPORT_FILE
+    """Print the metrics of a run that has ended, where everything is, and what may come next."""
+    from ..fileio import read_json
+    from ..report.opening import next_lines
+    from ..run_files import METRICS_FILE, REPORT_FILE
 
+    folder = run.folder
     went = run.training
     print(f"\nbest epoch {went.best_epoch} of {len(went.history)}", end="")
     waited = f": none was better after it (training.patience = {config.training.patience})"
@@ -111,7 +140,10 @@ def show_run(run: Run | PartsRun, config: RunConfig) -> None:
             f"\ndirections between modalities: {judged.decided} of {judged.items} items decided"
             + share
         )
-    print(f"\nrun folder  {run.folder}\nreport      {run.folder / REPORT_FILE}")
+    print(f"\nrun folder  {folder}\nreport      {folder / REPORT_FILE}\n")
+    facts = read_json(folder / METRICS_FILE)["dataset_facts"]
+    went_on = (went.best_epoch, len(went.history))
+    print("\n".join(next_lines(config, folder, *went_on, reads=bool(facts["modalities"]))))
 
 
 def train_on_parts(options: argparse.Namespace) -> None:
@@ -165,12 +197,69 @@ def _for_trainers(options: argparse.Namespace) -> list[str]:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Print the metrics of a run on one split."""
-    from ..pipeline import evaluate_split, load_run
+    from ..evaluation import evaluate
+    from ..pipeline import load_run, representations, run_scores
 
-    config, dataset, backbone = load_run(options.run_folder)
-    metrics = evaluate_split(backbone, dataset, options.split, config)
+    folder = options.run_folder
+    config, dataset, backbone = load_run(folder)
+    if options.without_evidence:
+        scores = representations(backbone)
+    else:
+        scores = run_scores(folder, config, dataset, backbone)
+    metrics = evaluate(scores, dataset, options.split, config.evaluation.ks)
     print(f"{options.split}, {metrics.n_users} users")
     print("\n".join(metric_table(metrics)))
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """Print what the logger `name` has to tell, until the block ends."""
+    logger, handler = logging.getLogger(name), logging.StreamHandler(sys.stdout)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def evidence(options: argparse.Namespace) -> None:
+    """Write the run with evidence; print what was chosen, and metrics with it and without."""
+    from ..config import load_config
+    from ..evidence.of_run import WITHOUT
+    from ..run_files import CONFIG_FILE, REPORT_FILE
+    from ..run_folder import require_run
+    from ..studies.add_evidence import add_evidence
+
+    folder = require_run(Path(options.run_folder))
+    kind = [f"evidence.kind={options.kind}"]
+    _refuse_other_sections(options.set)
+    wanted = load_config(folder / CONFIG_FILE, [*kind, *options.set]).evidence
+    found = add_evidence(
+        folder,
+        options.out,
+        wanted,
+        progress=not options.quiet,
+        command=options.command_line,
+    )
+    chosen = found.more["evidence"]
+    print(f"{chosen['kind']}, weight {chosen['weight']:g}, {chosen['candidates']} candidates")
+    for split, metrics in (("valid", found.valid), ("test", found.test)):
+        print(f"\n{split}, {metrics.n_users} users, without evidence")
+        alone = found.more[WITHOUT][split]
+        print("\n".join(metric_table({name: alone[name] for name in metrics})))
+        print(f"\n{split}, {metrics.n_users} users, with it")
+        print("\n".join(metric_table(metrics)))
+    print(f"\nrun folder  {options.out}\nreport      {Path(options.out) / REPORT_FILE}")
+
+
+def _refuse_other_sections(overrides: Sequence[str]) -> None:
+    """Raise `ConfigError` for `--set` of anything but evidence: the run is trained already."""
+    for override in overrides:
+        if not override.strip().startswith("evidence."):
+            raise ConfigError(f"--set {override}: the run is trained, set options of evidence only")
 
 
 def metric_table(metrics: Mapping[str, float]) -> list[str]:

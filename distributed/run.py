@@ -78,6 +78,11 @@ def train_parts(
     """
     folder, started, team = Path(folder), time.perf_counter(), cluster.team
     require_known(config.training)
+    if config.evidence.kind != "none":
+        raise ConfigError(
+            "evidence is not added to a training on parts: leave it out, and add it to the run "
+            "with `crossalign evidence`"
+        )
     refuse_taken_folder(folder, config, resume=resume)
     modules = make_modules(config, cluster)
     training = _Training(config, cluster, modules)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..errors import ConfigError, DataError
+from ..progress import Bar
 from .metrics import Metrics, average, user_metrics
 from .scores import BlockScorer, block_scorer, default_block, distinct_pairs, in_block
 
@@ -126,14 +126,27 @@ class Evaluator:
         They follow the order of `users`, and of item ids within a user. Ranks below `max(ks)` are
         exact; beyond it, items of equal score may be missing from the count.
         """
-        scorer = block_scorer(representations)
-        rows = self.block_users or default_block(scorer)
+        return self.ranks_of_each([representations], progress=progress)[0]
+
+    @torch.no_grad()
+    def ranks_of_each(
+        self, scores: Sequence[Representations | BlockScorer], *, progress: bool = False
+    ) -> list[Tensor]:
+        """What `ranks` gives for each of several, of one shape, type and device.
+
+        All of them score a block of users before the next block's turn comes, so those that share
+        work on it can do it once.
+        """
+        scorers = [block_scorer(one) for one in scores]
+        first = scorers[0]
+        rows = self.block_users or default_block(first)
         buffers = torch.empty(
-            2, min(rows, len(self.users)), self.n_items, dtype=scorer.dtype, device=scorer.device
+            2, min(rows, len(self.users)), self.n_items, dtype=first.dtype, device=first.device
         )
         starts = range(0, len(self.users), rows)
-        blocks = tqdm(starts, desc="evaluating", unit="block", leave=False, disable=not progress)
-        return torch.cat([self._block_ranks(scorer, start, buffers) for start in blocks])
+        blocks = Bar(starts, desc="evaluating", unit="block", leave=False, disable=not progress)
+        found = [[self._block_ranks(s, start, buffers) for s in scorers] for start in blocks]
+        return [torch.cat(own) for own in zip(*found, strict=True)]
 
     def _block_ranks(self, scorer: BlockScorer, first: int, buffers: Tensor) -> Tensor:
         """Ranks of the held-out items of the users in rows `first ...` that fill a buffer."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.signal import resample_poly
 from torch import Tensor
 
 from .base import ENCODERS, ContentEncoder
@@ -38,6 +37,8 @@ class TransformersAudio(ContentEncoder):
         """The waveform at the model's rate."""
         shared = gcd(content.rate, self.rate)
         up, down = self.rate // shared, content.rate // shared
+        from scipy.signal import resample_poly  # a second to import
+
         return resample_poly(content.waveform, up, down).astype(np.float32)
 
     def encode(self, kind: Kind, prepared: Sequence[np.ndarray], device: torch.device) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..datasets.frames import find_column, id_column, read_frame
+from ..datasets.frames import Frame, find_column, id_column, read_frame
 from ..datasets.table import ITEM_NAMES
 from ..errors import DataError
 from .media import SUFFIXES, Kind, tidy_text
@@ -49,7 +49,7 @@ class ItemsTable:
     """
 
     file: Path
-    frame: pd.DataFrame
+    frame: Frame
     id_column: str
     row_ids: np.ndarray
 
@@ -72,8 +72,9 @@ def read_items(file: Path, asked: str | None = None) -> ItemsTable:
     if not file.is_file():
         raise DataError(f"{file}: no such file; give a table of items (.csv, .tsv or .parquet)")
     frame = read_frame(file)
-    column = find_column(file, frame, asked, ID_NAMES, "--id-column")
-    return ItemsTable(file, frame, column, id_column(file, frame, column))
+    column = find_column(frame, asked, ID_NAMES, "--id-column")
+    ids = id_column(frame, column)
+    return ItemsTable(file, frame, column, ids.names[ids.codes])
 
 
 def from_columns(items: ItemsTable, columns: Sequence[str], kind: Kind, modality: str) -> Inputs:
@@ -92,8 +93,8 @@ def from_columns(items: ItemsTable, columns: Sequence[str], kind: Kind, modality
         DataError: the table has no such column.
     """
     for column in columns:
-        find_column(items.file, items.frame, column, (), f"--{kind}")
-    cells = [_strings(items.frame[column]) for column in columns]
+        find_column(items.frame, column, (), f"--{kind}")
+    cells = [_strings(items.frame.columns[column]) for column in columns]
     found: dict[Any, dict[str | Path, None]] = {item: {} for item in items.item_ids.tolist()}
     for item, *row in zip(items.row_ids.tolist(), *cells, strict=True):
         given = [cell for cell in map(str.strip, row) if cell]
@@ -111,8 +112,8 @@ def from_columns(items: ItemsTable, columns: Sequence[str], kind: Kind, modality
     )
 
 
-def _strings(column: pd.Series) -> list[str]:
-    return ["" if empty else str(cell) for cell, empty in zip(column, column.isna(), strict=True)]
+def _strings(column: Any) -> list[str]:
+    return ["" if cell is None else str(cell) for cell in column.to_pylist()]
 
 
 def from_folder(

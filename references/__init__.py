@@ -2,13 +2,16 @@
 
 from .base import REFERENCES, Reference
 from .content_knn import ContentKNN
+from .ease import EASE, ContentEASE
 from .ials import IALS
 from .item_knn import ItemKNN
 from .most_popular import Popularity
 
 __all__ = [
+    "EASE",
     "IALS",
     "REFERENCES",
+    "ContentEASE",
     "ContentKNN",
     "ItemKNN",
     "Popularity",

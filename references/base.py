@@ -33,6 +33,11 @@ class Reference(ABC):
         """What `Evaluator` takes; the same on every call."""
 
     @classmethod
+    def usable(cls, dataset: Dataset) -> bool:
+        """Whether it can be computed from `dataset`; studies leave it out otherwise."""
+        return bool(dataset.features) or not cls.needs_features
+
+    @classmethod
     def grid(cls, dataset: Dataset) -> Sequence[Mapping[str, Any]]:
         """Points of options among which validation chooses; the first wins a tie."""
         return [{}]

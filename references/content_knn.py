@@ -8,12 +8,9 @@ from typing import Any
 from pydantic import PositiveInt
 
 from ..datasets.dataset import Dataset
-from ..errors import unknown_name
 from .base import REFERENCES, Reference
-from .inputs import content_table, history_matrix
+from .inputs import ALL, chosen_modalities, content_table, history_matrix, modality_choices
 from .item_cf import NeighborScores, ShrunkCosine, nearest_items
-
-ALL = "all"
 
 
 @REFERENCES.register("contentknn", paper="item-CF of AlignRec, CIKM 2024, on normalised features")
@@ -35,19 +32,15 @@ class ContentKNN(Reference):
 
     def __init__(self, dataset: Dataset, *, modality: str = ALL, k: PositiveInt = 20) -> None:
         super().__init__(dataset)
-        if modality not in (ALL, *dataset.modalities):
-            raise unknown_name("modality", modality, (ALL, *dataset.modalities))
-        self.modality, self.k = modality, k
+        self.modalities, self.k = chosen_modalities(dataset, modality), k
 
     def scores(self) -> NeighborScores:
         """Summed similarity of the history."""
-        names = self.dataset.modalities if self.modality == ALL else (self.modality,)
-        cosine = ShrunkCosine(content_table(self.dataset, names), shrink=0.0)
+        cosine = ShrunkCosine(content_table(self.dataset, self.modalities), shrink=0.0)
         return NeighborScores(history_matrix(self.dataset), nearest_items(cosine, self.k))
 
     @classmethod
     def grid(cls, dataset: Dataset) -> Sequence[Mapping[str, Any]]:
         """Four points for every modality, and for all together where there are several."""
-        several = len(dataset.modalities) > 1
-        names = [*([ALL] if several else []), *dataset.modalities]
+        names = modality_choices(dataset)
         return [{"modality": name, "k": k} for name in names for k in (10, 20, 50, 100)]

@@ -13,6 +13,23 @@ from ..datasets.dataset import Dataset
 from ..errors import ConfigError, unknown_name
 from ..tensors.functional import unit_rows
 
+ALL = "all"
+"""The features of all modalities side by side."""
+
+
+def modality_choices(dataset: Dataset) -> list[str]:
+    """Each modality by itself, behind `ALL` where there are several."""
+    return [*([ALL] if len(dataset.modalities) > 1 else []), *dataset.modalities]
+
+
+def chosen_modalities(dataset: Dataset, modality: str) -> tuple[str, ...]:
+    """The modalities that `modality` names; raises `ConfigError` for one that there is not."""
+    if modality == ALL:
+        return tuple(dataset.modalities)
+    if modality not in dataset.modalities:
+        raise unknown_name("modality", modality, (ALL, *dataset.modalities))
+    return (modality,)
+
 
 def content_table(dataset: Dataset, modalities: Sequence[str], *, normalise: bool = True) -> Tensor:
     """Features of several modalities side by side, `(n_items, sum of widths)`.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
-from ..run_files import CONFIG_FILE, HISTORY_FILE, METRICS_FILE, TIMINGS_FILE
+from ..run_files import CONFIG_FILE, EVIDENCE_FILE, HISTORY_FILE, METRICS_FILE, TIMINGS_FILE
 
 OLD_TERMS = {
     "reg": ("cna", "cna_reg"),
@@ -62,6 +62,10 @@ class RunRecord:
         config: text of `config.yaml`.
         history: rows of `history.jsonl`.
         per_epoch: phase -> seconds of the median epoch, from `timings.jsonl`.
+        evidence: kind, weight and candidates of what is added to the model's scores.
+        alone: split -> metrics of the model without evidence.
+        tried: kind of evidence -> weights, and the validation metric of each, from
+            `evidence.json`; weight 0 is the model alone.
     """
 
     folder: Path
@@ -81,11 +85,25 @@ class RunRecord:
     config: str = ""
     history: tuple[Epoch, ...] = ()
     per_epoch: Mapping[str, float] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    alone: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tried: Mapping[str, tuple[list[float], list[float]]] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
-        """Backbone and alignment, such as `lightgcn + cross`."""
-        return f"{self.backbone} + {self.alignment}" if self.alignment else self.backbone
+        """Backbone, alignment and evidence, such as `lightgcn + cross + evidence`."""
+        parts = [self.backbone, self.alignment, "evidence" if self.evidence else None]
+        return " + ".join(part for part in parts if part)
+
+    @property
+    def unconverged(self) -> bool:
+        """Whether the best epoch is the last one that was evaluated: more might have been better.
+
+        False where the run does not say, as of a reference line.
+        """
+        evaluated = [epoch.number for epoch in self.history if epoch.valid]
+        last = max(evaluated, default=self.epochs)
+        return last is not None and self.best_epoch is not None and self.best_epoch >= last
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -116,6 +134,9 @@ def read_run(folder: Path) -> RunRecord:
         config=_text(folder / CONFIG_FILE),
         history=tuple(_epochs(_rows(folder / HISTORY_FILE))),
         per_epoch=_medians(_rows(folder / TIMINGS_FILE)),
+        evidence=_mapping(metrics.get("evidence")),
+        alone={k: _numbers(v) for k, v in _mapping(metrics.get("without_evidence")).items()},
+        tried=_tried(folder / EVIDENCE_FILE),
     )
 
 
@@ -146,6 +167,20 @@ def _epochs(rows: Iterable[Mapping[str, Any]]) -> Iterator[Epoch]:
             valid=_under("valid/", row),
             diagnostics=_under("diagnostics/", row),
         )
+
+
+def _tried(file: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Kind of evidence -> weights and values; the model alone stands at the head of each."""
+    points = _parse(_text(file), str(file)).get("tried", []) if file.is_file() else []
+    alone = [point["value"] for point in points if point["weight"] == 0][:1]
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for point in points:
+        if point["weight"]:
+            start = ([0.0], list(alone)) if alone else ([], [])
+            weights, values = found.setdefault(point["kind"], start)
+            weights.append(point["weight"])
+            values.append(point["value"])
+    return found
 
 
 def _renamed(losses: Mapping[str, float]) -> dict[str, float]:

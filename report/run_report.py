@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..fileio import write_text
 from ..run_files import REPORT_FILE
 from . import markup
 from .colors import method_style
 from .markup import Html, escape
 from .numbers import METRIC_LABELS, duration, metric_label, number
+from .page_files import write_page
 from .plots import Mark, line_plot
 from .run_record import Epoch, RunRecord, read_run
 
@@ -37,7 +37,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     """
     run = read_run(Path(run_dir))
     path = run.folder / REPORT_FILE
-    write_text(path, render(run))
+    write_page(path, render(run))
     return path
 
 
@@ -50,6 +50,7 @@ def render(run: RunRecord) -> Html:
             markup.section("Metrics", _metrics(run)),
             markup.section("Training", markup.grid(*_learning_curves(run))),
             markup.section("Alignment", *_alignment(run.history)),
+            markup.section("Evidence", *_evidence(run)),
             markup.section("Data and time", _data_and_time(run)),
             markup.section("Repeat this run", markup.code(run.command)),
             markup.section("Configuration", markup.code(run.config, columns=True)),
@@ -184,6 +185,22 @@ def _series(rows: Mapping[int, Mapping[str, float]]) -> dict[str, tuple[list[int
             epochs.append(epoch)
             numbers.append(value)
     return series
+
+
+def _evidence(run: RunRecord) -> Iterator[Html]:
+    """What was added, what the model has without it, and what was tried on validation."""
+    if not run.evidence:
+        return
+    alone = [
+        markup.panel(f"{name}, model alone", _metric_table(run.alone.get(split, {})))
+        for split, name in (("test", "Test"), ("valid", "Validation"))
+    ]
+    facts = {key: _fact(value) for key, value in run.evidence.items()}
+    yield markup.grid(markup.panel("Added to the model's scores", markup.facts(facts)), *alone)
+    if run.tried:
+        label = metric_label(run.monitor)
+        title = f"{label} on validation by weight of the evidence"
+        yield markup.figure(title, line_plot(title, run.tried, xlabel="weight", ylabel=label))
 
 
 def _data_and_time(run: RunRecord) -> Html:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from ..config import load_config
 from ..datasets import Dataset, load_dataset
@@ -26,7 +25,8 @@ from ..evaluation.groups import (
     popularity_groups,
 )
 from ..evaluation.ranking import evaluate
-from ..pipeline import load_run
+from ..pipeline import load_run, run_scores
+from ..progress import Bar
 from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
 from ..run_files import CONFIG_FILE
@@ -178,13 +178,13 @@ def popularity_report(
     for method in methods:
         by_data.setdefault(method.data, []).append(method)
     n_runs = sum(len(method.folders) for method in methods)
-    with tqdm(total=n_runs, desc="runs", disable=not progress) as bar:
+    with Bar(total=n_runs, desc="runs", disable=not progress) as bar:
         blocks = [_block(ours, n_groups, by, k, split, bar) for ours in by_data.values()]
     return PopularityReport(k, split, by, tuple(blocks))
 
 
 def _block(
-    methods: Sequence[FinishedMethod], n_groups: int, by: GroupBy, k: int, split: str, bar: tqdm
+    methods: Sequence[FinishedMethod], n_groups: int, by: GroupBy, k: int, split: str, bar: Bar
 ) -> DataByPopularity:
     """All methods on one data set; the first run says which data."""
     config = load_config(methods[0].folders[0] / CONFIG_FILE)
@@ -210,17 +210,15 @@ class _Evaluated:
     lists: ListStatistics
 
 
-@torch.inference_mode()
 def _evaluate(folder: Path, dataset: Dataset, groups: Groups, k: int, split: str) -> _Evaluated:
-    _, own, backbone = load_run(folder)
+    config, own, backbone = load_run(folder)
     same = (torch.equal(own.split(name), dataset.split(name)) for name in ("train", split))
     if not all(same):
         raise ConfigError(
             f"{folder} was trained or is tested on other interactions than the first run: give "
             "runs on the same data"
         )
-    backbone.eval()
-    scores = backbone()
+    scores = run_scores(folder, config, own, backbone)
     kept = (f"recall@{k}", f"ndcg@{k}")
     overall = evaluate(scores, dataset, split, (k,))
     by_group = group_metrics(scores, dataset, split, groups, (k,))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from tqdm import tqdm
 
 from ..config import RunConfig, to_plain
 from ..datasets import Dataset, load_dataset
@@ -19,6 +18,7 @@ from ..evaluation.per_user import evaluate_users, save_user_metrics
 from ..evaluation.ranking import evaluate
 from ..fileio import read_json, write_text
 from ..graphs import dataset_hash
+from ..progress import Bar
 from ..references.base import REFERENCES, Reference
 from ..registry import Entry
 from ..report import write_report
@@ -50,7 +50,8 @@ def reference_rows(
 ) -> list[MethodResult]:
     """Results of reference lines on every data set of a study.
 
-    One that reads content is left out on a data set without any. Results lie in
+    One that reads content is left out on a data set without any, and EASE where the square of the
+    catalogue does not fit. Results lie in
     `<folder>/<data>/references/<name>` and are computed anew only if the data, the grid or the
     metrics are others.
 
@@ -67,7 +68,7 @@ def reference_rows(
     for data, config in _settings(methods).items():
         dataset = load_dataset(config.path, options=config.data)
         for name in names:
-            if dataset.features or not REFERENCES[name].cls.needs_features:
+            if REFERENCES[name].cls.usable(dataset):
                 place = Path(folder) / data / FOLDER / name
                 _Search(REFERENCES[name], dataset, config).run(place, progress=progress)
                 found.append(read_result(name, [place], data=data, reference=True))
@@ -131,7 +132,7 @@ class _Search:
             return points[0]
         monitor = self.config.training.monitor
         _, k = parse_metric(monitor)
-        bar = tqdm(points, desc=self.entry.name, leave=False, disable=not progress)
+        bar = Bar(points, desc=self.entry.name, leave=False, disable=not progress)
         values = [
             evaluate(self._make(p).scores(), self.dataset, "valid", [k])[monitor] for p in bar
         ]

@@ -17,7 +17,9 @@ from typing import Any
 
 from ..config import COMPONENTS, SECTIONS, RunConfig, parse_config, to_plain
 from ..errors import ConfigError, RunError
+from ..evidence.options import NONE, EvidenceOptions
 from ..fileio import read_json, require_writable, write_text
+from ..report.study_files import StudyFiles, claim_files
 from ..run_files import METRICS_FILE
 from ..run_folder import refuse_run_folder
 from .tasks import Task, describe_failures, refuse_unusable, run_tasks, unfinished
@@ -86,6 +88,7 @@ def run_study(
     jobs: int = 1,
     progress: bool = True,
     tensorboard: bool = False,
+    kind: str = "study",
 ) -> list[MethodResult]:
     """Train every method with every seed and collect the results in `folder`.
 
@@ -96,6 +99,7 @@ def run_study(
         jobs: processes at a time; the machine's threads are shared among them.
         progress: show a progress bar.
         tensorboard: also write the history of every run for TensorBoard, into its folder.
+        kind: what is studied; another kind in the same folder has files of its own.
 
     Raises:
         ConfigError: no methods, no seeds, a label or a seed twice, or no content where it is
@@ -116,28 +120,58 @@ def run_study(
     folder = Path(folder)
     refuse_run_folder(folder)
     tasks = {
-        name: [Task(replace(m.config, seed=s), folder / name / f"seed{s}") for s in seeds]
+        name: [_task(folder, name, m, seed, names, methods) for seed in seeds]
         for name, m in zip(names, methods, strict=True)
     }
     todo = unfinished([task for ours in tasks.values() for task in ours])
     refuse_unusable(todo)
     require_writable(folder)
+    files = study_files(folder, kind, methods, seeds)
     failures = run_tasks(todo, jobs=jobs, progress=progress, tensorboard=tensorboard)
     results = []
     for name, method in zip(names, methods, strict=True):
         done = [task.folder for task in tasks[name] if task.folder not in failures]
         if done:
             results.append(read_result(method.label, done, base=method.base, data=method.data))
-    save_results(folder, results)
+    save_results(files, results)
     if failures:
         raise StudyError(describe_failures(failures, folder, len(names) * len(seeds)), results)
     return results
 
 
-def save_results(folder: str | Path, results: Sequence[MethodResult]) -> None:
+def _task(
+    folder: Path,
+    name: str,
+    method: Method,
+    seed: int,
+    names: Sequence[str],
+    methods: Sequence[Method],
+) -> Task:
+    """The run of a method; one with evidence takes the weights of the same without it."""
+    trained = None
+    if method.config.evidence.kind != NONE:
+        plain = without_evidence(method.config)
+        same = [n for n, m in zip(names, methods, strict=True) if m.config == plain]
+        trained = folder / same[0] / f"seed{seed}" if same else None
+    return Task(replace(method.config, seed=seed), folder / name / f"seed{seed}", trained)
+
+
+def without_evidence(config: RunConfig) -> RunConfig:
+    """The same, with the model's scores alone."""
+    return replace(config, evidence=EvidenceOptions())
+
+
+def study_files(
+    folder: str | Path, kind: str, methods: Sequence[Method], seeds: Sequence[int]
+) -> StudyFiles:
+    """The files of a study in its folder, which no other study of that folder writes."""
+    return claim_files(folder, kind, [str(Path(m.data) / m.label) for m in methods], seeds)
+
+
+def save_results(files: StudyFiles, results: Sequence[MethodResult]) -> None:
     """Write them into a study folder."""
     plain = [_plain(result) for result in results]
-    write_text(Path(folder) / STUDY_FILE, json.dumps(plain, indent=2) + "\n")
+    write_text(files.path(STUDY_FILE), json.dumps(plain, indent=2) + "\n")
 
 
 def read_result(
@@ -207,7 +241,9 @@ def option_value(
 
 
 def compared_methods(configs: Sequence[RunConfig]) -> list[Method]:
-    """Methods to compare, each aligned one with its backbone alone where that takes part.
+    """Methods to compare, each with the same less its last part where that takes part.
+
+    One with evidence is compared with the same without it, an aligned one with its backbone.
 
     Configurations that name several data sets are compared data set by data set. Several of one
     backbone and alignment are told apart by the options in which they differ.
@@ -219,11 +255,18 @@ def compared_methods(configs: Sequence[RunConfig]) -> list[Method]:
     labels = [
         (data[config.path], label) for config, label in zip(configs, _labels(configs), strict=True)
     ]
-    bases = [config.backbone.name if config.alignment else None for config in configs]
     return [
-        Method(label, config, base if (name, base) in labels else None, name)
-        for (name, label), config, base in zip(labels, configs, bases, strict=True)
+        Method(label, config, _base(config, name, labels), name)
+        for (name, label), config in zip(labels, configs, strict=True)
     ]
+
+
+def _base(config: RunConfig, data: str, labels: Sequence[tuple[str, str]]) -> str | None:
+    """What a method is compared with, the first of these that takes part."""
+    alone = replace(config, alignment=None)
+    less = [without_evidence(config), alone, without_evidence(alone)]
+    wanted = [method_label(other) for other in less if other != config]
+    return next((label for label in wanted if (data, label) in labels), None)
 
 
 def _data_names(configs: Sequence[RunConfig]) -> dict[str, str]:
@@ -244,7 +287,7 @@ def _labels(configs: Sequence[RunConfig]) -> list[str]:
         groups.setdefault((config.path, method_label(config)), []).append(place)
     labels = [method_label(config) for config in configs]
     for places in groups.values():
-        options = [_flat(to_plain(configs[place])) for place in places]
+        options = [_flat({**to_plain(configs[place]), "imports": 0}) for place in places]
         for place, own in zip(places, options, strict=True):
             other = [key for key in own if any(own[key] != o.get(key) for o in options)]
             told = ",".join(f"{key.rpartition('.')[2]}={own[key]}" for key in other)
@@ -263,9 +306,10 @@ def _flat(plain: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def method_label(config: RunConfig) -> str:
-    """`backbone` or `backbone+alignment`."""
+    """`backbone`, `backbone+alignment`, and `+evidence` behind them where it is added."""
     alignment = f"+{config.alignment.name}" if config.alignment else ""
-    return config.backbone.name + alignment
+    evidence = f"+{EvidenceOptions.section}" if config.evidence.kind != NONE else ""
+    return config.backbone.name + alignment + evidence
 
 
 def _plain(result: MethodResult) -> dict[str, Any]:

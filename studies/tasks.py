@@ -10,45 +10,66 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..config import RunConfig, to_plain
 from ..datasets import Dataset, load_dataset
 from ..errors import CrossalignError
+from ..evidence.kinds import require_possible
 from ..fileio import write_text
 from ..graphs import dataset_hash
 from ..graphs.neighbor_search import make_neighbors
 from ..pipeline import require_content, train
+from ..progress import Bar
 from ..report import write_report
 from ..run_files import CONFIG_FILE, FAILURE_FILE, METRICS_FILE, REPORT_FILE
 from ..run_folder import reads_neighbors, refuse_other_data, refuse_other_settings, trained_less
+from .add_evidence import add_evidence
 from .processes import process_pool
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run: its configuration, seed included, and its folder."""
+    """One run.
+
+    Attributes:
+        config: its configuration, seed included.
+        folder: its folder.
+        trained: folder of the run whose model it adds evidence to; None for one that is trained.
+    """
 
     config: RunConfig
     folder: Path
+    trained: Path | None = None
 
 
 def run_tasks(
     tasks: Sequence[Task], *, jobs: int, progress: bool, tensorboard: bool = False
 ) -> dict[Path, Exception]:
-    """Run every task; folder -> error of those that failed."""
+    """Run every task; folder -> error of those that failed.
+
+    Those that add evidence to another one's model wait until all models are trained.
+    """
     failures: dict[Path, Exception] = {}
     run = partial(_run_one, progress=progress and jobs == 1, tensorboard=tensorboard)
-    if jobs == 1:
-        for task in tqdm(tasks, desc="runs", disable=not progress):
-            try:
-                run(task)
-            except Exception as error:  # a broken run must not cost the others
-                failures[task.folder] = error
-    else:
-        failures = _run_in_processes(run, tasks, jobs=jobs, progress=progress)
+    training = [task for task in tasks if task.trained is None]
+    for part in (training, [task for task in tasks if task.trained is not None]):
+        if jobs == 1:
+            failures |= _run_in_turn(run, part, progress=progress)
+        elif part:
+            failures |= _run_in_processes(run, part, jobs=jobs, progress=progress)
     for folder, failure in failures.items():
         write_text(folder / FAILURE_FILE, "".join(traceback.format_exception(failure)))
+    return failures
+
+
+def _run_in_turn(
+    run: Callable[[Task], None], tasks: Sequence[Task], *, progress: bool
+) -> dict[Path, Exception]:
+    failures: dict[Path, Exception] = {}
+    for task in Bar(tasks, desc="runs", disable=not progress or not tasks):
+        try:
+            run(task)
+        except Exception as error:  # a broken run must not cost the others
+            failures[task.folder] = error
     return failures
 
 
@@ -58,7 +79,7 @@ def _run_in_processes(
     failures: dict[Path, Exception] = {}
     with process_pool(jobs) as pool:
         futures = {pool.submit(run, task): task for task in tasks}
-        for done in tqdm(as_completed(futures), total=len(futures), disable=not progress):
+        for done in Bar(as_completed(futures), total=len(futures), disable=not progress):
             error = done.exception()
             if isinstance(error, Exception):
                 failures[futures[done].folder] = error
@@ -69,14 +90,19 @@ def _run_in_processes(
 
 def _run_one(task: Task, *, progress: bool, tensorboard: bool) -> None:
     command = f"crossalign train --config {task.folder / CONFIG_FILE} --out NEW_FOLDER"
-    train(
-        task.config,
-        task.folder,
-        resume=True,
-        progress=progress,
-        command=command,
-        tensorboard=tensorboard,
-    )
+    if task.trained is not None:
+        (task.folder / METRICS_FILE).unlink(missing_ok=True)  # of a model with fewer epochs
+        evidence = task.config.evidence
+        add_evidence(task.trained, task.folder, evidence, progress=progress, command=command)
+    else:
+        train(
+            task.config,
+            task.folder,
+            resume=True,
+            progress=progress,
+            command=command,
+            tensorboard=tensorboard,
+        )
     (task.folder / FAILURE_FILE).unlink(missing_ok=True)
 
 
@@ -92,6 +118,7 @@ def refuse_unusable(tasks: Sequence[Task]) -> None:
         if config.path not in found:
             found[config.path] = load_dataset(config.path, options=config.data)
         require_content(config, found[config.path])
+        require_possible(found[config.path], config.evidence)
         config.training.torch_device()
         if config.neighbors.file is not None and reads_neighbors(config):
             make_neighbors(config.neighbors, found[config.path])

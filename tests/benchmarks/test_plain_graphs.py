@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from crossalign.benchmarks.plain.evaluation import evaluate
+from crossalign.benchmarks.plain.evidence import lists_with_evidence
 from crossalign.benchmarks.plain.training import Sampler
 from crossalign.benchmarks.plain.user_graph import share_of_pairs, user_graph
-from crossalign.evaluation import Evaluator
+from crossalign.evaluation import Evaluator, recommend
+from crossalign.evidence import EvidenceOptions, Stage
 from crossalign.graphs import cooccurrence_neighbors
 from crossalign.models import Representations
 
@@ -39,6 +41,16 @@ def test_evaluation_has_the_same_metrics(data) -> None:
     plain = evaluate(user, item, data.train, data.valid, (5, 10))
     for name, value in plain.items():
         assert ours[name] == pytest.approx(value, abs=1e-6)
+
+
+def test_lists_with_evidence_are_the_same(data) -> None:
+    model = Representations(torch.randn(data.n_users, 6), torch.randn(data.n_items, 6))
+    stage = Stage(model, data, EvidenceOptions(candidates=8))
+    users = torch.tensor([3, 8, 20])
+    ours, _ = recommend(stage.scorer("cooccurrence", 0.4), users, 5, data.train)
+    weights = torch.from_numpy(stage.lists("cooccurrence").toarray()).to(model.user)
+    plain = lists_with_evidence(model, data.train, weights, users, weight=0.4, candidates=8, k=5)
+    assert torch.equal(ours, plain)
 
 
 def test_negatives_are_no_positives(data) -> None:

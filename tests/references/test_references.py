@@ -9,14 +9,25 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
 from crossalign.errors import ConfigError
 from crossalign.evaluation import Evaluator
 from crossalign.evaluation.scores import block_scorer
 from crossalign.models import Representations
-from crossalign.references import REFERENCES, ContentKNN, ItemKNN, Popularity
+from crossalign.references import (
+    EASE,
+    REFERENCES,
+    ContentEASE,
+    ContentKNN,
+    ItemKNN,
+    Popularity,
+    ease,
+)
+from crossalign.references.ease import ease_weights
 from crossalign.references.ials import IALS
+from crossalign.references.inputs import history_matrix
 from crossalign.studies.reference_rows import parse_names
 
 
@@ -146,6 +157,52 @@ def test_every_reference_scores_all_items_finitely_without_warnings(name, plante
 
 def test_names_are_parsed_and_mistakes_refused():
     assert parse_names("itemknn, popularity,itemknn") == ["itemknn", "popularity"]
-    assert parse_names("all") == ["contentknn", "ials", "itemknn", "popularity"]
+    assert parse_names("all") == REFERENCES.names()
     with pytest.raises(ConfigError, match="did you mean 'itemknn'"):
         parse_names("itemnn")
+
+
+@pytest.mark.parametrize("content_weight", [None, 30.0])
+def test_ease_is_its_closed_form(content_weight, planted):
+    """`B = I - P diag(P)^-1` of the Gram matrix, content in it or not, by a dense inverse."""
+    history = history_matrix(planted).toarray().astype(np.float64)
+    gram = history.T @ history + 120 * np.eye(planted.n_items)
+    if content_weight is None:
+        found = EASE(planted, ridge=120.0)
+    else:
+        name = planted.modalities[0]
+        rows = planted.features[name].double().numpy()
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        gram += content_weight * rows @ rows.T
+        found = ContentEASE(planted, ridge=120.0, modality=name, content_weight=content_weight)
+    inverse = np.linalg.inv(gram)
+    weights = np.eye(planted.n_items) - inverse / np.diag(inverse)
+    np.testing.assert_allclose(score_table(found.scores()), history @ weights, atol=1e-4)
+
+
+def test_ease_is_made_in_blocks_and_refused_beyond_its_memory(planted, monkeypatch):
+    """Blocks of rows of any size give the same square; one that is too large is refused."""
+    history = history_matrix(planted)
+    whole = ease_weights(history, 50.0)
+    monkeypatch.setattr(ease, "BLOCK_BYTES", 4 * planted.n_items * 7)
+    np.testing.assert_array_equal(ease_weights(history, 50.0), whole)
+    wide = sp.csr_matrix((3, 1000), dtype=np.float32)
+    with pytest.raises(ConfigError, match="EASE needs 3 MiB for the square of 1000 items"):
+        ease_weights(wide, 50.0, memory_mib=3)
+    assert EASE.usable(planted)
+    assert not EASE.usable(replace(planted, n_items=40_000, features={}, missing={}, truth=None))
+
+
+def test_itemknn_with_shared_users_counts_one_over_their_items(planted):
+    """A common user with d items adds 1/d to a pair of them."""
+    table = np.zeros((planted.n_items, planted.n_items))
+    degree = np.zeros(planted.n_items)
+    for items in histories(planted):
+        for a in items:
+            degree[a] += 1
+            for b in items - {a}:
+                table[a, b] += 1 / len(items)
+    cosine = table / np.sqrt(np.maximum(np.outer(degree, degree), 1))
+    found = ItemKNN(planted, k=planted.n_items, shrink=0.0, shared=True).scores()
+    expected = neighbour_scores(planted, cosine, planted.n_items)
+    np.testing.assert_allclose(score_table(found), expected, atol=1e-5)

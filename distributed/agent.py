@@ -71,11 +71,13 @@ class Child:
         rest = b""
         while chunk := os.read(source.fileno(), 1 << 16):
             if self.shown:
-                text = chunk.replace(f"{ENTERED}\n".encode(), b"")
+                seen = chunk.replace(f"{ENTERED}\n".encode(), b"")
                 for last_words in LAST_WORDS:
-                    text, found, _ = text.partition(last_words)
+                    seen, found, _ = seen.partition(last_words)
                     self.shown = self.shown and not found
-                target.buffer.write(text)
+                if not self.shown and seen and not seen.endswith(b"\n"):
+                    seen += b"\n"
+                target.buffer.write(seen)
                 target.flush()
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:

@@ -1,7 +1,7 @@
 """Checkpoints by part: each trainer writes the rows of its own nodes, by the ids of the data.
 
 So a run can be resumed with another partition and another number of trainers. A checkpoint is a
-folder of mapped arrays; `current.json` names the whole ones and is written when all trainers have
+folder of mapped arrays; `whole.json` names the whole ones and is written when all trainers have
 written theirs.
 """
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from ..errors import RunError
 from ..evaluation.metrics import Metrics
 from ..fileio import atomic_path, read_json, write_text
-from ..run_files import CURRENT_FILE, PARTS_FOLDER, WEIGHTS_FILE
+from ..run_files import PARTS_FOLDER, WEIGHTS_FILE, WHOLE_FILE
 from ..training.state import TrainingState
 from .cluster import Cluster, Remote
 from .folder import NODES, array, files_in
@@ -81,7 +81,7 @@ class PartCheckpoint:
         self.cluster.barrier()
         if self.cluster.team.first:
             best = f"epoch-{state.best_epoch}"
-            known = self._whole() if (self.folder / CURRENT_FILE).exists() else {}
+            known = self._whole() if (self.folder / WHOLE_FILE).exists() else {}
             whole = {name: files for name, files in known.items() if name == best}
             # Folders of a larger team may be left in it; those that count are named.
             team = [f"trainer-{n}" for n in range(self.cluster.team.size)]
@@ -91,7 +91,7 @@ class PartCheckpoint:
                 if name == DENSE or name.split("/")[0] in team
             }
             current = {"epoch": state.epoch, "best": state.best_epoch, "whole": whole}
-            write_text(self.folder / CURRENT_FILE, json.dumps(current, indent=1))
+            write_text(self.folder / WHOLE_FILE, json.dumps(current, indent=1))
             for other in self.folder.glob("epoch-*"):
                 if other.name not in whole:
                     shutil.rmtree(other, ignore_errors=True)
@@ -103,9 +103,9 @@ class PartCheckpoint:
         Raises:
             RunError: it is half-written, damaged, or of another configuration.
         """
-        if not (self.folder / CURRENT_FILE).exists():
+        if not (self.folder / WHOLE_FILE).exists():
             return TrainingState()
-        current = read_json(self.folder / CURRENT_FILE)
+        current = read_json(self.folder / WHOLE_FILE)
         return self.load(int(current["epoch"]), moments=True)
 
     def load(self, epoch: int, *, moments: bool = False) -> TrainingState:
@@ -223,7 +223,7 @@ class PartCheckpoint:
         return content
 
     def _whole(self) -> dict[str, dict[str, int]]:
-        whole: dict[str, dict[str, int]] = read_json(self.folder / CURRENT_FILE)["whole"]
+        whole: dict[str, dict[str, int]] = read_json(self.folder / WHOLE_FILE)["whole"]
         return whole
 
     def _trainers(self, target: Path) -> list[Path]:

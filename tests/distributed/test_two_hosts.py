@@ -125,7 +125,7 @@ def test_a_killed_process_ends_the_run_with_one_line(victim, parts, tmp_path):
     folder = tmp_path / "run"
     process = started(parts, folder, 100000)
     deadline = time.monotonic() + STUCK
-    while not (folder / "checkpoint.parts" / "current.json").exists():
+    while not (folder / "checkpoint.parts" / "whole.json").exists():
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -134,9 +134,10 @@ def test_a_killed_process_ends_the_run_with_one_line(victim, parts, tmp_path):
     _, err = process.communicate(timeout=STUCK)
     assert time.monotonic() - killed < 60
     assert process.returncode == 2
-    (line,) = [line for line in err.splitlines() if line.startswith("crossalign: ")]
+    lines = [line for line in err.splitlines() if line.startswith("crossalign: ")]
+    assert len(lines) == 1, err
     name = "trainer 1 on 127.0.0.2" if victim == "client 1" else "server of 127.0.0.1"
-    assert line == f"crossalign: {name} was killed (SIGKILL); continue with --resume"
+    assert lines[0] == f"crossalign: {name} was killed (SIGKILL); continue with --resume"
     assert processes(parts) == {}
 
 

@@ -50,13 +50,17 @@ def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
     Options without effect on an epoch are left out, so that a run can be lengthened; so is
     evidence, which is added once the model is trained.
     """
-    settings = {(key, value) for key, value in _settings(config) if not _of_evidence(key)}
-    identity: list[Any] = [sorted(settings), dataset_hash(dataset)]
     file = config.neighbors.file
     if file is not None and reads_neighbors(config):  # the file may have been made anew
-        identity.append(tensor_hash(load_neighbors(file).ids))
-    text = json.dumps(identity)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return settings_hash(config, dataset_hash(dataset), tensor_hash(load_neighbors(file).ids))
+    return settings_hash(config, dataset_hash(dataset))
+
+
+def settings_hash(config: RunConfig, *data_hashes: str) -> str:
+    """Hash of what determines the numbers of a run, and of the data that it reads."""
+    settings = {(key, value) for key, value in _settings(config) if not _of_evidence(key)}
+    identity: list[Any] = [sorted(settings), *data_hashes]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 def _settings(config: RunConfig) -> set[tuple[str, str]]:
@@ -198,22 +202,29 @@ def summarise(
     config: RunConfig, dataset: Dataset, result: FitResult, valid: Metrics, test: Metrics
 ) -> dict[str, Any]:
     """What `metrics.json` says of a finished run, but times and versions."""
+    facts = {
+        "users": dataset.n_users,
+        "items": dataset.n_items,
+        "modalities": list(dataset.modalities),
+        **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
+        "intake": dataset.intake and asdict(dataset.intake),
+        "notes": list(dataset.notes),
+    }
+    about = {"dataset": dataset.name, "dataset_facts": facts}
+    return {**summarise_training(config, result, valid, test), **about}
+
+
+def summarise_training(
+    config: RunConfig, result: FitResult, valid: Metrics, test: Metrics
+) -> dict[str, Any]:
+    """The part of `summarise` that needs no data set."""
     return {
         "backbone": config.backbone.name,
         "alignment": config.alignment.name if config.alignment else "none",
-        "dataset": dataset.name,
         "seed": config.seed,
         "monitor": config.training.monitor,
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
         "valid": valid.to_dict(),
         "test": test.to_dict(),
-        "dataset_facts": {
-            "users": dataset.n_users,
-            "items": dataset.n_items,
-            "modalities": list(dataset.modalities),
-            **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
-            "intake": dataset.intake and asdict(dataset.intake),
-            "notes": list(dataset.notes),
-        },
     }

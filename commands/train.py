@@ -13,11 +13,20 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigError
 from ..fileio import read_json
 from ..run_files import CONFIG_FILE, METRICS_FILE, REPORT_FILE
-from .arguments import DATA_HELP, add_components, add_out, add_quiet, add_set, add_tensorboard
+from .arguments import (
+    DATA_HELP,
+    add_components,
+    add_out,
+    add_quiet,
+    add_set,
+    add_tensorboard,
+    positive,
+)
 from .parser import Commands, run_config
 
 if TYPE_CHECKING:
     from ..config import RunConfig
+    from ..distributed.run import PartsRun
     from ..evaluation import BlockScorer
     from ..pipeline import Run
     from ..tensors.representations import Representations
@@ -34,6 +43,11 @@ def add(commands: Commands) -> None:
     )
     command.set_defaults(shared=True)
     command.add_argument("data", nargs="?", help=DATA_HELP)
+    command.add_argument("--parts", metavar="FOLDER", help="train on a partition of the data")
+    command.add_argument(
+        "--hosts", metavar="FILE", help="a host for each part: addresses, or local:2"
+    )
+    command.add_argument("--trainers", type=positive, help="processes on each host (default 1)")
     add_components(command)
     command.add_argument("--seed", type=int, help="of all draws (default 0)")
     where = command.add_mutually_exclusive_group()
@@ -87,8 +101,14 @@ def add(commands: Commands) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train, print the metrics, and say where everything is."""
+    if options.parts is not None:
+        from .train_parts import train_on_parts
+
+        train_on_parts(options)
+        return
+    if options.hosts or options.trainers:
+        raise ConfigError("--hosts and --trainers need the folder of a partition: give --parts")
     from ..pipeline import assist, train
-    from ..report.opening import next_lines
     from ..run_folder import require_run
     from ..training.distributed import started_team
 
@@ -96,7 +116,7 @@ def train(options: argparse.Namespace) -> None:
         folder = require_run(Path(options.resume))
         options.config = options.config or folder / CONFIG_FILE
     else:
-        folder = Path(options.out or _default_folder(options))
+        folder = Path(options.out or default_folder(options))
     config = _config(options)
     resume = options.resume is not None
     with started_team(config.training.torch_device()) as team:
@@ -113,6 +133,14 @@ def train(options: argparse.Namespace) -> None:
                 tensorboard=options.tensorboard,
                 team=team,
             )
+    show_run(run, config)
+
+
+def show_run(run: Run | PartsRun, config: RunConfig) -> None:
+    """Print the metrics of a run that has ended, where everything is, and what may come next."""
+    from ..report.opening import next_lines
+
+    folder = run.folder
     went = run.training
     if not run.test:
         print(f"\n{went.best_epoch} epochs on all rows, nothing held out and nothing measured")
@@ -120,8 +148,8 @@ def train(options: argparse.Namespace) -> None:
         _print_measured(run, config)
     if config.start_from is not None or config.refit_of is not None:
         print("\n".join(_origin(read_json(folder / METRICS_FILE))))
-    if run.directions is not None:
-        judged = run.directions
+    judged = getattr(run, "directions", None)
+    if judged is not None:
         share = f", {judged.share:.1%} of these as planted" if judged.decided else ""
         print(
             f"\ndirections between modalities: {judged.decided} of {judged.items} items decided"
@@ -133,7 +161,7 @@ def train(options: argparse.Namespace) -> None:
     print("\n".join(next_lines(config, folder, *went_on, reads=bool(facts["modalities"]))))
 
 
-def _print_measured(run: Run, config: RunConfig) -> None:
+def _print_measured(run: Run | PartsRun, config: RunConfig) -> None:
     went = run.training
     print(f"\nbest epoch {went.best_epoch} of {len(went.history)}", end="")
     waited = f": none was better after it (training.patience = {config.training.patience})"
@@ -263,7 +291,8 @@ def _config(options: argparse.Namespace) -> RunConfig:
     return run_config(options, {"start_from": options.start_from, "refit_of": None})
 
 
-def _default_folder(options: argparse.Namespace) -> Path:
+def default_folder(options: argparse.Namespace) -> Path:
+    """Where a run without `--out` goes."""
     config = _config(options)
     alignment = f"-{config.alignment.name}" if config.alignment else ""
     data = Path(config.path).name or "data"

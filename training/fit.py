@@ -131,7 +131,7 @@ def fit(
             modules.load_state_dict(state.best_weights)
         modules.eval()
 
-    return _result(state, options)
+    return fit_result(state, options)
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,12 @@ def _validate(modules: nn.ModuleDict, evaluator: Evaluator, epoch: int) -> Metri
         raise RunError(f"training broke off in epoch {epoch}: {error}") from error
 
 
-def _result(state: TrainingState, options: TrainingOptions) -> FitResult:
+def fit_result(state: TrainingState, options: TrainingOptions) -> FitResult:
+    """What the state of a training that is over tells.
+
+    Raises:
+        RunError: no epoch was evaluated.
+    """
     if not state.best_epoch:  # a resumed run whose `epochs` was lowered
         raise RunError(
             f"no epoch was evaluated before epoch {state.epoch}: raise epochs or lower eval_every"

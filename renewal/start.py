@@ -178,7 +178,7 @@ def _refuse_leaks(run: Path, before: Catalogue, dataset: Dataset, ids: Ids) -> i
     if leaked > MOST_LEAKED * len(held_users):
         raise RunError(
             f"{leaked} of {len(held_users)} rows held out here are training rows of {run}, so "
-            "scores would be too good: hold out what is newest (data.split=global_time, or a split column), or "
-            "train from nothing"
+            "scores would be too good: hold out what is newest (data.split=global_time, or a split "
+            "column), or train from nothing"
         )
     return leaked

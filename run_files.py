@@ -32,3 +32,7 @@ TENSORBOARD_FOLDER = "tensorboard"
 """The history as TensorBoard reads it, if that was asked for."""
 FAILURE_FILE = "failure.txt"
 """Why a run of a study failed, until it succeeds."""
+EXPORT_FILES = ("about.json", "vectors.safetensors")
+"""What tells an export, which nothing else may be written into."""
+BEFORE = "before-"
+"""Folder with what a run left that was begun anew, and a number."""

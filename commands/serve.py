@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .arguments import IdList, add_out, add_quiet, folder, id_list, positive
+from .arguments import IdList, add_moved, add_quiet, export_folder, folder, id_list, positive
 from .parser import Commands
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def add(commands: Commands) -> None:
         example="runs/first --out shop",
     )
     command.add_argument("run_folder", metavar="RUN", help="run folder")
-    add_out(command, "folder of the export", required=True)
+    command.add_argument(
+        "--out", type=export_folder, required=True, metavar="FOLDER", help="folder of the export"
+    )
+    add_moved(command)
     command.add_argument(
         "--unbought",
         choices=["auto", "content", "trained"],
@@ -84,7 +87,11 @@ def export(options: argparse.Namespace) -> None:
     from ..serving import export_run
 
     about = export_run(
-        options.run_folder, options.out, unbought=options.unbought, replace=options.replace
+        options.run_folder,
+        options.out,
+        unbought=options.unbought,
+        replace=options.replace,
+        data=options.moved,
     )
     print(f"{about['users']} users, {about['items']} items, {about['dim']} numbers each")
     print(_which(about["kind"]))

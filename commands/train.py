@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
 from ..fileio import read_json
-from ..run_files import CONFIG_FILE, METRICS_FILE, REPORT_FILE
+from ..run_files import BEFORE, CONFIG_FILE, METRICS_FILE, REPORT_FILE
 from .arguments import (
     DATA_HELP,
     add_components,
+    add_moved,
     add_out,
     add_quiet,
     add_set,
@@ -65,6 +66,12 @@ def add(commands: Commands) -> None:
         metavar="RUN",
         help="repeat this run on all rows for its best number of epochs, nothing held out",
     )
+    command.add_argument(
+        "--anew",
+        action="store_true",
+        help="with --resume: begin at the first epoch; what the folder holds is kept inside it",
+    )
+    add_moved(command)
     add_tensorboard(command)
     add_quiet(command)
 
@@ -76,6 +83,7 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("run_folder", metavar="RUN", help="run folder")
     command.add_argument("--split", choices=["valid", "test"], default="test", help="default test")
+    add_moved(command)
     command.add_argument(
         "--without-evidence", action="store_true", help="of the model alone, where a run adds to it"
     )
@@ -109,9 +117,15 @@ def train(options: argparse.Namespace) -> None:
     if options.hosts or options.trainers:
         raise ConfigError("--hosts and --trainers need the folder of a partition: give --parts")
     from ..pipeline import assist, train
-    from ..run_folder import require_run
+    from ..run_folder import require_data, require_run
     from ..training.distributed import started_team
 
+    if options.moved is not None:
+        if options.data is not None:
+            raise ConfigError("the data are named twice: give DATA or --data")
+        options.data = options.moved
+    if options.anew and options.resume is None:
+        raise ConfigError("--anew begins a run anew that is there: name its folder with --resume")
     if options.resume is not None:
         folder = require_run(Path(options.resume))
         options.config = options.config or folder / CONFIG_FILE
@@ -119,6 +133,8 @@ def train(options: argparse.Namespace) -> None:
         folder = Path(options.out or default_folder(options))
     config = _config(options)
     resume = options.resume is not None
+    if resume:
+        require_data(folder, config.path)
     with started_team(config.training.torch_device()) as team:
         if not team.first:
             assist(config, folder, team, resume=resume)
@@ -127,13 +143,16 @@ def train(options: argparse.Namespace) -> None:
             run = train(
                 config,
                 folder,
-                resume=resume,
+                resume="anew" if options.anew else resume,
                 progress=not options.quiet,
                 command=options.command_line,
                 tensorboard=options.tensorboard,
                 team=team,
             )
     show_run(run, config)
+    if options.anew:
+        kept = len(list(folder.glob(f"{BEFORE}*")))
+        print(f"\nbefore      {folder / BEFORE}{kept}, kept as it was")
 
 
 def show_run(run: Run | PartsRun, config: RunConfig) -> None:
@@ -201,7 +220,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from ..pipeline import load_run, representations, run_scores
 
     folder = options.run_folder
-    config, dataset, backbone = load_run(folder)
+    config, dataset, backbone = load_run(folder, options.moved)
     if options.without_evidence:
         scores: Representations | BlockScorer = representations(backbone)
     else:

@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ..checksums import DAMAGED, read_tensors, require_seal
 from ..datasets.arrays import load_arrays
 from ..datasets.frames import integer_column, read_frame
 from ..datasets.ids import rows_of_ids
@@ -24,6 +23,7 @@ from ..errors import ConfigError, DataError, shorten
 from ..evaluation import BlockScorer
 from ..evaluation.recommend import recommend
 from ..tensors.representations import Representations
+from .checks import require_ids, require_same_files, require_seen, require_vectors
 from .content_map import ContentMap
 from .layout import ABOUT, EVIDENCE, FORMAT, ITEMS, SEEN, USERS, VECTORS
 from .served_evidence import ServedEvidence
@@ -80,21 +80,25 @@ class Recommender:
             raise DataError(f"{folder} is no export (no {ABOUT}): make one with crossalign export")
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            require_seal(about)
             if about["format"] != FORMAT:
                 raise DataError(f"{folder}: format {about['format']} is not {FORMAT}: export again")
-            tensors = load_file(folder / VECTORS)
+            require_same_files(folder, about)
+            tensors = read_tensors(folder / VECTORS)
             users, items = (_ids(folder / name) for name in (USERS, ITEMS))
             bought, titles = _bought_and_titles(folder / ITEMS)
             seen = load_arrays(folder / SEEN, ("indptr", "indices"))
             seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
             content_map = _content_map(about["content_map"], tensors)
             user, item = tensors["user"], tensors["item"]
+            require_vectors(user, item)
+            require_ids("user", users, len(user))
+            require_ids("item", items, len(item))
+            require_seen(seen_from, has, len(user), len(item))
             added = None
             if evidence and about.get("evidence"):
                 added = ServedEvidence.load(folder / EVIDENCE, about["evidence"])
-            if (len(user), len(item), len(user) + 1) != (len(users), len(items), len(seen_from)):
-                raise ValueError("vectors, ids and seen items are of different numbers")
-        except (OSError, EOFError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        except (AttributeError, RecursionError, *DAMAGED) as error:
             raise DataError(f"{folder} is damaged ({error}): export the run again") from error
         return cls(user, item, users, items, seen_from, has, content_map, bought, titles, added)
 

@@ -22,6 +22,7 @@ class RunContext:
         folder: run folder for checkpoint, best weights and history; None keeps all in memory.
         resume: go on from the checkpoint in `folder`, if there is one.
         fingerprint: identifies configuration and data, to refuse the checkpoint of another run.
+        former: fingerprints that earlier versions gave the same run.
         progress: show a bar over epochs.
         on_epoch: called with the history row after each epoch, in the first process.
         team: the processes that train together, see `training.distributed`; each calls `fit` with
@@ -39,3 +40,4 @@ class RunContext:
     team: Team = ALONE
     moments: Mapping[str, Mapping[str, Tensor]] | None = None
     title: str = ""
+    former: tuple[str, ...] = ()

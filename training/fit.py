@@ -101,7 +101,7 @@ def fit(
             modules,
             training.optimizer,
             training.rngs,
-            context.fingerprint,
+            (context.fingerprint, *context.former),
             training.scaler,
         )
         with team.first_ahead():

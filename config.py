@@ -18,14 +18,16 @@ from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
 from .datasets import DataOptions
-from .errors import ConfigError, shorten, unknown_name, wrong_value
+from .errors import ConfigError, unknown_name, wrong_value
 from .evaluation import EvaluationOptions
 from .evidence.options import EvidenceOptions
 from .graphs import GraphOptions, NeighborOptions
 from .models import BACKBONES
 from .options import STRICT, Options, one_line
+from .own_parts import absolute, bring_in, import_installed, modules_of
 from .registry import Entry, Registry
 from .training import TrainingOptions
+from .yaml_files import read_yaml, yaml_value
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -63,6 +65,8 @@ class RunConfig(Options):
     one is never used."""
     seed: NonNegativeInt = 0
     """Seed of initialisation, sampling and pruning."""
+    imports: tuple[str, ...] = ()
+    """Files (`my_parts.py`) and modules with backbones and alignments of your own."""
 
 
 SECTIONS: dict[str, type[Options]] = {
@@ -76,12 +80,7 @@ SECTIONS: dict[str, type[Options]] = {
         EvidenceOptions,
     )
 }
-MOST_TEXT = 2**20
-"""Bytes of a configuration file."""
-MOST_VALUES = 10_000
-"""In one configuration."""
-MOST_REASON = 300
-"""Letters of what YAML says of a mistake."""
+OWN = "; one of your own is given with --import my_parts.py"
 COMPONENTS: dict[str, Registry[Any]] = {"backbone": BACKBONES, "alignment": ALIGNERS}
 
 
@@ -90,15 +89,18 @@ def _default_backbone() -> Component:
 
 
 def load_config(
-    file: str | Path | None = None,
+    file: str | Path | Mapping[str, Any] | None = None,
     overrides: Sequence[str] = (),
+    *,
+    imports: Sequence[str] = (),
     **known: Any,
 ) -> RunConfig:
     """Read a YAML file, then `known` values that are not None, then `key=value` overrides.
 
     Args:
-        file: YAML file, or None for the defaults.
+        file: YAML file, or what is in it, or None for the defaults.
         overrides: `section.key=value`; values are YAML.
+        imports: files and modules with own parts, beside those that the file names.
         known: top-level values, e.g. `path`, `seed`, `backbone` (a name).
 
     Raises:
@@ -107,7 +109,7 @@ def load_config(
     data = Path(str(known.get("path", "")))
     if data.suffix in (".yaml", ".yml"):
         raise ConfigError(f"{data} is a configuration, not data: give it with --config")
-    raw = _read_yaml(Path(file)) if file is not None else {}
+    raw = dict(file) if isinstance(file, Mapping) else read_yaml(file)
     for key, value in known.items():
         if value is not None:
             _set(raw, key, value)
@@ -115,7 +117,11 @@ def load_config(
         key, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(f"--set {override}: write it as key=value")
-        _set(raw, key.strip(), _yaml_value(text, override))
+        _set(raw, key.strip(), yaml_value(text, override))
+    if imports:
+        names = {Path(source).name for source in imports}  # they may have moved since
+        kept = [s for s in _sources(raw.get("imports")) if Path(s).name not in names]
+        raw["imports"] = [*kept, *imports]
     return parse_config(raw)
 
 
@@ -123,16 +129,34 @@ def parse_config(raw: Mapping[str, Any]) -> RunConfig:
     """Validate nested plain values into a `RunConfig`. Raises `ConfigError` in one line."""
     fields = {field.name for field in dataclasses.fields(RunConfig)}
     values: dict[str, Any] = {}
+    imports = _import(raw.get("imports"))
     for key, value in raw.items():
         if key not in fields:
             raise unknown_name("option", key, fields)
         if key in SECTIONS:
             values[key] = _section(key, value)
         elif key in COMPONENTS:
-            values[key] = _component(key, value)
+            values[key] = _component(key, value, imports)
         else:
             values[key] = value
+    used = [COMPONENTS[key][part.name].cls for key in COMPONENTS if (part := values.get(key))]
+    values["imports"] = tuple(dict.fromkeys([*imports, *modules_of(used, import_installed())]))
     return RunConfig(**values)
+
+
+def _import(value: Any) -> list[str]:
+    """Bring in the parts that a configuration names, and those of installed packages."""
+    sources = list(map(absolute, _sources(value)))
+    bring_in(sources)
+    return sources
+
+
+def _sources(value: Any) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ConfigError(f"option 'imports' is {value!r}: write a list, as in [my_parts.py]")
+    return [str(source) for source in value]
 
 
 def to_plain(config: RunConfig) -> dict[str, Any]:
@@ -159,7 +183,8 @@ class OptionHelp(NamedTuple):
 
 def option_help() -> Iterator[OptionHelp]:
     """Every option of a run with its default and help, sections and components included."""
-    for key in ("path", "cache_dir", "seed"):
+    import_installed()
+    for key in ("path", "cache_dir", "seed", "imports"):
         yield OptionHelp(key, str(getattr(RunConfig(), key)), _describe(RunConfig, key))
     for section, cls in SECTIONS.items():
         for option in section_help(cls):
@@ -190,7 +215,7 @@ def _section(key: str, value: Any) -> Any:
     return SECTIONS[key](**{str(name): item for name, item in value.items()})
 
 
-def _component(key: str, value: Any) -> Component | None:
+def _component(key: str, value: Any, imports: Sequence[str] = ()) -> Component | None:
     if value is None or value == "none" or isinstance(value, Component):
         return None if value == "none" else value
     if not isinstance(value, str | Mapping):
@@ -201,6 +226,9 @@ def _component(key: str, value: Any) -> Component | None:
         return None
     if name is None:
         raise ConfigError(f"option '{key}' needs a name: choose from {COMPONENTS[key].names()}")
+    if name not in COMPONENTS[key]:
+        hint = f"; {', '.join(imports)} registers none of this name" if imports else OWN
+        raise ConfigError(f"{unknown_name(key, name, COMPONENTS[key].names())}{hint}")
     return Component(name, component_options(key, COMPONENTS[key][name], given))
 
 
@@ -261,35 +289,6 @@ def refuse_senseless(key: str, value: Any) -> None:
         raise wrong_value(f"option '{key}'", value, "a finite number, and for weights at least 0")
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice: YAML would take the last one and drop the other."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            written = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
-            if written in seen:
-                raise yaml.YAMLError(f"'{key.value}' stands twice: write it once")
-            seen.add(written)
-        return super().construct_mapping(node, deep)
-
-    def get_single_node(self) -> yaml.Node | None:
-        node = super().get_single_node()
-        if node is not None and _expanded_size(node, {}) > MOST_VALUES:
-            raise yaml.YAMLError(f"more than {MOST_VALUES} values: no configuration has so many")
-        return node
-
-
-def _expanded_size(node: yaml.Node, known: dict[int, float]) -> float:
-    """Values below `node` and itself, repeated ones (`*name`) counted each time."""
-    if id(node) not in known:
-        known[id(node)] = math.inf  # a node inside itself has no end
-        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
-        inner = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
-        known[id(node)] = 1 + sum(_expanded_size(one, known) for one in inner)
-    return known[id(node)]
-
-
 def _set(raw: dict[str, Any], key: str, value: Any) -> None:
     """Put `value` at the dotted `key`; setting a component's option keeps its name."""
     *parents, last = key.split(".")
@@ -307,26 +306,3 @@ def _set(raw: dict[str, Any], key: str, value: Any) -> None:
         same = raw[key].get("name") == value
         value = {**(raw[key] if same else {}), "name": value}
     raw[last] = value
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise ConfigError(f"configuration file {file} does not exist")
-    try:
-        if file.stat().st_size > MOST_TEXT:
-            raise ConfigError(f"{file} has more than {MOST_TEXT} bytes: it is no configuration")
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read ({error}): write it as UTF-8 text") from None
-    value = _yaml_value(text, str(file))
-    if not isinstance(value, dict | None):
-        raise ConfigError(f"{file}: expected 'key: value' lines, found {type(value).__name__}")
-    return value or {}
-
-
-def _yaml_value(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:MOST_REASON]
-        raise ConfigError(f"{shorten(where)}: not valid YAML: {reason}") from None

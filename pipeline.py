@@ -8,6 +8,7 @@ Every step is a plain function that a notebook can call by itself.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -35,11 +36,14 @@ from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
 from .models import BACKBONES, Backbone
+from .own_parts import bring_in
 from .report import write_report
+from .report.opening import opening_lines
 from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER
 from .run_folder import (
     refuse_other_data,
     refuse_taken_folder,
+    remember_command,
     require_run,
     run_fingerprint,
     save_config,
@@ -50,6 +54,8 @@ from .tensors.representations import Representations
 from .tensors.tables import Tables
 from .training import ALONE, FitResult, RunContext, Team, fit, load_weights, seed_everything
 from .training.tensorboard import tensorboard_log
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,17 +107,23 @@ def train(
     """
     folder = Path(folder)
     started = time.perf_counter()
+    bring_in(config.imports)  # a worker process has read no configuration
     dataset = load_dataset(config.path, options=config.data)
     fingerprint = run_fingerprint(config, dataset)
     refuse_taken_folder(folder, config, resume=resume)
+    for line in opening_lines(dataset):
+        logger.info(line)
     require_possible(dataset, config.evidence)
     backbone, alignment = modules = make_modules(config, dataset)
+    command = remember_command(folder, command, config, resume=resume)
     save_config(folder, config)  # not before: what cannot be made leaves no run behind
     prepared = time.perf_counter()
 
     logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
     with logged as on_epoch:
-        context = RunContext(folder, resume, fingerprint, progress, on_epoch, team)
+        context = RunContext(
+            folder, resume, fingerprint, progress, on_epoch, team, title=method_title(config)
+        )
         result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 
@@ -256,6 +268,12 @@ def require_content(config: RunConfig, dataset: Dataset) -> None:
             f"alignment '{config.alignment.name}' needs content features, but '{dataset.name}' "
             "has none: add <modality>_feat.npy files or set alignment to none"
         )
+
+
+def method_title(config: RunConfig) -> str:
+    """Backbone and alignment on one short line, with the seed."""
+    alignment = f" + {config.alignment.name}" if config.alignment else ""
+    return f"{config.backbone.name}{alignment}, seed {config.seed}"
 
 
 def reads_content(config: RunConfig) -> bool:

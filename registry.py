@@ -101,8 +101,9 @@ class Registry(Generic[T]):
 
 
 def has_fields(cls: type) -> bool:
-    """Whether the constructor of `cls` is that of a dataclass."""
-    return "__dataclass_fields__" in vars(cls)
+    """Whether the constructor of `cls`, its own or inherited, is that of a dataclass."""
+    makes = next(c for c in cls.__mro__ if "__init__" in vars(c))
+    return "__dataclass_fields__" in vars(makes)
 
 
 def _hint(cls: type, parameter: inspect.Parameter) -> Any:

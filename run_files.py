@@ -2,6 +2,9 @@
 
 CONFIG_FILE = "config.yaml"
 """The whole configuration, written first: it makes a folder the folder of a run."""
+COMMAND_FILE = "command.txt"
+"""The commands that made the run, a line each: the first one, and every resume that asked for
+something else."""
 HISTORY_FILE = "history.jsonl"
 """One row per epoch: learning rate, losses, diagnostics, validation metrics. Equal runs have equal
 histories."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +20,13 @@ from .evidence.options import NONE, EvidenceOptions
 from .fileio import read_json, write_text
 from .graphs import dataset_hash, load_neighbors
 from .graphs.content_hash import tensor_hash
-from .run_files import CONFIG_FILE, METRICS_FILE
+from .run_files import COMMAND_FILE, CONFIG_FILE, METRICS_FILE
 from .training import FitResult
 
 WITHOUT_EFFECT = frozenset(
     {
         "cache_dir",
+        "imports",
         "training.epochs",
         "training.patience",
         "training.checkpoint_every",
@@ -111,6 +113,37 @@ def refuse_run_folder(folder: str | Path) -> None:
 def save_config(folder: Path, config: RunConfig) -> None:
     """Write `config.yaml`, which makes `folder` a run folder."""
     write_text(folder / CONFIG_FILE, to_yaml(config))
+
+
+def remember_command(folder: Path, command: str, config: RunConfig, *, resume: bool) -> str:
+    """Write `command.txt`, before `save_config`, and return the commands that repeat the run.
+
+    A resume of the same configuration only finishes what another command began, so that one stays;
+    a resume that asks for more is a line after it.
+
+    Args:
+        folder: run folder.
+        command: the command of this process, or an empty string.
+        config: what it trains.
+        resume: whether it continues the run in `folder`, if there is one.
+    """
+    if resume and (folder / CONFIG_FILE).is_file():
+        before = _earlier_commands(folder)
+        same = to_plain(load_config(folder / CONFIG_FILE)) == to_plain(config)
+        command = before if same or not command else f"{before}\n{command}"
+    write_text(folder / COMMAND_FILE, command + "\n")
+    return command
+
+
+def _earlier_commands(folder: Path) -> str:
+    """What made the run so far; of runs of earlier versions, what is known."""
+    if (folder / COMMAND_FILE).is_file():
+        return (folder / COMMAND_FILE).read_text(encoding="utf-8").strip()
+    if (folder / METRICS_FILE).is_file():
+        known = str(read_json(folder / METRICS_FILE).get("command", ""))
+        if known and "--resume" not in known:
+            return known
+    return f"crossalign train --config {shlex.quote(str(folder / CONFIG_FILE))} --out NEW_FOLDER"
 
 
 def refuse_other_settings(folder: Path, config: RunConfig) -> None:

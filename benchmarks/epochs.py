@@ -69,7 +69,8 @@ def our_epoch(
     options = TrainingOptions(batch_size=BATCH, device="cpu")
     both = nn.ModuleList([model] if alignment is None else [model, alignment])
     optimizer = make_optimizer(both.parameters(), options)
-    steps = make_steps(Trained(model, alignment, {}), data, options, seed=0)
+    content = {} if alignment is None else data.features
+    steps = make_steps(Trained(model, alignment, content), data, options, seed=0)
     rng = torch.Generator().manual_seed(0)
 
     def updates() -> Iterator[None]:

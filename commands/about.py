@@ -25,8 +25,10 @@ def list_components(options: argparse.Namespace) -> None:
     from ..datasets import FORMATS
     from ..evidence import EVIDENCE
     from ..extraction import ENCODERS
+    from ..own_parts import import_installed
     from ..references import REFERENCES
 
+    import_installed()
     registries = {f"{kind}s": registry for kind, registry in COMPONENTS.items()}
     registries |= {"references": REFERENCES, "evidence": EVIDENCE, "encoders": ENCODERS}
     for kind, registry in registries.items():

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError, CrossalignError
 from ..fileio import require_writable
+from ..own_parts import absolute, import_parts
 
 DATA_HELP = "data folder or file, or 'planted' (built in)"
 NONE = "none"
@@ -20,6 +21,18 @@ def add_set(command: argparse.ArgumentParser) -> None:
     """`--set KEY=VALUE`, any number of times."""
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="set one option"
+    )
+
+
+def add_import(command: argparse.ArgumentParser) -> None:
+    """`--import SOURCE`, any number of times, done at once: `--help` behind it lists its parts."""
+    command.add_argument(
+        "--import",
+        dest="imports",
+        action=_Import,
+        default=[],
+        metavar="PARTS",
+        help="own backbones and alignments: a file such as my_parts.py, or a module",
     )
 
 
@@ -175,6 +188,20 @@ def option_values(flag: str, entries: Sequence[str]) -> dict[str, list[Any]]:
         except yaml.YAMLError:
             raise ConfigError(f"{flag} {entry}: its values are not plain YAML values") from None
     return found
+
+
+class _Import(argparse.Action):
+    """Imports its value and keeps it, files by their absolute path."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        options: argparse.Namespace,
+        value: Any,
+        *_: object,
+    ) -> None:
+        import_parts(value)
+        setattr(options, self.dest, [*getattr(options, self.dest), absolute(value)])
 
 
 class _TensorBoard(argparse.Action):

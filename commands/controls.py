@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from .arguments import add_set, add_study, how_to_run
 from .matrix import add_matrix, compared_configs
@@ -32,15 +31,17 @@ def controls(options: argparse.Namespace) -> None:
     from ..fileio import write_text
     from ..report import write_study_report
     from ..studies.content_controls import control_methods, control_report
-    from ..studies.study import run_study
+    from ..studies.study import run_study, study_files
 
     methods = control_methods(compared_configs(options))
-    results = run_study(methods, options.seeds, options.out, **how_to_run(options))
+    kind = options.command
+    results = run_study(methods, options.seeds, options.out, kind=kind, **how_to_run(options))
     metrics = table_metrics(results)
     found = control_report(methods, results, metrics)
     print("\n".join(found.lines()))
-    write_text(Path(options.out) / CONTROLS_FILE, json.dumps(found.to_dict(), indent=2) + "\n")
+    files = study_files(options.out, kind, methods, options.seeds)
+    write_text(files.path(CONTROLS_FILE), json.dumps(found.to_dict(), indent=2) + "\n")
     report = write_study_report(
-        options.out, results, metrics, title="Content controls", command=options.command_line
+        files, results, metrics, title="Content controls", command=options.command_line
     )
     print(f"\nstudy folder  {options.out}\nreport        {report}")

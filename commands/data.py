@@ -1,10 +1,10 @@
-"""`crossalign describe` and `crossalign neighbors`."""
+"""`crossalign describe`, `crossalign neighbors` and `crossalign graph`."""
 
 from __future__ import annotations
 
 import argparse
 
-from .arguments import DATA_HELP, add_out_file, add_quiet, positive
+from .arguments import DATA_HELP, add_out_file, add_quiet, name_list, positive
 from .parser import Commands, run_config
 
 
@@ -28,17 +28,39 @@ def add(commands: Commands) -> None:
     )
     command.add_argument("data", nargs="?", help=DATA_HELP)
     command.add_argument("-k", type=positive, help="neighbours per item (default neighbors.k)")
-    add_out_file(command, ".npz, or a folder to map")
+    add_out_file(command, ".npz, .csv or .parquet, or a folder to map")
     add_quiet(command)
+
+    command = commands.add(
+        "graph",
+        graph,
+        "write the heterograph in DGL's own format, for programs without crossalign",
+        example="planted --relations interacts,similar -o shop.dgl",
+        configured=True,
+    )
+    command.add_argument("data", nargs="?", help=DATA_HELP)
+    command.add_argument(
+        "--relations",
+        type=name_list,
+        default="interacts,interacted_by",
+        metavar="NAME,NAME",
+        help="interacts, interacted_by, similar, unified, cooccurs, user_cooccurs, interests "
+        "(default the first two)",
+    )
+    command.add_argument("--features", action="store_true", help="put content on the items")
+    command.add_argument("--splits", action="store_true", help="put the pairs of all splits beside")
+    add_out_file(command, ".dgl; ids and a description are written beside it")
 
 
 def describe(options: argparse.Namespace) -> None:
     """Print what a data set holds."""
     from ..datasets import describe, load_dataset
+    from ..datasets.unread import unread_files
     from ..report.dataset_text import dataset_lines
 
     config = run_config(options)
-    found = describe(load_dataset(config.path, options=config.data))
+    dataset = load_dataset(config.path, options=config.data)
+    found = describe(dataset, unread=unread_files(config.path, config.data, dataset))
     print("\n".join(dataset_lines(found)))
 
 
@@ -58,3 +80,32 @@ def neighbors(options: argparse.Namespace) -> None:
     if "recall" in neighbors.metadata:
         print(f"recall against exact counting, on a sample: {neighbors.metadata['recall']:.3f}")
     print(f"written to {options.out}")
+
+
+def graph(options: argparse.Namespace) -> None:
+    """Build the heterograph, write it, and say what is in it."""
+    from ..datasets import load_dataset
+    from ..graphs import write_graph
+    from ..graphs.options import DEFAULT_COOCCURRING
+
+    config = run_config(options)
+    dataset = load_dataset(config.path, options=config.data)
+    written = write_graph(
+        options.out,
+        dataset,
+        config.graph,
+        relations=options.relations,
+        features=options.features,
+        splits=options.splits,
+    )
+    about = written.about
+    print(", ".join(f"{count:,} {kind}s" for kind, count in about["nodes"].items()))
+    for *etype, count in about["edges"]:
+        print(f"{' - '.join(etype)}: {count:,} edges")
+    if config.graph.cooccur_k == 0 and any("cooccurs" in name for name in options.relations):
+        print(f"graph.cooccur_k is 0, which stands for {DEFAULT_COOCCURRING} neighbours")
+    if about["features"]:
+        print("features: " + ", ".join(f"{name} {dim}" for name, dim in about["features"].items()))
+    if about["splits"]:
+        print("splits: " + ", ".join(f"{name} {n:,}" for name, n in about["splits"].items()))
+    print("written to " + ", ".join(map(str, written.files)))

@@ -21,6 +21,12 @@ _INSTALL_CUDA = "conda env create -f environment.yml"
 _FAISS_BUILDS = ("faiss-cpu", "faiss-gpu-cu12", "faiss-gpu", "faiss")
 """FAISS is published under many names; any of them will do."""
 
+_PLAIN_DGL = (
+    "Plain `import dgl` fails beside this torch: write `from crossalign import dgl`. For programs "
+    "without crossalign, in their own environment: "
+    "python -m pip install --no-deps dgl==1.1.3 torchdata==0.7.1"
+)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -186,7 +192,8 @@ def _install_missing(error: BaseException) -> str | None:
 
 def _dgl() -> str:
     """How DGL was imported: as it is, or with stand-ins for parts that do not fit this torch."""
-    return importlib.import_module("..graphs.dgl_import", __package__).dgl_status()
+    status = importlib.import_module("..graphs.dgl_import", __package__).dgl_status()
+    return status if status == "native" else f"{status}. {_PLAIN_DGL}"
 
 
 def _faiss() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConfigError
@@ -144,7 +143,7 @@ def ablate(options: argparse.Namespace) -> None:
     results = _train(options, methods)
     metrics = table_metrics(results)
     print("\n".join(format_terminal(study_table(results, metrics))))
-    _write(options, results, ablation_report(results, metrics), "ablation", "Ablation")
+    _write(options, methods, results, ablation_report(results, metrics), "Ablation")
 
 
 def directions(options: argparse.Namespace) -> None:
@@ -162,7 +161,7 @@ def directions(options: argparse.Namespace) -> None:
     metric = chosen_metric(methods, options.metric)
     results = _train(options, methods)
     found = direction_report(methods, results, metric)
-    _write(options, results, found, "directions", "Alignment directions")
+    _write(options, methods, results, found, "Alignment directions")
 
 
 def sensitivity(options: argparse.Namespace) -> None:
@@ -188,7 +187,7 @@ def sensitivity(options: argparse.Namespace) -> None:
     metric = chosen_metric(methods, options.metric)
     results = _train(options, methods)
     found = sensitivity_report(varied, results, metric)
-    _write(options, results, found, "sensitivity", "Sensitivity")
+    _write(options, methods, results, found, "Sensitivity")
 
 
 def robustness(options: argparse.Namespace) -> None:
@@ -209,7 +208,7 @@ def robustness(options: argparse.Namespace) -> None:
     metric = chosen_metric(methods, options.metric)
     results = _train(options, methods)
     found = robustness_report(methods, results, metric)
-    _write(options, results, found, "robustness", "Robustness")
+    _write(options, methods, results, found, "Robustness")
 
 
 def popularity(options: argparse.Namespace) -> None:
@@ -244,25 +243,33 @@ class _Report(Protocol):
 def _train(options: argparse.Namespace, methods: Sequence[Method]) -> list[MethodResult]:
     from ..studies.study import run_study
 
-    return run_study(methods, options.seeds, options.out, **how_to_run(options))
+    kind = _kind(options)
+    return run_study(methods, options.seeds, options.out, kind=kind, **how_to_run(options))
+
+
+def _kind(options: argparse.Namespace) -> str:
+    """The command, and the metric that its report is about, where one was given."""
+    return f"{options.command} {getattr(options, 'metric', None) or ''}".strip()
 
 
 def _write(
     options: argparse.Namespace,
+    methods: Sequence[Method],
     results: Sequence[MethodResult],
     found: _Report,
-    name: str,
     title: str,
 ) -> None:
     """Print a report and write it, with the table of the study, into the study folder."""
     from ..fileio import write_text
     from ..report import study_table, write_study
+    from ..studies.study import study_files
 
     print("\n".join(found.lines()))
-    file = Path(options.out) / f"{name}.json"
-    write_text(file, json.dumps(found.to_dict(), indent=2) + "\n")
+    files = study_files(options.out, _kind(options), methods, options.seeds)
+    name = {"ablate": "ablation"}.get(options.command, options.command)
+    write_text(files.path(f"{name}.json"), json.dumps(found.to_dict(), indent=2) + "\n")
     page = write_study(
-        options.out,
+        files,
         study_table(results, table_metrics(results)),
         title=title,
         command=options.command_line,

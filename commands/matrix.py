@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from ..own_parts import import_installed
 from .arguments import NONE, name_list
+from .presets import Presets, remarks
 
 if TYPE_CHECKING:
     from ..config import RunConfig
@@ -34,7 +35,9 @@ def add_matrix(command: argparse.ArgumentParser) -> None:
         "folder named like the data set if there is one",
     )
     command.add_argument(
-        "--defaults", action="store_true", help="where a preset is missing, take the defaults"
+        "--defaults",
+        action="store_true",
+        help="where a preset is missing, take the defaults, and say what they give up",
     )
     command.add_argument(
         "--evidence",
@@ -65,57 +68,21 @@ def compared_configs(options: argparse.Namespace) -> list[RunConfig]:
     if not matrix and (options.alignments or options.presets or options.defaults):
         raise ConfigError("--alignments, --presets and --defaults belong to --backbones")
     paths: Sequence[str | None] = options.data or [None]
+    own = options.imports
     if not matrix:
-        files = options.configs
-        configs = [load_config(file, options.set, path=p) for p in paths for file in files]
+        configs = [
+            load_config(file, options.set, imports=own, path=path)
+            for path in paths
+            for file in options.configs
+        ]
     else:
-        cells = [(b, a) for b in options.backbones for a in options.alignments or [NONE]]
-        configs = [_cell(options, path, *cell) for path in paths for cell in cells]
+        import_installed()
+        presets = Presets(options.presets, options.defaults, options.set, own)
+        pairs = [(b, a) for b in options.backbones for a in options.alignments or [NONE]]
+        cells = [presets.cell(path, *pair) for path in paths for pair in pairs]
+        print("".join(f"{line}\n" for line in remarks(cells)), end="")
+        configs = [cell.config for cell in cells]
     if options.evidence is None:
         return configs
     kinds = options.evidence
     return [replace(c, evidence=replace(c.evidence, kind=k)) for c in configs for k in kinds]
-
-
-def _cell(
-    options: argparse.Namespace, path: str | None, backbone: str, alignment: str
-) -> RunConfig:
-    """The configuration of one backbone with one alignment, from its preset if there is one."""
-    from ..align import ALIGNERS
-    from ..config import load_config
-    from ..models import BACKBONES
-
-    BACKBONES[backbone]  # an unknown name is refused before a missing preset
-    aligned = alignment != NONE
-    name = f"{backbone}_{ALIGNERS[alignment].name}" if aligned else backbone
-    file = _preset(options.presets, path, f"{name}.yaml")
-    if file is not None:
-        _refuse_other(file, backbone, alignment)
-    elif options.defaults:
-        file = _preset(options.presets, path, f"{backbone}.yaml")
-    else:
-        where = f"{options.presets} has no {name}.yaml" if options.presets else "no --presets given"
-        raise ConfigError(
-            f"no settings for {backbone} with alignment {alignment}: {where}; write one, or take "
-            "the defaults with --defaults"
-        )
-    known = {"path": path, "backbone": backbone, "alignment": alignment}
-    return load_config(file, options.set, **known)
-
-
-def _preset(folder: str | None, data: str | None, name: str) -> Path | None:
-    """The preset file `name` for a data set, or for all, if there is one."""
-    if folder is None:
-        return None
-    own = Path(folder) / Path(data).stem if data else Path(folder)
-    return next((place / name for place in (own, Path(folder)) if (place / name).is_file()), None)
-
-
-def _refuse_other(file: Path, backbone: str, alignment: str) -> None:
-    """Raise `ConfigError` if a preset is not about what its name says."""
-    from ..config import load_config
-
-    found = load_config(file)
-    names = (found.backbone.name, found.alignment.name if found.alignment else NONE)
-    if names != (backbone, alignment):
-        raise ConfigError(f"{file} configures {names[0]} with alignment {names[1]}: rename it")

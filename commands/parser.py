@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from ..errors import ConfigError
-from .arguments import add_set
+from .arguments import add_import, add_set
 
 if TYPE_CHECKING:
     from ..config import OptionHelp, RunConfig
@@ -65,7 +65,7 @@ class Commands:
             formatter_class=argparse.RawDescriptionHelpFormatter,  # the example stays one line
             add_help=not configured,
         )
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, command=name)
         if configured:
             command.add_argument(
                 "-h",
@@ -77,6 +77,7 @@ class Commands:
             )
             command.add_argument("--config", metavar="FILE", help="YAML file with options")
             add_set(command)
+        add_import(command)
         return command
 
 
@@ -104,4 +105,11 @@ def run_config(options: argparse.Namespace, more: Mapping[str, object] | None = 
     from ..config import load_config
 
     known = {key: getattr(options, key, None) for key in ("backbone", "alignment", "seed")}
-    return load_config(options.config, options.set, path=options.data, **known, **(more or {}))
+    return load_config(
+        options.config,
+        options.set,
+        imports=options.imports,
+        path=options.data,
+        **known,
+        **(more or {}),
+    )

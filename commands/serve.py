@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,9 @@ def add(commands: Commands) -> None:
         help="vectors of items without training interactions: the backbone's, or made from "
         "content; auto makes them where the backbone reads no content",
     )
+    command.add_argument(
+        "--replace", action="store_true", help="also if FOLDER holds the export of another run"
+    )
 
     command = commands.add(
         "recommend",
@@ -50,6 +54,9 @@ def add(commands: Commands) -> None:
         type=id_list,
         metavar="ID,ID",
         help="for these (default: all); an id with a comma stands between double quotes",
+    )
+    whom.add_argument(
+        "--newcomer", action="store_true", help="for someone of whom nothing is known"
     )
     whom.add_argument(
         "--history", type=id_list, metavar="ID,ID", help="for someone new who has these items"
@@ -76,7 +83,9 @@ def export(options: argparse.Namespace) -> None:
     """Write the export and say what is in it."""
     from ..serving import export_run
 
-    about = export_run(options.run_folder, options.out, unbought=options.unbought)
+    about = export_run(
+        options.run_folder, options.out, unbought=options.unbought, replace=options.replace
+    )
     print(f"{about['users']} users, {about['items']} items, {about['dim']} numbers each")
     index = about["index"]
     print(f"index: {index['kind']}, recall@20 {index['recall@20']:.3f} against exact search")
@@ -102,13 +111,18 @@ def recommend(options: argparse.Namespace) -> None:
         raise ConfigError("--only-new has nothing to choose from: give the items with --new")
     if options.out is not None and _lies_in(options.out, options.export_folder):
         raise ConfigError(f"{options.out} lies in the export: write lists somewhere else")
-    if options.history is not None:
+    if options.newcomer:
+        say("nothing is known of a newcomer: the items most bought in training, with their number")
+        lists = iter([shop.popular(options.k, among=among)])
+    elif options.history is not None:
         history = _meant(options.history, shop.items)
         lists = iter([shop.recommend_for(history, options.k, among=among)])
     else:
         users = shop.known_users()
         if options.users is not None:
             users = _meant(options.users, shop.users)
+            for user in shop.without_history(users):
+                say(f"user '{user}' has no history: the items most bought in training instead")
         elif options.out is None:
             raise ConfigError(f"lists for all {len(users)} users need a file: give -o, or --users")
         lists = _blocks(shop, users, options.k, among, quiet=options.quiet)
@@ -118,6 +132,11 @@ def recommend(options: argparse.Namespace) -> None:
         return
     _write(options.out, lists)
     print(f"written to {options.out}")
+
+
+def say(text: str) -> None:
+    """A word beside the lists, which may go into a pipe."""
+    print(text, file=sys.stderr)
 
 
 def _lies_in(file: str, folder: str) -> bool:
@@ -142,9 +161,9 @@ def _printed(lists: pd.DataFrame) -> str:
 def _blocks(
     shop: Recommender, users: Sequence[str], k: int, among: Sequence[str] | None, *, quiet: bool
 ) -> Iterator[pd.DataFrame]:
-    from tqdm.auto import tqdm
+    from ..progress import Bar
 
-    with tqdm(total=len(users), unit="user", disable=quiet or len(users) <= USERS_AT_ONCE) as bar:
+    with Bar(total=len(users), unit="user", disable=quiet or len(users) <= USERS_AT_ONCE) as bar:
         for first in range(0, len(users), USERS_AT_ONCE):
             block = users[first : first + USERS_AT_ONCE]
             yield shop.recommend(block, k, among=among)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError
+from ..errors import ConfigError, unknown_name
 from .arguments import DATA_HELP, add_components, add_set, add_study, how_to_run, option_values
 from .matrix import add_matrix, compared_configs
 from .parser import Commands, run_config
@@ -34,6 +34,11 @@ def add(commands: Commands) -> None:
         metavar="A,B",
         help="rows that any method must beat: popularity, itemknn, contentknn, ials, ease, "
         "contentease, or all",
+    )
+    command.add_argument(
+        "--against",
+        metavar="METHOD",
+        help="test every method against this one too, such as lightgcn+cross",
     )
     add_set(command)
     add_study(command, seeds="0,1,2")
@@ -65,7 +70,11 @@ def compare(options: argparse.Namespace) -> None:
 
     references = [] if options.references is None else parse_names(options.references)
     methods = compared_methods(compared_configs(options))
-    run_and_print(options, methods, split="test", references=references)
+    against = options.against or ""
+    known = [*(method.label for method in methods), *references]
+    if against and against not in known:
+        raise unknown_name("--against", against, known)
+    run_and_print(options, methods, split="test", references=references, against=against)
 
 
 def search(options: argparse.Namespace) -> None:
@@ -92,6 +101,7 @@ def run_and_print(
     methods: Sequence[Method],
     split: str,
     references: Sequence[str] = (),
+    against: str = "",
 ) -> None:
     """Run a study, print its table, and write its report and tables.
 
@@ -102,15 +112,17 @@ def run_and_print(
     """
     from ..report import format_terminal, study_table, write_study
     from ..report.numbers import measure
+    from ..report.study_settings import settings_lines
     from ..studies.reference_rows import reference_rows
-    from ..studies.study import StudyError, run_study, save_results
+    from ..studies.study import StudyError, run_study, save_results, study_files
 
+    kind = " ".join([options.command, *references, against and f"against {against}"]).strip()
     lines = []
     if references:
         lines = reference_rows(references, methods, options.out, progress=not options.quiet)
     failure = None
     try:
-        results = run_study(methods, options.seeds, options.out, **how_to_run(options))
+        results = run_study(methods, options.seeds, options.out, kind=kind, **how_to_run(options))
     except StudyError as error:
         failure, results = error, error.results
     if results:
@@ -118,10 +130,12 @@ def run_and_print(
         if split == "valid":
             results.sort(key=lambda result: -measure(result.valid[ranked_by(metrics)]).mean)
         results += lines
-        save_results(options.out, results)
-        table = study_table(results, metrics, split)
-        print("\n".join(format_terminal(table)))
-        report = write_study(options.out, table, command=options.command_line)
+        files = study_files(options.out, kind, methods, options.seeds)
+        save_results(files, results)
+        table = study_table(results, metrics, split, against=against)
+        differing = settings_lines(table) if split == "test" else []
+        print("\n".join([*format_terminal(table), *differing]))
+        report = write_study(files, table, command=options.command_line)
         print(f"\nstudy folder  {options.out}\nreport        {report}")
     if failure is not None:
         raise failure

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -63,8 +66,10 @@ def add(commands: Commands) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train, print the metrics, and say where everything is."""
+    from ..fileio import read_json
     from ..pipeline import assist, train
-    from ..run_files import CONFIG_FILE, REPORT_FILE
+    from ..report.opening import next_lines
+    from ..run_files import CONFIG_FILE, METRICS_FILE, REPORT_FILE
     from ..run_folder import require_run
     from ..training.distributed import started_team
 
@@ -79,15 +84,16 @@ def train(options: argparse.Namespace) -> None:
         if not team.first:
             assist(config, folder, team, resume=resume)
             return
-        run = train(
-            config,
-            folder,
-            resume=resume,
-            progress=not options.quiet,
-            command=options.command_line,
-            tensorboard=options.tensorboard,
-            team=team,
-        )
+        with told("crossalign.pipeline"):
+            run = train(
+                config,
+                folder,
+                resume=resume,
+                progress=not options.quiet,
+                command=options.command_line,
+                tensorboard=options.tensorboard,
+                team=team,
+            )
     went = run.training
     print(f"\nbest epoch {went.best_epoch} of {len(went.history)}", end="")
     waited = f": none was better after it (training.patience = {config.training.patience})"
@@ -102,7 +108,10 @@ def train(options: argparse.Namespace) -> None:
             f"\ndirections between modalities: {judged.decided} of {judged.items} items decided"
             + share
         )
-    print(f"\nrun folder  {folder}\nreport      {folder / REPORT_FILE}")
+    print(f"\nrun folder  {folder}\nreport      {folder / REPORT_FILE}\n")
+    facts = read_json(folder / METRICS_FILE)["dataset_facts"]
+    went_on = (went.best_epoch, len(went.history))
+    print("\n".join(next_lines(config, folder, *went_on, reads=bool(facts["modalities"]))))
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -119,6 +128,20 @@ def evaluate(options: argparse.Namespace) -> None:
     metrics = evaluate(scores, dataset, options.split, config.evaluation.ks)
     print(f"{options.split}, {metrics.n_users} users")
     print("\n".join(metric_table(metrics)))
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """Print what the logger `name` has to tell, until the block ends."""
+    logger, handler = logging.getLogger(name), logging.StreamHandler(sys.stdout)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def evidence(options: argparse.Namespace) -> None:

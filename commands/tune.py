@@ -45,7 +45,7 @@ def tune(options: argparse.Namespace) -> None:
     from ..tuning import Tuning, paper_space, read_space, tune
     from ..tuning.tune import BEST_FILE
 
-    config = load_config(options.config, options.set, path=options.data)
+    config = load_config(options.config, options.set, imports=options.imports, path=options.data)
     space = read_space(options.space) if options.space else paper_space(config)
     what = Tuning(config, space, Path(options.out), options.seed, not options.no_pruning)
     result = tune(

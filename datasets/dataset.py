@@ -77,6 +77,7 @@ class Dataset:
         also_seen: `(2, n)` int64 pairs that are in no split and are not recommended either: of
             users without a training row, and rows rated too low to count.
         intake: rows read and left out; None where no file was read.
+        split_rule: how rows came into their splits, in words.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     also_seen: Tensor = field(default_factory=lambda: torch.empty(2, 0, dtype=torch.int64))
     intake: Intake | None = None
+    split_rule: str = ""
 
     def __post_init__(self) -> None:
         check_dataset(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,14 +68,25 @@ class DatasetReport:
     warnings: tuple[str, ...]
     intake: Intake | None = None
     """Rows read and left out."""
+    split_rule: str = ""
+    """How rows came into their splits."""
+    unbought_with_content: int = 0
+    """Items with content and without a training row."""
+    unread: tuple[str, ...] = ()
+    """Files in the data folder that were not read."""
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain numbers, strings, lists and dicts, for JSON."""
-        return {**asdict(self), "warnings": list(self.warnings)}
+        return {**asdict(self), "warnings": list(self.warnings), "unread": list(self.unread)}
 
 
-def describe(dataset: Dataset) -> DatasetReport:
-    """Count what is in `dataset` and warn of what may spoil results."""
+def describe(dataset: Dataset, *, unread: Sequence[str] = ()) -> DatasetReport:
+    """Count what is in `dataset` and warn of what may spoil results.
+
+    Args:
+        dataset: the data.
+        unread: files in its folder that were not read, see `unread_files`.
+    """
     interactions = {split: dataset.split(split).shape[1] for split in SPLITS}
     names = sorted({*dataset.features, *dataset.item_graphs})
     modalities = {name: _coverage(dataset, name) for name in names}
@@ -92,7 +103,18 @@ def describe(dataset: Dataset) -> DatasetReport:
         modalities=modalities,
         warnings=tuple(_warnings(dataset, users, items, modalities)),
         intake=dataset.intake,
+        split_rule=dataset.split_rule,
+        unbought_with_content=_unbought_with_content(dataset),
+        unread=tuple(unread),
     )
+
+
+def _unbought_with_content(dataset: Dataset) -> int:
+    unbought = dataset.train[1].bincount(minlength=dataset.n_items) == 0
+    has_content = torch.zeros(dataset.n_items, dtype=torch.bool)
+    for modality in dataset.features:
+        has_content |= ~dataset.missing.get(modality, torch.zeros_like(has_content))
+    return int((unbought & has_content).sum())
 
 
 def _degrees(ids: Tensor, count: int) -> Degrees:
@@ -159,7 +181,9 @@ def _warnings(
     if users.without:
         yield f"{users.without} user(s) have no training row and are not evaluated"
     if items.without:
-        yield f"{items.without} item(s) have no training row"
+        with_content = _unbought_with_content(dataset)
+        known = f", {with_content} of them with content" if with_content else ""
+        yield f"{items.without} item(s) have no training row{known}"
     trained = _keys(dataset, "train")
     for split in ("valid", "test"):
         seen = int(torch.isin(_keys(dataset, split), trained).sum())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from ..errors import ConfigError, DataError, shorten
 from .ids import SPACE, Ids, tidy_ids
 from .options import DataOptions
 from .raw_files import open_plain, read_text, table_suffix
+from .splits import BY_TIME
 from .text_tables import SEPARATORS, TextTable, read_json_lines, read_separated
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -27,6 +29,7 @@ TABLE_FILES = (
     *(suffix + packed for packed in (".gz", ".zst") for suffix in SUFFIXES[:-1]),
 )
 TIME_NAMES = ("timestamp", "time", "date", "datetime", "unixreviewtime")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 LEVEL = "__index_level_"
 """What pandas calls an index without a name in Parquet files."""
 
@@ -219,12 +222,12 @@ def plain_name(column: str) -> str:
 
 
 def time_column(frame: Frame, options: DataOptions) -> np.ndarray | None:
-    """`(n,)` times for a chronological split, int64 or float64; None where the split needs none.
+    """`(n,)` times for a split by time, int64 or float64; None where the split needs none.
 
     Raises:
         DataError: a time is missing, or neither a number nor a date; the line is named.
     """
-    if options.split != "chronological":
+    if options.split not in BY_TIME:
         return None
     name = find_column(frame, options.time_column, TIME_NAMES, "data.time_column")
     column = frame.columns[name]
@@ -263,10 +266,29 @@ def _numbers_or_dates(frame: Frame, name: str, column: Any) -> np.ndarray:
     odd = dates.isna().to_numpy()
     if number.sum() >= (~odd).sum():
         _refuse(frame, name, np.flatnonzero(~number), "not a number; mend it")
-    reason = "no date that can be read; write it as 2024-01-31 or 2024-01-31T23:59:59"
-    _refuse(frame, name, np.flatnonzero(odd), reason)
+    if odd.any():
+        form = date_form(str(text[int(np.flatnonzero(odd)[0])]))
+        reason = f"{form}; write it as 2024-01-31 or 2024-01-31T23:59:59"
+        _refuse(frame, name, np.flatnonzero(odd), reason)
     wall = dates.dt.tz_localize(None).to_numpy()
     return wall.astype("datetime64[us]").astype(np.int64)  # years beyond 2262 too
+
+
+def date_form(text: str) -> str:
+    """What the date `text`, which is not written year-month-day, looks like, for messages."""
+    text = text.strip()
+    parts = re.match(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?!\d)", text)
+    if parts is None:
+        names = any(month in text.lower() for month in MONTHS)
+        return "a date with the name of a month" if names else "no date that can be read"
+    first, mark, second = int(parts[1]), parts[2], int(parts[3])
+    if len(parts[1]) == 4:
+        return f"a date as year{mark}month{mark}day"
+    if first > 12:
+        return f"a date as day{mark}month{mark}year"
+    if second > 12:
+        return f"a date as month{mark}day{mark}year"
+    return f"a date as day{mark}month{mark}year or month{mark}day{mark}year"
 
 
 RATING_NAMES = ("rating", "stars", "overall", "score")

@@ -75,14 +75,15 @@ def load_dataset(path: str | Path, *, options: DataOptions = DEFAULTS) -> Datase
         ConfigError: no layout has this name, or an option has been set that it does not read.
     """
     path = Path(path)
-    name = _format_of(path, options)
+    name = format_of(path, options)
     _refuse_unread_options(name, options)
     data = FORMATS[name].read(path, left_to_the_layout(options))
     clean = add_feature_files(data, options)
     return apply_controls(apply_corruption(clean, options), options)
 
 
-def _format_of(path: Path, options: DataOptions) -> str:
+def format_of(path: Path, options: DataOptions) -> str:
+    """Name of the layout at `path`; errors as in `load_dataset`."""
     name = options.format
     if name not in ("auto", *FORMATS):
         raise unknown_name("data.format", name, ("auto", *FORMATS))

@@ -13,7 +13,7 @@ from .dataset import Dataset, Intake
 from .frames import Frame, integer_column, liked, read_frame, time_column
 from .options import DataOptions
 from .raw_files import table_stem, table_suffix
-from .splits import TEST, TRAIN, choose_labels, split_pairs
+from .splits import TEST, TRAIN, choose_labels, split_pairs, split_rule
 from .table import tie_notes
 
 PAPER = "Zhou, MMRec, MM Asia 2023; the layout of the Amazon sets Baby, Sports and Clothing"
@@ -52,7 +52,7 @@ def read(path: Path, options: DataOptions) -> Dataset:
     Raises:
         DataError: a file is missing or broken, with the line.
     """
-    file = _interaction_file(path)
+    file = interaction_file(path)
     frame = read_frame(file, options)
     if len(frame.columns) < 2:
         raise DataError(f"{file}: has one column; separate user and item by a tab")
@@ -93,10 +93,11 @@ def read(path: Path, options: DataOptions) -> Dataset:
         **splits,
         **content.fields(),
         intake=Intake(len(frame), left_out),
+        split_rule=split_rule(options, given=given is not None),
     )
 
 
-def _interaction_file(path: Path) -> Path:
+def interaction_file(path: Path) -> Path:
     """The `.inter` file at `path`; of several, the one named after its folder."""
     if not path.is_dir():
         return path

@@ -11,7 +11,7 @@ from .content import read_content
 from .dataset import Dataset
 from .options import DataOptions
 from .safe_pickle import load_matrix
-from .splits import TEST, TRAIN, VALID, choose_labels, split_pairs
+from .splits import TEST, TRAIN, VALID, choose_labels, split_pairs, split_rule
 
 FILES = {TRAIN: "trnMat.pkl", VALID: "valMat.pkl", TEST: "tstMat.pkl"}
 PAPER = "Wei et al., MMSSL, WWW 2023; the layout of TikTok"
@@ -57,4 +57,5 @@ def read(path: Path, options: DataOptions) -> Dataset:
         n_items=int(shape[1]),
         **splits,
         **content.fields(),
+        split_rule=split_rule(options, given=True),
     )

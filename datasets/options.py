@@ -38,8 +38,9 @@ class DataOptions(Options):
 
     split: str = "auto"
     """How rows are split: `random` (MMRec's rule), `chronological` (the latest rows of each user
-    are held out), the name of a table's column that says train, valid or test, or `auto`: the
-    split that the data bring, else `random`."""
+    are held out), `global_time` (one time for all users: the latest tenth of all rows tests, the
+    tenth before validates), the name of a table's column that says train, valid or test, or `auto`:
+    the split that the data bring, else `random`."""
 
     split_seed: int = Field(default=999, ge=0)
     """Seed of the random split, and of which of several rows of one user and time are held out."""
@@ -61,7 +62,7 @@ class DataOptions(Options):
     """Column of item ids in a table; by default the one called item, item_id or the like."""
 
     time_column: str | None = None
-    """Column of times in a table, for `split: chronological`; by default the one called time,
+    """Column of times in a table, for a split by time; by default the one called time,
     timestamp or the like."""
 
     separator: str | None = Field(default=None, min_length=1, max_length=8)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from .dataset import Dataset
 from .ids import SPACE, tidy_ids
 from .options import DataOptions
@@ -32,6 +32,11 @@ def read(path: Path, options: DataOptions) -> Dataset:
     Raises:
         DataError: the file is missing, or a line has another shape.
     """
+    if options.split == "global_time":
+        raise ConfigError(
+            "data.split is global_time, but lists of pairs tell only the order of each user: "
+            "choose chronological"
+        )
     file = next((path / name for name in NAMES if (path / name).exists()), path)
     if file.is_dir():
         raise DataError(f"{path}: has no pairs.tsv; expected {EXPECTS}")

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..errors import DataError
 from .dataset import Dataset
 from .options import DataOptions
-from .splits import random_split, split_pairs
+from .splits import random_split, split_pairs, split_rule
 
 PAPER = "crossalign; directions of alignment are known"
 EXPECTS = "'planted' (built in, no files)"
@@ -135,6 +135,7 @@ def planted(
         **splits,
         features=features,
         truth=torch.from_numpy(truth),
+        split_rule=split_rule(DataOptions(split_seed=split_seed), given=False),
     )
 
 

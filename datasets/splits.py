@@ -14,6 +14,9 @@ from .options import DataOptions
 TRAIN, VALID, TEST = 0, 1, 2
 LABELS = {"train": TRAIN, "valid": VALID, "test": TEST}
 HOLD_OUT_FIFTH_FROM = 10  # rows a user needs before a fifth of them is held out
+BY_TIME = ("chronological", "global_time")
+"""Rules that need times."""
+VALID_FROM, TEST_FROM = 0.8, 0.9  # shares of all rows that come before, in the split by one time
 
 
 def choose_labels(
@@ -32,21 +35,23 @@ def choose_labels(
         options: `split` and `split_seed` are used. With times, rows of one user and time are
             ordered by a draw.
         given: `(n,)` labels that the data bring, for `auto` and for named columns.
-        time: `(n,)` times, for `chronological`.
+        time: `(n,)` times, for `chronological` and `global_time`.
 
     Raises:
         DataError: the split asked for needs what the data do not bring.
     """
-    if options.split == "chronological":
+    if options.split in BY_TIME:
         if time is None:
-            raise DataError(f"{where}: has no times; choose another split than chronological")
+            raise DataError(f"{where}: has no times; choose another split than {options.split}")
+        if options.split == "global_time":
+            return global_time_split(time)
         return chronological_split(users, time, options.split_seed)
     if options.split == "random" or (options.split == "auto" and given is None):
         return random_split(users, options.split_seed)
     if given is None:
         raise DataError(
-            f"{where}: split '{options.split}' is unknown here; choose auto, random or "
-            "chronological"
+            f"{where}: split '{options.split}' is unknown here; choose auto, random, "
+            "chronological or global_time"
         )
     return given
 
@@ -65,6 +70,30 @@ def chronological_split(users: np.ndarray, time: np.ndarray, seed: int) -> np.nd
     rank = np.empty(len(users), dtype=np.int64)
     rank[np.lexsort((draw, time))] = np.arange(len(users))
     return hold_out_last(users, rank)
+
+
+def global_time_split(time: np.ndarray) -> np.ndarray:
+    """Two moments for all users: rows from the first on validate, from the second on test.
+
+    A tenth of all rows, or a little more, lies after each: rows of one time stay together, so that
+    no draw is needed. What a model learns from is then never later than what it is tested on.
+    """
+    in_order = np.sort(time)
+    moments = in_order[[int(share * len(time)) for share in (VALID_FROM, TEST_FROM)]]
+    return np.searchsorted(moments, time, side="right")
+
+
+def split_rule(options: DataOptions, *, given: bool) -> str:
+    """How rows come into their splits, in words; `given` where the data bring labels."""
+    name, seed = options.split, f"data.split_seed={options.split_seed}"
+    if name == "chronological":
+        return f"the latest rows of each user are held out (data.split={name}, ties by {seed})"
+    if name == "global_time":
+        return f"one time for all users, the latest rows are held out (data.split={name})"
+    if name == "random" or not given:
+        return f"random rows of each user are held out, MMRec's rule (data.split={name}, {seed})"
+    swapped = ", validation and test swapped" if options.swap_valid_test else ""
+    return f"as the data bring it (data.split={name}){swapped}"
 
 
 def drawn_by_lot(users: np.ndarray, time: np.ndarray, label: np.ndarray) -> int:

@@ -26,7 +26,7 @@ from .frames import (
 from .ids import Ids, tidy_ids
 from .options import DataOptions
 from .raw_files import table_stem, table_suffix
-from .splits import LABELS, choose_labels, drawn_by_lot, k_core, split_pairs
+from .splits import BY_TIME, LABELS, choose_labels, drawn_by_lot, k_core, split_pairs, split_rule
 
 PAPER = "your own data"
 EXPECTS = "interactions.csv, .tsv, .jsonl or .parquet (a table of user, item[, time][, split])"
@@ -98,7 +98,7 @@ def read(path: Path, options: DataOptions) -> Dataset:
     Raises:
         DataError: a file, column or value is missing or broken, with the line.
     """
-    file = _table_file(path)
+    file = table_file(path)
     frame = read_frame(file, options)
     user = find_column(frame, options.user_column, USER_NAMES, "data.user_column")
     item = find_column(frame, options.item_column, ITEM_NAMES, "data.item_column")
@@ -163,6 +163,7 @@ def number_and_split(records: Records, options: DataOptions) -> Dataset:
         user_ids=users.names,
         item_ids=items.names,
         intake=Intake(n, left_out),
+        split_rule=split_rule(options, given=given is not None),
     )
 
 
@@ -209,7 +210,8 @@ def tie_notes(users: np.ndarray, time: np.ndarray, label: np.ndarray) -> Iterato
         )
 
 
-def _table_file(path: Path) -> Path:
+def table_file(path: Path) -> Path:
+    """The table at `path`, or in this folder. Raises `DataError` if there is none, or several."""
     if not path.is_dir():
         if table_suffix(path) not in SUFFIXES:
             raise DataError(f"{path}: is no table; use one of {', '.join(TABLE_FILES)}")
@@ -226,11 +228,13 @@ def _table_file(path: Path) -> Path:
 
 def _given_labels(frame: Frame, split: str) -> np.ndarray | None:
     """Labels from the split column: the one named, or for `auto` the one with a usual name."""
-    if split in ("random", "chronological"):
+    if split in ("random", *BY_TIME):
         return None
     column = usual_column(frame, SPLIT_NAMES)
     if split != "auto":
-        column = find_column(frame, split, SPLIT_NAMES, "data.split (random, chronological)")
+        column = find_column(
+            frame, split, SPLIT_NAMES, "data.split (random, chronological, global_time)"
+        )
     if column is None:
         return None
     words = tidy_ids(frame.columns[column], frame.where, column)

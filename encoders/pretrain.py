@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..errors import DataError, RunError
+from ..progress import Bar
 from ..training.options import TrainingOptions
 from ..training.seeding import generator, seed_everything
 from .items import Items, gather_items
@@ -139,7 +139,7 @@ class _Trainer:
         """
         history: list[dict[str, Any]] = []
         best_loss, best_epoch, best_weights = math.inf, 0, self.encoder.state_dict()
-        bar = tqdm(
+        bar = Bar(
             range(1, self.options.epochs + 1),
             unit="epoch",
             dynamic_ncols=True,

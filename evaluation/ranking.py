@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from ..errors import ConfigError, DataError
+from ..progress import Bar
 from .metrics import Metrics, average, user_metrics
 from .scores import BlockScorer, block_scorer, default_block, distinct_pairs, in_block
 
@@ -144,7 +144,7 @@ class Evaluator:
             2, min(rows, len(self.users)), self.n_items, dtype=first.dtype, device=first.device
         )
         starts = range(0, len(self.users), rows)
-        blocks = tqdm(starts, desc="evaluating", unit="block", leave=False, disable=not progress)
+        blocks = Bar(starts, desc="evaluating", unit="block", leave=False, disable=not progress)
         found = [[self._block_ranks(s, start, buffers) for s in scorers] for start in blocks]
         return [torch.cat(own) for own in zip(*found, strict=True)]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ..datasets.content import load_array
 from ..errors import DataError
+from ..progress import Bar
 from .extract import Extraction
 from .record import features_file, features_hash, write_features, write_record
 
@@ -33,7 +33,7 @@ def from_ducho(
     file, layer = features_file(out, modality, file_format), _layer(folder)
     rows: dict[str, np.ndarray] = {}
     unreadable: list[dict[str, Any]] = []
-    for path in tqdm(sorted(layer.glob("*.npy")), desc=modality, disable=not progress):
+    for path in Bar(sorted(layer.glob("*.npy")), desc=modality, disable=not progress):
         try:
             rows[path.stem] = _vector(path, next(iter(rows.values()), None))
         except DataError as error:

@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ..errors import ConfigError, RunError
+from ..progress import Bar
 from .base import ContentEncoder
 from .libraries import first_line, foreign_packages
 from .media import Kind, Source, Unreadable, read_source
@@ -102,8 +102,8 @@ def encode_missing(
     if kind == "text":  # like lengths together, the longest first: little padding, no surprise
         todo.sort(key=lambda digest: len(str(sources[digest])), reverse=True)
     why: dict[bytes, str] = {}
-    bar = tqdm(total=len(sources), initial=len(sources) - len(todo), desc=kind, unit=f" {kind}s",
-               disable=not progress)  # fmt: skip
+    total, done, unit = len(sources), len(sources) - len(todo), f" {kind}s"
+    bar = Bar(total=total, initial=done, desc=kind, unit=unit, disable=not progress)
     with foreign_packages(), bar, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of damaged files; what cannot be read is listed
         for size, batch in _batches(encoder, kind, todo, sources, options, why):

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ..errors import DataError
+from ..progress import Bar
 from .base import ContentEncoder
 from .encode import encode_missing, unit
 from .inputs import Inputs
@@ -140,7 +140,7 @@ def _digests(inputs: Inputs, progress: bool) -> tuple[dict[str | Path, bytes], d
     why: dict[Any, str] = {}
     sources = dict.fromkeys(source for content in inputs.contents for source in content)
     hide = not progress or inputs.kind == "text"
-    for source in tqdm(sources, desc=f"{inputs.kind} files", disable=hide):
+    for source in Bar(sources, desc=f"{inputs.kind} files", disable=hide):
         try:
             digests[source] = _digest(source)
         except OSError as error:

@@ -6,6 +6,7 @@ from .best_items import Similarity
 from .build import build_graph
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
+from .graph_file import GraphFile, write_graph
 from .knn import FeatureNeighbors, feature_knn, feature_neighbors
 from .neighbors import Neighbors, load_neighbors, save_neighbors
 from .options import GraphOptions, NeighborOptions
@@ -17,6 +18,7 @@ __all__ = [
     "BipartitePropagation",
     "Candidates",
     "FeatureNeighbors",
+    "GraphFile",
     "GraphOptions",
     "NeighborOptions",
     "Neighbors",
@@ -31,4 +33,5 @@ __all__ = [
     "load_neighbors",
     "recall_at_k",
     "save_neighbors",
+    "write_graph",
 ]

@@ -6,15 +6,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from .approximate import approximate_neighbors, recall_at_k
-from .best_items import Similarity
+from .best_items import Score, Similarity
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
-from .neighbors import Neighbors, load_neighbors, save_neighbors
+from .neighbors import Neighbors, file_kind, load_neighbors, save_neighbors
 from .options import NeighborOptions
 from .resumable import Work, remove_parts
 
@@ -90,11 +92,13 @@ def write_neighbors(
     that the same call goes on where a killed one stopped.
 
     Args:
-        file: `.npz`, or any other name for a folder of files that can be mapped into memory.
+        file: `.npz`, `.csv` or `.parquet`, or a name without an ending for a folder of files that
+            can be mapped into memory; see `neighbors`.
         options: how neighbours are searched, or the file that holds them.
         dataset: the data.
         progress: show a progress bar.
     """
+    file_kind(file)  # refused before the search, not after
     parts = Path(f"{file}.parts")
     neighbors = make_neighbors(options, dataset, parts=parts, progress=progress)
     about = {**asdict(options), "dataset": dataset.name}
@@ -102,10 +106,32 @@ def write_neighbors(
         about["recall"] = _neighbor_recall(neighbors, options, dataset)
     about["data_hash"] = dataset_hash(dataset)
     about["k"] = neighbors.ids.shape[1]
-    neighbors = replace(neighbors, metadata=about)
+    neighbors = replace(
+        neighbors,
+        metadata=about,
+        scores=neighbor_scores(neighbors, dataset, options.score),
+        item_ids=np.arange(dataset.n_items) if dataset.item_ids is None else dataset.item_ids,
+    )
     save_neighbors(file, neighbors)
     remove_parts(parts)
     return neighbors
+
+
+def neighbor_scores(neighbors: Neighbors, dataset: Dataset, score: Score) -> Tensor:
+    """What neighbours are ranked by, `(n_items, k)` float32; 0 where there is none.
+
+    Args:
+        neighbors: of the training split of `dataset`.
+        dataset: the data.
+        score: see `Similarity`.
+    """
+    count = neighbors.counts.float()
+    if score == "count":
+        return count
+    degree = dataset.train[1].bincount(minlength=dataset.n_items).float()
+    own, other = degree[:, None], degree[neighbors.ids.clamp(min=0)]
+    total = (own * other).sqrt() if score == "cosine" else own + other - count
+    return count / total.clamp(min=1)  # there is no neighbour where a degree is 0
 
 
 def _neighbor_recall(neighbors: Neighbors, options: NeighborOptions, dataset: Dataset) -> float:

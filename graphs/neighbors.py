@@ -1,18 +1,25 @@
-"""Neighbour lists and their file.
+"""Neighbour lists and their files.
 
 A neighbour file is a NumPy `.npz` archive without pickled objects, so any program can read it::
 
     with np.load("neighbors.npz") as file:
-        ids = file["ids"]            # (n_items, k) int64, best first, -1 where there are fewer
+        ids = file["ids"]            # (n_items, k) int64 rows, best first, -1 where there are fewer
         counts = file["counts"]      # (n_items, k) int64, common users, 0 where there are fewer
+        scores = file["scores"]      # (n_items, k) float32, what they are ranked by, 0 likewise
+        names = file["item_ids"]     # (n_items,) the ids of the data files, row by row
         about = json.loads(str(file["metadata"]))   # data hash, options, ...
         file["format"]               # "crossalign-neighbors-1"
 
+Row r, in `ids` too, is the item `item_ids[r]`; rows are in the order in which the data set numbers
+its items: sorted ids for tables, the numbers themselves where items are numbered. `scores` and
+`item_ids` are there where `write_neighbors` or `crossalign neighbors` made the file.
+
 For large catalogues the same arrays lie in a folder, where they can be mapped into memory::
 
-    ids = np.load("neighbors/ids.npy", mmap_mode="r")
-    counts = np.load("neighbors/counts.npy", mmap_mode="r")
+    ids = np.load("neighbors/ids.npy", mmap_mode="r")     # likewise counts, scores, item_ids
     about = json.load(open("neighbors/metadata.json"))    # with "format"
+
+As `.csv` or `.parquet` the lists are a table for other programs, see `neighbor_table`.
 """
 
 from __future__ import annotations
@@ -30,8 +37,9 @@ from torch import Tensor
 
 from ..datasets.arrays import load_arrays
 from ..datasets.raw_files import open_plain
-from ..errors import DataError, RunError, shorten
+from ..errors import ConfigError, DataError, RunError, shorten
 from ..fileio import atomic_path, write_text
+from .neighbor_table import TABLE_SUFFIXES, write_neighbor_table
 
 FORMAT = "crossalign-neighbors-1"
 METADATA = "metadata.json"
@@ -48,11 +56,29 @@ class Neighbors:
         ids: `(n_items, k)` int64 item ids, -1 where an item has fewer neighbours.
         counts: `(n_items, k)` int64 number of common users, 0 where there is no neighbour.
         metadata: where they come from: data hash, options.
+        scores: `(n_items, k)` float32, what they are ranked by, 0 where there is no neighbour;
+            None for lists whose file does not say.
+        item_ids: `(n_items,)` the user's own ids of the rows; None likewise.
     """
 
     ids: Tensor
     counts: Tensor
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    scores: Tensor | None = None
+    item_ids: np.ndarray | None = None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file holds, by its name there."""
+        found: dict[str, np.ndarray] = {
+            "ids": self.ids.cpu().numpy(),
+            "counts": self.counts.cpu().numpy(),
+        }
+        if self.scores is not None:
+            found["scores"] = self.scores.cpu().numpy()
+        if self.item_ids is not None:  # text without a length of its own would be pickled
+            text = self.item_ids.dtype.kind not in "iu"
+            found["item_ids"] = self.item_ids.astype(str) if text else self.item_ids
+        return found
 
 
 def save_neighbors(
@@ -63,38 +89,54 @@ def save_neighbors(
     """Write neighbour lists; see the module for the layouts.
 
     Args:
-        path: one file, written atomically, if the name ends in `.npz`; else a folder of `.npy`
-            files, which is complete once its `metadata.json` is there.
+        path: one file, written atomically, if the name ends in `.npz`, `.csv` or `.parquet`; a
+            name without an ending is a folder of `.npy` files, which is complete once its
+            `metadata.json` is there.
         neighbors: what to write.
         metadata: anything JSON can hold, in place of `neighbors.metadata`. Put the data set's
             hash under `data_hash`, so that `load_neighbors` can compare it.
 
     Raises:
+        ConfigError: the name has another ending.
         RunError: the file or folder cannot be written.
     """
     about = dict(neighbors.metadata if metadata is None else metadata)
-    ids, counts = neighbors.ids.cpu().numpy(), neighbors.counts.cpu().numpy()
-    if Path(path).suffix != ".npz":
-        _save_folder(Path(path), ids, counts, about)
+    suffix = file_kind(path)
+    if suffix in TABLE_SUFFIXES:
+        write_neighbor_table(Path(path), neighbors.arrays())
         return
+    arrays = neighbors.arrays()
+    if not suffix:
+        _save_folder(Path(path), arrays, about)
+        return
+    head = {"format": np.array(FORMAT), "metadata": np.array(json.dumps(about))}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            format=np.array(FORMAT),
-            metadata=np.array(json.dumps(about)),
-            ids=ids,
-            counts=counts,
-        )
+        np.savez_compressed(file, **head, **arrays)
 
 
-def _save_folder(path: Path, ids: np.ndarray, counts: np.ndarray, about: dict[str, Any]) -> None:
+def file_kind(path: str | os.PathLike[str]) -> str:
+    """`.npz`, `.csv`, `.parquet`, or nothing for a folder.
+
+    Raises:
+        ConfigError: the name has another ending.
+    """
+    suffix = Path(path).suffix
+    if suffix in ("", ".npz", *TABLE_SUFFIXES):
+        return suffix
+    raise ConfigError(
+        f"{path}: neighbours are written as .npz, .csv or .parquet, or into a folder, whose name "
+        "has no ending"
+    )
+
+
+def _save_folder(path: Path, arrays: Mapping[str, np.ndarray], about: dict[str, Any]) -> None:
     """Arrays first, metadata last: without metadata the folder is no neighbour index."""
     if path.exists() and not path.is_dir():
         raise RunError(f"cannot write {path}: a file is in the way; choose another name, or *.npz")
     if (path / METADATA).exists() and not (path / "ids.npy").exists():
         raise RunError(f"{path} holds a {METADATA} of something else: choose another name")
     (path / METADATA).unlink(missing_ok=True)
-    for name, table in (("ids", ids), ("counts", counts)):
+    for name, table in arrays.items():
         with atomic_path(path / f"{name}.npy") as temporary:
             np.save(temporary, table)
     write_text(path / METADATA, json.dumps({"format": FORMAT, **about}, indent=2) + "\n")
@@ -142,6 +184,8 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Ids, counts and metadata of a neighbour file or folder."""
     if not path.exists():
         raise DataError(f"neighbour file {path} does not exist; {REMAKE}")
+    if path.suffix in TABLE_SUFFIXES:
+        raise DataError(f"{path} is a table for other programs: write an .npz to read it again")
     try:
         return _read_folder(path) if path.is_dir() else _read_archive(path)
     except (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError) as error:

@@ -32,7 +32,7 @@ class GraphOptions(Options):
     """Search for feature neighbours: exact, ivf, hnsw, or auto (by the number of items)."""
 
     cooccur_k: NonNegativeInt = 0
-    """Neighbours per node in the co-occurrence graphs; 0 is 40."""
+    """Neighbours per node in the co-occurrence graphs of items and of users; 0 stands for 40."""
 
     user_knn_k: PositiveInt = 40
     """Neighbours per user in the graphs of what users are interested in (REARM)."""

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ..errors import RunError
 from ..fileio import atomic_path
+from ..progress import Bar
 
 PART_WORK = 2**23
 """Work in a part: at some 20 ns each, what a kill loses is a fraction of a second a thread."""
@@ -161,7 +161,7 @@ def compute_in_parts(
 
     total = int(work.sum())
     left = sum(int(work[start:stop].sum()) for start, stop in missing)
-    with tqdm(
+    with Bar(
         total=total,
         initial=total - left,
         desc=title,

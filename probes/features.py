@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer, Evaluator, Metrics
+from ..progress import Bar
 from ..references.inputs import content_table
 from ..references.item_cf import SHRINK, item_cf_scores
 from ..report.text_table import text_table
@@ -104,7 +103,7 @@ def probe_features(
     choices: list[tuple[str, ...]] = [(name,) for name in dataset.modalities]
     if len(choices) != 1:
         choices.append(dataset.modalities)
-    bar = tqdm(total=len(choices) * (len(ZERO_SHOT) + 1), desc="probing", disable=not progress)
+    bar = Bar(total=len(choices) * (len(ZERO_SHOT) + 1), desc="probing", disable=not progress)
     scores = []
     with bar:
         for modalities in choices:

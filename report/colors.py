@@ -80,7 +80,7 @@ class Style:
     def line(self, n_points: int) -> dict[str, Any]:
         """Arguments of Matplotlib for a line; a lone point gets its marker to be seen."""
         marker = self.marker if n_points == 1 else None
-        return {"color": self.color, "linestyle": self.dash, "marker": marker, "markersize": 4}
+        return {"color": self.color, "linestyle": self.dash, "marker": marker, "markersize": 3}
 
 
 def series_style(index: int) -> Style:

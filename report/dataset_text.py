@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from ..datasets.describe import Coverage, DatasetReport, Degrees
 from .text_table import WIDTH, text_table
 
+MOST_NAMES = 10
+"""Unread files that are named."""
+
 
 def dataset_lines(found: DatasetReport) -> list[str]:
     """What `describe` found, as text lines of at most 80 columns."""
@@ -40,6 +43,12 @@ def _blocks(found: DatasetReport) -> Iterator[list[str]]:
         )
     if found.intake is not None:
         yield ["", *textwrap.wrap(found.intake.line(), WIDTH, subsequent_indent="  ")]
+    if found.split_rule:
+        yield textwrap.wrap(f"split: {found.split_rule}", WIDTH, subsequent_indent="  ")
+    if found.unread:
+        more = len(found.unread) - MOST_NAMES
+        names = ", ".join(found.unread[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+        yield textwrap.wrap(f"not read, beside the data: {names}", WIDTH, subsequent_indent="  ")
     if found.warnings:
         yield ["", "warnings"]
         for warning in found.warnings:

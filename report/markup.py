@@ -7,10 +7,30 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from string import Template
-from typing import NewType
 
-Html = NewType("Html", str)
-"""Text that is HTML already. Everything else is escaped before it goes into a page."""
+
+class Html(str):
+    """Text that is HTML already. Everything else is escaped before it goes into a page."""
+
+    @property
+    def plots(self) -> tuple[Html, ...]:
+        """The plots in it, in order; what is put together here keeps those of its parts."""
+        return ()
+
+
+class _Whole(Html):
+    """HTML around other parts."""
+
+    def __new__(cls, text: str, parts: Iterable[Html]) -> _Whole:
+        whole = super().__new__(cls, text)
+        whole._plots = tuple(plot for part in parts for plot in part.plots)
+        return whole
+
+    _plots: tuple[Html, ...]
+
+    @property
+    def plots(self) -> tuple[Html, ...]:
+        return self._plots
 
 
 def escape(value: object) -> Html:
@@ -25,7 +45,8 @@ def breakable(text: str) -> Html:
 
 def join(parts: Iterable[Html]) -> Html:
     """Parts one after another, the empty ones left out."""
-    return Html("\n".join(part for part in parts if part))
+    there = [part for part in parts if part]
+    return _Whole("\n".join(there), there)
 
 
 def page(title: str, subtitle: str, body: Html) -> Html:
@@ -33,28 +54,29 @@ def page(title: str, subtitle: str, body: Html) -> Html:
     folder = resources.files(__package__)
     template = Template((folder / "page.html").read_text(encoding="utf-8"))
     style = (folder / "style.css").read_text(encoding="utf-8")
-    return Html(
-        template.substitute(title=escape(title), subtitle=escape(subtitle), style=style, body=body)
+    text = template.substitute(
+        title=escape(title), subtitle=escape(subtitle), style=style, body=body
     )
+    return _Whole(text, [body])
 
 
 def section(heading: str, *parts: Html) -> Html:
     """A headed section, or nothing if all parts are empty."""
     body = join(parts)
-    return Html(f"<section>\n<h2>{escape(heading)}</h2>\n{body}\n</section>") if body else body
+    whole = f"<section>\n<h2>{escape(heading)}</h2>\n{body}\n</section>"
+    return _Whole(whole, [body]) if body else body
 
 
 def grid(*parts: Html) -> Html:
     """Parts side by side where the screen is wide enough, else below each other."""
     body = join(parts)
-    return Html(f'<div class="grid">\n{body}\n</div>') if body else body
+    return _Whole(f'<div class="grid">\n{body}\n</div>', [body]) if body else body
 
 
 def panel(heading: str, body: Html) -> Html:
     """A card with a small heading, or nothing if `body` is empty."""
-    return (
-        Html(f'<div class="panel">\n<h3>{escape(heading)}</h3>\n{body}\n</div>') if body else body
-    )
+    whole = f'<div class="panel">\n<h3>{escape(heading)}</h3>\n{body}\n</div>'
+    return _Whole(whole, [body]) if body else body
 
 
 def note(text: str) -> Html:
@@ -81,16 +103,17 @@ def link(text: str, target: str) -> Html:
     return Html(f'<a href="{escape(target)}">{breakable(text)}</a>')
 
 
-def figure(title: str, svg: str) -> Html:
+def figure(title: str, svg: Html) -> Html:
     """An inline plot under its title, or nothing if there is no plot."""
     if not svg:
         return Html("")
-    return Html(f"<figure>\n<figcaption>{escape(title)}</figcaption>\n{svg}\n</figure>")
+    whole = f"<figure>\n<figcaption>{escape(title)}</figcaption>\n{svg}\n</figure>"
+    return _Whole(whole, [svg])
 
 
-def drawing(svg: str) -> Html:
+def drawing(svg: Html) -> Html:
     """An inline plot in a card that has a title already, or nothing if there is no plot."""
-    return Html(f'<div class="drawing">\n{svg}\n</div>' if svg else "")
+    return _Whole(f'<div class="drawing">\n{svg}\n</div>' if svg else "", [svg])
 
 
 def tiles(values: Mapping[str, str]) -> Html:

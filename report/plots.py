@@ -10,14 +10,14 @@ from typing import Any, Literal
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from .colors import CARD, INK, SERIES, Style, series_style
+from .markup import Html
 from .numbers import measure
-from .svg import STYLE, as_svg, legend, plain
+from .svg import STYLE, UNIT, as_svg, legend, new_figure, plain
 
 Scale = Literal["linear", "magnitudes", "percent"]
 
@@ -59,7 +59,7 @@ def line_plot(
     scale: Scale = "linear",
     mark: Mark | None = None,
     styles: Mapping[str, Style] | None = None,
-) -> str:
+) -> Html:
     """Lines over epochs, or an empty string if no point is finite.
 
     Args:
@@ -76,16 +76,16 @@ def line_plot(
     finite = {label: _finite(x, y) for label, (x, y) in series.items()}
     drawn = {label: points for label, points in finite.items() if points[0]}
     if not drawn:
-        return ""
+        return Html("")
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.7, 2.9), layout="constrained")
+        figure = new_figure(2.9)
         axes = figure.subplots()
         handles: dict[str, Line2D] = {}
         looks = styles or _in_order(drawn)
         for label, (x, y) in drawn.items():
             handles[label] = axes.plot(x, y, **looks[label].line(len(x)))[0]
         if mark is not None:
-            style: dict[str, Any] = {"ms": 7, "mfc": CARD, "mec": INK, "mew": 1.6}
+            style: dict[str, Any] = {"ms": 7 * UNIT, "mfc": CARD, "mec": INK, "mew": 1.6 * UNIT}
             handles[mark.label] = axes.plot(mark.x, mark.y, "o", **style)[0]
         if scale == "magnitudes":
             _spread_magnitudes(axes, [value for _, y in drawn.values() for value in y])
@@ -105,7 +105,7 @@ def dot_plot(
     *,
     xlabel: str,
     styles: Mapping[str, Style] | None = None,
-) -> str:
+) -> Html:
     """Mean and standard deviation by row, with the single values behind them.
 
     Args:
@@ -117,19 +117,18 @@ def dot_plot(
     looks = styles or _in_order(values)
     rows = {label: [v for v in ours if math.isfinite(v)] for label, ours in values.items()}
     if not any(rows.values()):
-        return ""
+        return Html("")
     with matplotlib.rc_context(STYLE | {"ytick.labelcolor": INK, "ytick.major.size": 0.0}):
-        figure = Figure(figsize=(4.7, 0.8 + 0.36 * len(rows)), layout="constrained")
+        figure = new_figure(0.8 + 0.36 * len(rows))
         axes = figure.subplots()
         for index, (label, ours) in enumerate(rows.items()):
             if not ours:
                 continue
             at = measure(ours)
             color, marker = looks[label].color, looks[label].marker
-            axes.plot(ours, [index - 0.22] * len(ours), "o", ms=3.5, mfc="none", mec=color)
-            axes.errorbar(
-                at.mean, index, xerr=at.spread, fmt=marker, ms=7, color=color, capsize=4, lw=1.8
-            )
+            axes.plot(ours, [index - 0.22] * len(ours), "o", ms=3.5 * UNIT, mfc="none", mec=color)
+            bar: dict[str, Any] = {"ms": 7 * UNIT, "capsize": 4 * UNIT, "lw": 1.8 * UNIT}
+            axes.errorbar(at.mean, index, xerr=at.spread, fmt=marker, color=color, **bar)
         axes.set_yticks(range(len(rows)), list(map(plain, rows)))
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
@@ -148,7 +147,7 @@ def curve_plot(
     percent: bool = False,
     level: tuple[str, float] | None = None,
     styles: Mapping[str, Style] | None = None,
-) -> str:
+) -> Html:
     """Means over the values of an option, each with its standard deviation, evenly spaced.
 
     Args:
@@ -165,12 +164,12 @@ def curve_plot(
         SVG, or an empty string if there is no point.
     """
     if not any(math.isfinite(mean) for points in series.values() for mean, _ in points):
-        return ""
+        return Html("")
     with matplotlib.rc_context(STYLE):
         n_columns = max(1, min(3, 66 // (8 + max(map(len, series)))))  # as wide as the figure
         n_rows = math.ceil((len(series) + (level is not None)) / n_columns)
         height = 2.9 + 0.22 * max(n_rows - 2, 0)
-        figure = Figure(figsize=(4.7, height), layout="constrained")
+        figure = new_figure(height)
         axes = figure.subplots()
         handles: dict[str, Line2D] = {}
         looks = styles or _in_order(series)
@@ -180,11 +179,13 @@ def curve_plot(
             style = looks[label].line(1)
             bars = [spread if math.isfinite(spread) else 0.0 for _, spread in points]
             means = [mean for mean, _ in points]
-            drawn = axes.errorbar(places, means, bars, capsize=3, elinewidth=1, **style)
+            drawn = axes.errorbar(places, means, bars, capsize=3 * UNIT, elinewidth=UNIT, **style)
             handles[label] = drawn.lines[0]
         if level is not None:
             color = looks[level[0]].color if level[0] in looks else INK
-            handles[level[0]] = axes.axhline(level[1], color=color, linestyle=":", linewidth=1.2)
+            handles[level[0]] = axes.axhline(
+                level[1], color=color, linestyle=":", linewidth=1.2 * UNIT
+            )
         if percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xticks(range(len(ticks.values)), list(map(plain, ticks.values)))
@@ -204,7 +205,7 @@ def heat_map(
     xlabel: str,
     ylabel: str,
     color: str = SERIES[0],
-) -> str:
+) -> Html:
     """A grid of numbers: the deeper a cell, the higher; the highest is framed.
 
     One hue in several strengths, with the number in every cell, needs neither colour vision nor a
@@ -221,10 +222,10 @@ def heat_map(
     """
     finite = [value for row in values for value in row if math.isfinite(value)]
     if not finite:
-        return ""
+        return Html("")
     low, high = min(finite), max(finite)
     with matplotlib.rc_context(STYLE | {"axes.grid": False, "axes.spines.left": False}):
-        figure = Figure(figsize=(4.7, 0.9 + 0.42 * len(rows)), layout="constrained")
+        figure = new_figure(0.9 + 0.42 * len(rows))
         axes = figure.subplots()
         for y, row in enumerate(values):
             for x, value in enumerate(row):
@@ -234,9 +235,10 @@ def heat_map(
                 cell = Rectangle((x - 0.48, y - 0.46), 0.96, 0.92)
                 cell.set_facecolor(to_rgba(color, 0.05 + 0.5 * depth))
                 if value == high:
-                    cell.set(edgecolor=INK, linewidth=1.8, zorder=2)
+                    cell.set(edgecolor=INK, linewidth=1.8 * UNIT, zorder=2)
                 axes.add_patch(cell)
-                axes.text(x, y, f"{value:.4f}", ha="center", va="center", fontsize=9, zorder=3)
+                text = axes.text(x, y, f"{value:.4f}", ha="center", va="center", zorder=3)
+                text.set_fontsize(9 * UNIT)
         axes.set_xticks(range(len(columns)), list(map(plain, columns)))
         axes.set_yticks(range(len(rows)), list(map(plain, rows)))
         axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
@@ -253,7 +255,7 @@ def scatter_plot(
     styles: Mapping[str, Style] | None = None,
     logarithmic: bool = False,
     is_map: bool = False,
-) -> str:
+) -> Html:
     """Points of several groups, or an empty string if no point is finite.
 
     Groups differ by colour and by the shape of their points.
@@ -270,15 +272,15 @@ def scatter_plot(
     finite = {label: _finite(x, y) for label, (x, y) in groups.items()}
     drawn = {label: points for label, points in finite.items() if points[0]}
     if not drawn:
-        return ""
+        return Html("")
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.7, 4.6 if is_map else 2.9), layout="constrained")
+        figure = new_figure(4.6 if is_map else 2.9)
         axes = figure.subplots()
         handles: dict[str, Line2D] = {}
         looks = styles or _in_order(drawn)
         for label, (x, y) in drawn.items():
             style: dict[str, Any] = {"color": looks[label].color, "mew": 0, "alpha": 0.7}
-            size = 3.6 if is_map else 5
+            size = UNIT * (3.6 if is_map else 5)
             handles[label] = axes.plot(x, y, looks[label].marker, ms=size, **style)[0]
         axes.set(xlabel=plain(xlabel), ylabel=plain(ylabel))
         if logarithmic:

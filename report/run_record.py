@@ -95,6 +95,16 @@ class RunRecord:
         parts = [self.backbone, self.alignment, "evidence" if self.evidence else None]
         return " + ".join(part for part in parts if part)
 
+    @property
+    def unconverged(self) -> bool:
+        """Whether the best epoch is the last one that was evaluated: more might have been better.
+
+        False where the run does not say, as of a reference line.
+        """
+        evaluated = [epoch.number for epoch in self.history if epoch.valid]
+        last = max(evaluated, default=self.epochs)
+        return last is not None and self.best_epoch is not None and self.best_epoch >= last
+
 
 def read_run(folder: Path) -> RunRecord:
     """Read a run folder. Files and keys that are not there are left out.

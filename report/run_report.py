@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ..fileio import write_text
 from ..run_files import REPORT_FILE
 from . import markup
 from .colors import method_style
 from .markup import Html, escape
 from .numbers import METRIC_LABELS, duration, metric_label, number
+from .page_files import write_page
 from .plots import Mark, line_plot
 from .run_record import Epoch, RunRecord, read_run
 
@@ -37,7 +37,7 @@ def write_report(run_dir: str | os.PathLike[str]) -> Path:
     """
     run = read_run(Path(run_dir))
     path = run.folder / REPORT_FILE
-    write_text(path, render(run))
+    write_page(path, render(run))
     return path
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from .numbers import metric_label
 from .run_record import RunRecord
-from .study_table import MARKS, Block, StudyTable
+from .study_cells import MARKS, Block, Row, StudyTable
 
 _SPLIT_READING = {
     "test": "The test split was read once per run, with the weights that validation chose.",
@@ -24,8 +25,8 @@ def table_notes(table: StudyTable) -> list[str]:
 
 
 def short_notes(table: StudyTable) -> list[str]:
-    """Significance, runs that cannot take part in it, and methods below a reference line."""
-    notes = []
+    """What validation chooses, significance and who lacks it, and what is not as it should be."""
+    notes = [*filter(None, (_choice(block, len(table.blocks) > 1) for block in table.blocks))]
     if table.differences:
         notes.append(_significance(table))
     if table.without_users:
@@ -34,7 +35,41 @@ def short_notes(table: StudyTable) -> list[str]:
             f"users: {', '.join(table.without_users)}. Train them anew to have it."
         )
     notes += filter(None, map(_below_references, table.blocks))
+    notes += filter(None, [_unconverged(table)])
     return notes
+
+
+def _choice(block: Block, several: bool) -> str:
+    """Which method validation chooses, and whether the test split would have chosen another."""
+    chosen, rows = block.chosen, block.rows
+    if chosen is None or len(rows) < 2:
+        return ""
+    where, monitor = f"On {block.name}, v" if several else "V", metric_label(block.monitor)
+    text = f"{where}alidation chooses {chosen.label} (*), by {monitor}."
+    best = next((row for row in rows if _leads(row, block.monitor)), chosen)
+    if best is not chosen:
+        text += f" On test {best.label} has more; to choose it for that would be choosing on test."
+    return text
+
+
+def _leads(row: Row, metric: str) -> bool:
+    return metric in row.cells and row.cells[metric].best
+
+
+def _unconverged(table: StudyTable) -> str:
+    """Names the methods whose best epoch is the last one; nothing where there are none."""
+    found = []
+    for block in table.blocks:
+        for row in block.rows:
+            if row.unconverged:
+                label = f"{block.name} {row.label}" if len(table.blocks) > 1 else row.label
+                found.append(f"{label} ({len(row.unconverged)} of {len(row.runs)} runs)")
+    return (
+        "Not converged, the best epoch is the last one trained: "
+        f"{', '.join(found)}. More training.epochs may change the order."
+        if found
+        else ""
+    )
 
 
 def _bases(table: StudyTable) -> str:
@@ -56,10 +91,16 @@ def _significance(table: StudyTable) -> str:
     tested = table.differences
     users = sorted({difference.n_users for difference in tested})
     return (
-        f"{marks}: differs from its base by both a paired t-test and a Wilcoxon signed-rank test "
-        f"over {' or '.join(map(str, users))} users, seeds averaged for each user, two-sided, "
-        f"Holm-corrected over the {len(tested)} differences of the table."
+        f"{marks}: differs from {_compared(table)} by both a paired t-test and a Wilcoxon "
+        f"signed-rank test over {' or '.join(map(str, users))} users, seeds averaged for each "
+        f"user, two-sided, Holm-corrected over the {len(tested)} differences of the table."
     )
+
+
+def _compared(table: StudyTable) -> str:
+    """What differences are taken from."""
+    based = any(cell.difference for *_, cell in table.cells())
+    return " or ".join(["its base"] * based + [table.against] * bool(table.against))
 
 
 def _below_references(block: Block) -> str:

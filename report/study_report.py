@@ -8,26 +8,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import RunError
-from ..fileio import write_text
 from ..run_files import REPORT_FILE
 from . import markup
 from .colors import method_style
 from .markup import Html, breakable, escape
 from .numbers import metric_label, number
+from .page_files import write_page
 from .plots import dot_plot
+from .run_record import RunRecord
+from .study_cells import Block, Cell, MethodRuns, Row, StudyTable
+from .study_files import StudyFiles
 from .study_notes import table_notes
-from .study_table import Block, Cell, MethodRuns, StudyTable, study_table
+from .study_settings import differing_settings
+from .study_table import study_table
 from .study_table_formats import write_tables
 
 _SPREAD_READING = "Large: mean; bar: one standard deviation either way; rings: the seeds."
 _DIFFERENCE_READING = (
-    "Mean difference over users from the base, with its 95 % confidence interval by bootstrap over "
-    "users, and Holm-corrected p values of both tests."
+    "Mean difference over users, with its 95 % confidence interval by bootstrap over users, and "
+    "Holm-corrected p values of both tests."
+)
+_SETTINGS_READING = (
+    "Options that at least two methods have, with different values. A difference in a learning "
+    "rate, say, is part of what the table compares."
 )
 
 
 def write_study_report(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | StudyFiles,
     methods: Sequence[MethodRuns],
     metrics: Sequence[str],
     split: str = "test",
@@ -38,7 +46,7 @@ def write_study_report(
     """Write `report.html` and the table files into `folder`; links lead to the runs' reports.
 
     Args:
-        folder: study folder.
+        folder: study folder, or the files in it that the study has claimed.
         methods: what to compare, and with which other method.
         metrics: metrics to compare, such as `recall@20`.
         split: `test`, or `valid` for a search.
@@ -57,7 +65,7 @@ def write_study_report(
 
 
 def write_study(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | StudyFiles,
     table: StudyTable,
     *,
     title: str = "Study",
@@ -68,9 +76,10 @@ def write_study(
 
     `sections` come before the table: what a study is about, where that is more than its methods.
     """
-    path = Path(folder) / REPORT_FILE
-    write_tables(folder, table)
-    write_text(path, _render(table, title, command, path.parent, sections))
+    files = folder if isinstance(folder, StudyFiles) else StudyFiles(Path(folder))
+    path = files.path(REPORT_FILE)
+    write_tables(files, table)
+    write_page(path, _render(table, title, command, path.parent, sections))
     return path
 
 
@@ -107,18 +116,50 @@ def _block(table: StudyTable, block: Block) -> Html:
                 markup.note(_SPREAD_READING),
                 markup.grid(*(_plot(block, metric) for metric in table.metrics)),
             ),
-            _differences(block, where),
+            _differences(table, block, where),
+            _settings(block, where),
         ]
     )
 
 
 def _metric_table(block: Block, metrics: Sequence[str]) -> Html:
-    rows = [[breakable(row.label), *map(_cell, row.cells.values())] for row in block.rows]
+    """Validation's metric where there is one, then those of the table."""
+    valid = [f"validation {metric_label(block.monitor)}"] if block.monitor else []
+    rows = [
+        [
+            breakable(row.label),
+            *(_valid(block, row) for _ in valid),
+            *map(_cell, row.cells.values()),
+        ]
+        for row in block.rows
+    ]
     rows += [
-        [escape(f"average +{name}"), *(escape(f"{gain:+.1%}") for gain in gains.values())]
+        [
+            escape(f"average +{name}"),
+            *(escape("–") for _ in valid),
+            *(escape(f"{gain:+.1%}") for gain in gains.values()),
+        ]
         for name, gains in block.average_gains().items()
     ]
-    return markup.table(["method", *map(metric_label, metrics)], rows)
+    return markup.table(["method", *valid, *map(metric_label, metrics)], rows)
+
+
+def _valid(block: Block, row: Row) -> Html:
+    """The metric by which validation chooses, marked for the one that it chooses."""
+    choice = " <small>chosen</small>" if row is block.chosen else ""
+    return Html(_cell(block.valid(row)) + choice)
+
+
+def _settings(block: Block, where: str) -> Html:
+    """What methods have set differently, or nothing."""
+    rows = [
+        [breakable(setting.key), breakable(value), breakable(", ".join(labels))]
+        for setting in differing_settings(block)
+        for value, labels in setting.methods.items()
+    ]
+    table = markup.table(["option", "value", "methods"], rows, wrap=True)
+    note = markup.note(_SETTINGS_READING) if rows else Html("")
+    return markup.section(f"Settings that differ{where}", table, note)
 
 
 def _cell(cell: Cell) -> Html:
@@ -136,25 +177,34 @@ def _plot(block: Block, metric: str) -> Html:
     return markup.figure(label, dot_plot(f"{label} by method", values, xlabel=label, styles=styles))
 
 
-def _differences(block: Block, where: str) -> Html:
+def _differences(table: StudyTable, block: Block, where: str) -> Html:
     """Effect sizes and p values, or nothing where nothing was tested."""
+    tested = [
+        (f"{row.label} − {other}", metric, found)
+        for row in block.rows
+        for metric, cell in row.cells.items()
+        for other, found in (
+            (row.base, cell.difference),
+            (table.against, cell.against and cell.against.difference),
+        )
+        if found
+    ]
     rows = [
         [
-            breakable(f"{row.label} − {row.base}"),
+            breakable(label),
             escape(metric_label(metric)),
             escape(f"{found.mean:+.4f}"),
             escape(f"{found.low:+.4f} … {found.high:+.4f}"),
             escape(f"{found.t_test:.2g}"),
             escape(f"{found.wilcoxon:.2g}"),
         ]
-        for row in block.rows
-        for metric, cell in row.cells.items()
-        if (found := cell.difference)
+        for label, metric, found in tested
     ]
     heads = ["difference", "metric", "mean", "95 % interval", "p, t-test", "p, Wilcoxon"]
-    table = markup.table(heads, rows)
+    shown = markup.table(heads, rows)
     note = markup.note(_DIFFERENCE_READING) if rows else Html("")
-    return markup.section(f"Differences from the base{where}", table, note)
+    title = f"Differences from the base{f' and from {table.against}' if table.against else ''}"
+    return markup.section(title + where, shown, note)
 
 
 def _run_table(table: StudyTable, folder: Path) -> Html:
@@ -163,7 +213,7 @@ def _run_table(table: StudyTable, folder: Path) -> Html:
         [
             breakable(f"{block.name}: {row.label}" if len(table.blocks) > 1 else row.label),
             escape("–" if run.seed is None else run.seed),
-            escape("–" if run.best_epoch is None else run.best_epoch),
+            escape(_best_epoch(run)),
             markup.link(_relative(run.folder, folder), _relative(run.folder / REPORT_FILE, folder)),
         ]
         for block in table.blocks
@@ -171,6 +221,14 @@ def _run_table(table: StudyTable, folder: Path) -> Html:
         for run in row.runs
     ]
     return markup.table(["method", "seed", "best epoch", "run folder"], rows, wrap=True)
+
+
+def _best_epoch(run: RunRecord) -> str:
+    """Such as `12 of 20`, with a word where it is the last one."""
+    if run.best_epoch is None:
+        return "–"
+    of = "" if run.epochs is None else f" of {run.epochs}"
+    return f"{run.best_epoch}{of}{', not converged' if run.unconverged else ''}"
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -6,157 +6,20 @@ Everything that shows a study (terminal, HTML, Markdown, LaTeX, CSV, JSON) reads
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from ..evaluation.per_user import UserMetrics, load_user_metrics
 from ..evaluation.significance import Difference, average_seeds, compare_users, correct
 from ..run_files import USERS_FILE
 from .numbers import measure
 from .run_record import RunRecord, read_run
-
-MARKS = ((0.01, "‡"), (0.05, "†"))
-"""Corrected p value below which a mark is shown, strictest first."""
-
-
-class MethodRuns(Protocol):
-    """A method and its finished runs."""
-
-    @property
-    def label(self) -> str:
-        """Name of the method."""
-
-    @property
-    def folders(self) -> Sequence[Path]:
-        """Run folders, one per seed."""
-
-    @property
-    def base(self) -> str | None:
-        """Label of the method it is compared with, on the same data; None for no comparison."""
-
-    @property
-    def data(self) -> str:
-        """Name of the data set in a study of several."""
-
-    @property
-    def reference(self) -> bool:
-        """Whether it is a reference line and not a trained method."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One metric of one method over the seeds.
-
-    Attributes:
-        values: one value per seed, in the order of the runs; NaN where a run has none.
-        mean: mean of those that are numbers.
-        spread: their sample standard deviation; NaN for a single seed.
-        gain: relative change of the mean against the base; NaN without a base.
-        difference: from the base, user by user, p values corrected over the whole table; None
-            where there is no base or not every run kept the metrics of single users.
-        best: whether no method on the same data has a higher mean.
-    """
-
-    values: tuple[float, ...]
-    mean: float
-    spread: float
-    gain: float = math.nan
-    difference: Difference | None = None
-    best: bool = False
-
-    @property
-    def mark(self) -> str:
-        """One of `MARKS` where the difference from the base is significant, else nothing."""
-        p_value = self.difference.p_value if self.difference else 1.0
-        return next((mark for limit, mark in MARKS if p_value < limit), "")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method on one data set.
-
-    Attributes:
-        label: its name.
-        base: label of the method it is compared with, if that has a row too.
-        reference: whether it is a reference line.
-        runs: its runs.
-        cells: metric -> cell.
-    """
-
-    label: str
-    base: str | None
-    reference: bool
-    runs: tuple[RunRecord, ...]
-    cells: Mapping[str, Cell]
-
-    @property
-    def method(self) -> str:
-        """The label if it names the method, as `backbone+alignment` does; else what was run."""
-        run = self.runs[0]
-        return self.label if self.label.startswith(run.backbone) else run.method
-
-
-@dataclass(frozen=True)
-class Block:
-    """All methods on one data set.
-
-    Attributes:
-        name: the data set, as the runs call it.
-        rows: the methods.
-    """
-
-    name: str
-    rows: tuple[Row, ...]
-
-    def average_gains(self) -> dict[str, dict[str, float]]:
-        """Alignment -> metric -> mean gain over its backbones; those with one backbone left out."""
-        groups: dict[str, list[Row]] = {}
-        for row in self.rows:
-            if row.base is not None and row.label.startswith(f"{row.base}+"):
-                groups.setdefault(row.label.removeprefix(f"{row.base}+"), []).append(row)
-        return {
-            name: {
-                metric: measure([row.cells[metric].gain for row in rows]).mean
-                for metric in rows[0].cells
-            }
-            for name, rows in groups.items()
-            if len(rows) > 1
-        }
-
-
-@dataclass(frozen=True)
-class StudyTable:
-    """The whole table.
-
-    Attributes:
-        metrics: names of the columns.
-        split: `test` or `valid`.
-        blocks: one per data set.
-        without_users: labels of methods whose runs did not keep the metrics of single users.
-    """
-
-    metrics: tuple[str, ...]
-    split: str
-    blocks: tuple[Block, ...]
-    without_users: tuple[str, ...] = ()
-
-    def cells(self) -> Iterator[tuple[Block, Row, str, Cell]]:
-        """Every cell, with where it stands."""
-        for block in self.blocks:
-            for row in block.rows:
-                for metric, cell in row.cells.items():
-                    yield block, row, metric, cell
-
-    @property
-    def differences(self) -> list[Difference]:
-        """All differences that were tested."""
-        return [cell.difference for *_, cell in self.cells() if cell.difference]
+from .study_cells import Against, Block, Cell, MethodRuns, Row, StudyTable
 
 
 def study_table(
-    methods: Sequence[MethodRuns], metrics: Sequence[str], split: str = "test"
+    methods: Sequence[MethodRuns], metrics: Sequence[str], split: str = "test", *, against: str = ""
 ) -> StudyTable:
     """The table of finished runs, read from their folders.
 
@@ -164,6 +27,7 @@ def study_table(
         methods: what to compare, and with which other method.
         metrics: such as `recall@20`.
         split: `test`, or `valid` for a search; only test metrics are tested for significance.
+        against: label of a method that all others on the same data are compared with too.
 
     Raises:
         RunError: a run cannot be read, or a method and its base have different test users.
@@ -176,27 +40,30 @@ def study_table(
     without: list[str] = []
     if split == "test":
         for data, group in groups.items():
-            differences, lacking = _differences(group, metrics)
+            differences, lacking = _differences(group, metrics, against)
             found |= {(data, *key): difference for key, difference in differences.items()}
             without += lacking
     corrected = correct(found)
-    blocks = [_block(data, group, metrics, split, corrected) for data, group in groups.items()]
-    return StudyTable(metrics, split, tuple(blocks), tuple(dict.fromkeys(without)))
+    table = StudyTable(metrics, split, (), tuple(dict.fromkeys(without)), against)
+    blocks = tuple(_block(data, group, table, corrected) for data, group in groups.items())
+    return replace(table, blocks=blocks)
 
 
 def _differences(
-    group: Mapping[str, MethodRuns], metrics: Sequence[str]
-) -> tuple[dict[tuple[str, str], Difference], list[str]]:
-    """`(label, metric)` -> difference from the base; and labels that have no user file."""
-    pairs = [(m.label, m.base) for m in group.values() if m.base in group]
+    group: Mapping[str, MethodRuns], metrics: Sequence[str], against: str
+) -> tuple[dict[tuple[str, str, str], Difference], list[str]]:
+    """`(label, other, metric)` -> difference from the other; and labels that have no user file."""
+    bases = [(m.label, m.base) for m in group.values() if m.base in group]
+    others = [(label, against) for label in group if against in group and label != against]
+    pairs = list(dict.fromkeys([*bases, *others]))
     needed = dict.fromkeys(label for pair in pairs for label in pair if label is not None)
     users = {label: _users(group[label]) for label in needed}
-    found: dict[tuple[str, str], Difference] = {}
-    for label, base in pairs:
-        ours, theirs = users[label], users[base or ""]
+    found: dict[tuple[str, str, str], Difference] = {}
+    for label, other in pairs:
+        ours, theirs = users[label], users[other or ""]
         if ours is not None and theirs is not None:
             compared = compare_users(ours, theirs, metrics)
-            found |= {(label, metric): difference for metric, difference in compared.items()}
+            found |= {(label, other or "", metric): found for metric, found in compared.items()}
     return found, [label for label, values in users.items() if values is None]
 
 
@@ -211,24 +78,29 @@ def _users(method: MethodRuns) -> UserMetrics | None:
 def _block(
     data: str,
     group: Mapping[str, MethodRuns],
-    metrics: Sequence[str],
-    split: str,
+    table: StudyTable,
     differences: Mapping[tuple[str, ...], Difference],
 ) -> Block:
+    """All methods on one data set, for `table`, which has no blocks yet."""
     runs = {label: tuple(read_run(Path(f)) for f in m.folders) for label, m in group.items()}
-    values = {
-        label: {metric: _values(ours, split, metric) for metric in metrics}
-        for label, ours in runs.items()
-    }
-    best = {metric: _best(row[metric] for row in values.values()) for metric in metrics}
+    cells = _cells(runs, table.metrics, table.split)
+    monitor = _monitor(runs, table.metrics) if table.split == "test" else ""
+    watched = dict.fromkeys([monitor, *table.metrics]) if monitor else ()
+    valid = _cells(runs, list(watched), "valid")
 
-    def cell(label: str, metric: str) -> Cell:
-        base = group[label].base
-        mean, spread = _summary(values[label][metric])
-        alone = _summary(values[base][metric])[0] if base in values else math.nan
-        gain = mean / alone - 1 if alone else math.nan
-        difference = differences.get((data, label, metric))
-        return Cell(values[label][metric], mean, spread, gain, difference, mean == best[metric])
+    def compared(label: str, metric: str) -> Cell:
+        base, cell = group[label].base, cells[label][metric]
+
+        def versus(other: str | None) -> Against | None:
+            if other not in cells or other == label:
+                return None
+            alone = cells[other][metric].mean
+            gain = cell.mean / alone - 1 if alone else math.nan
+            return Against(gain, differences.get((data, label, other, metric)))
+
+        own = versus(base) or Against(math.nan, None)
+        other = versus(table.against) if table.against != base else None
+        return replace(cell, gain=own.gain, difference=own.difference, against=other)
 
     rows = [
         Row(
@@ -236,12 +108,37 @@ def _block(
             method.base if method.base in group else None,
             method.reference,
             runs[label],
-            {metric: cell(label, metric) for metric in metrics},
+            {metric: compared(label, metric) for metric in table.metrics},
+            valid[label],
         )
         for label, method in group.items()
     ]
     named = (run.dataset for ours in runs.values() for run in ours if run.dataset)
-    return Block(data or next(named, ""), tuple(rows))
+    return Block(data or next(named, ""), tuple(rows), monitor)
+
+
+def _monitor(runs: Mapping[str, Sequence[RunRecord]], metrics: Sequence[str]) -> str:
+    """The metric that chose the epochs of all methods, else the first of the table."""
+    trained = {run.monitor for ours in runs.values() for run in ours if run.best_epoch is not None}
+    return trained.pop() if len(trained) == 1 else metrics[0]
+
+
+def _cells(
+    runs: Mapping[str, Sequence[RunRecord]], metrics: Sequence[str], split: str
+) -> dict[str, dict[str, Cell]]:
+    """Label -> metric -> cell, compared with nothing yet."""
+    values = {
+        label: {metric: _values(ours, split, metric) for metric in metrics}
+        for label, ours in runs.items()
+    }
+    best = {metric: _best(row[metric] for row in values.values()) for metric in metrics}
+    return {
+        label: {
+            metric: Cell(found, *_summary(found), best=_summary(found)[0] == best[metric])
+            for metric, found in row.items()
+        }
+        for label, row in values.items()
+    }
 
 
 def _values(runs: Sequence[RunRecord], split: str, metric: str) -> tuple[float, ...]:

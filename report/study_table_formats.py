@@ -16,8 +16,9 @@ from typing import Any
 
 from ..fileio import write_text
 from .numbers import number
+from .study_cells import Block, Cell, Row, StudyTable
+from .study_files import StudyFiles
 from .study_notes import short_notes, table_notes
-from .study_table import Block, Cell, Row, StudyTable
 from .text_table import WIDTH, text_table
 
 SHORT = {"recall": "R", "ndcg": "N", "precision": "P", "map": "MAP", "hit": "HR", "mrr": "MRR"}
@@ -27,8 +28,9 @@ _TEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textascii
 _TEX |= {"†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "Δ": r"$\Delta$", "±": r"$\pm$", "−": "$-$"}
 
 
-def write_tables(folder: str | os.PathLike[str], table: StudyTable) -> list[Path]:
+def write_tables(folder: str | os.PathLike[str] | StudyFiles, table: StudyTable) -> list[Path]:
     """Write `table.md`, `table.tex`, `table.csv` and `table.json` into a study folder."""
+    files = folder if isinstance(folder, StudyFiles) else StudyFiles(Path(folder))
     texts = {
         "table.md": format_markdown(table) + "\n" + "\n\n".join(table_notes(table)) + "\n",
         "table.tex": format_latex(table),
@@ -36,8 +38,8 @@ def write_tables(folder: str | os.PathLike[str], table: StudyTable) -> list[Path
         "table.json": format_json(table),
     }
     for name, text in texts.items():
-        write_text(Path(folder) / name, text)
-    return [Path(folder) / name for name in texts]
+        write_text(files.path(name), text)
+    return [files.path(name) for name in texts]
 
 
 def format_terminal(table: StudyTable) -> list[str]:
@@ -47,9 +49,14 @@ def format_terminal(table: StudyTable) -> list[str]:
         head = [_title(block, table.split), *(short_label(metric) for metric in table.metrics)]
         rows = []
         for row in block.rows:
-            rows.append([row.label, *(_mean(cell, " ±").replace(" ", "") for cell in _cells(row))])
+            chosen = " *" if row is block.chosen else ""
+            rows.append([row.label + chosen, *map(_narrow, _cells(row))])
             if row.base is not None:
                 rows.append([f"  vs {row.base}", *map(_gain, _cells(row))])
+            if _is_against(row):
+                rows.append([f"  vs {table.against}", *map(_against, _cells(row))])
+            if row.valid:
+                rows.append(["  validation", *(_narrow(row.valid[m]) for m in table.metrics)])
         for name, gains in block.average_gains().items():
             rows.append([f"average +{name}", *map(_percent, gains.values())])
         lines += [*text_table(head, rows), ""]
@@ -60,8 +67,9 @@ def format_terminal(table: StudyTable) -> list[str]:
 
 def format_markdown(table: StudyTable) -> str:
     """One table, a block of columns per data set; the best mean of a column is bold."""
-    rows = [_wide_head(table), ["---"] * (1 + len(table.blocks) * len(table.metrics))]
-    rows += _wide_rows(table, _markdown_cell, escape=lambda text: text.replace("|", r"\|"))
+    head = _wide_head(table)
+    rows = [head, ["---"] * len(head)]
+    rows += _wide_rows(table, _markdown_cell, escape=_markdown)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "".join(
         "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |\n"
@@ -71,14 +79,14 @@ def format_markdown(table: StudyTable) -> str:
 
 def format_latex(table: StudyTable) -> str:
     r"""A `tabular` for the package booktabs; what its marks mean stands in comments above it."""
-    width = len(table.metrics)
+    width = len(_columns(table))
     titles = "".join(
         rf" & \multicolumn{{{width}}}{{c}}{{{_tex(block.name)}}}" for block in table.blocks
     )
     rules = "".join(
         rf"\cmidrule(lr){{{2 + i * width}-{1 + (i + 1) * width}}}" for i in range(len(table.blocks))
     )
-    head = ["Method", *(short_label(m) for _ in table.blocks for m in table.metrics)]
+    head = ["Method", *(name for _ in table.blocks for name in _columns(table, short=True))]
     body = [" & ".join(row) + r" \\" for row in _wide_rows(table, _latex_cell, escape=_tex)]
     lines = [
         *(f"% {note}" for note in table_notes(table)),
@@ -155,37 +163,81 @@ def _records(table: StudyTable) -> Iterator[dict[str, Any]]:
             "p_t_test_holm": tested["t_test"],
             "p_wilcoxon_holm": tested["wilcoxon"],
             "mark": cell.mark,
+            **_validation(block, row, metric),
+            **_against_record(table, cell),
             "values": [_known(value) for value in cell.values],
             "folders": [str(run.folder) for run in row.runs],
         }
 
 
+def _validation(block: Block, row: Row, metric: str) -> dict[str, Any]:
+    """What validation says of a row, and whether its runs were trained to their end."""
+    valid = row.valid.get(metric, Cell((), math.nan, math.nan))
+    return {
+        "valid_mean": _known(valid.mean),
+        "valid_sd": _known(valid.spread),
+        "chosen": row is block.chosen,
+        "unconverged_runs": len(row.unconverged),
+    }
+
+
+def _against_record(table: StudyTable, cell: Cell) -> dict[str, Any]:
+    """The comparison with the method that all are compared with, as plain values."""
+    found = cell.against
+    tested = found.difference if found else None
+    return {
+        "against": table.against if found else None,
+        "against_gain": _known(found.gain) if found else None,
+        "against_difference": tested.mean if tested else None,
+        "against_p_t_test_holm": tested.t_test if tested else None,
+        "against_p_wilcoxon_holm": tested.wilcoxon if tested else None,
+        "against_mark": found.mark if found else "",
+    }
+
+
+def _columns(table: StudyTable, *, short: bool = False) -> list[str]:
+    """Names of the columns of a block: validation's metric, then those of the table."""
+    monitors = dict.fromkeys(block.monitor for block in table.blocks if block.monitor)
+    valid = [f"valid {short_label(' or '.join(monitors))}"] if monitors else []
+    return [*valid, *(short_label(metric) if short else metric for metric in table.metrics)]
+
+
 def _wide_head(table: StudyTable) -> list[str]:
-    several = len(table.blocks) > 1
-    return ["method"] + [
-        f"{block.name} {short_label(metric)}" if several else metric
-        for block in table.blocks
-        for metric in table.metrics
-    ]
+    if len(table.blocks) == 1:
+        return ["method", *_columns(table)]
+    names = _columns(table, short=True)
+    return ["method", *(f"{block.name} {name}" for block in table.blocks for name in names)]
 
 
 def _wide_rows(
     table: StudyTable, show: Callable[[Cell], str], *, escape: Callable[[str], str]
 ) -> Iterator[list[str]]:
     """A row per method, then one per alignment with its average gain; blocks side by side."""
+    n_columns, with_valid = len(_columns(table)), any(block.monitor for block in table.blocks)
     labels = dict.fromkeys(row.label for block in table.blocks for row in block.rows)
     for label in labels:
-        cells = [escape(label)]
+        cells, versus = [escape(label)], [escape(f"vs {table.against}")]
         for block in table.blocks:
             row = next((row for row in block.rows if row.label == label), None)
-            cells += ["–"] * len(table.metrics) if row is None else map(show, _cells(row))
+            if row is None:
+                cells, versus = cells + ["–"] * n_columns, versus + ["–"] * n_columns
+                continue
+            mark = escape("*") if row is block.chosen else ""
+            cells += [f"{show(block.valid(row))} {mark}".strip()] if with_valid else []
+            cells += map(show, _cells(row))
+            versus += ["–"] if with_valid else []
+            versus += (escape(_against(cell)) or "–" for cell in _cells(row))
         yield cells
+        if any(cell != "–" for cell in versus[1:]):
+            yield versus
     averages = [block.average_gains() for block in table.blocks]
     for name in dict.fromkeys(name for gains in averages for name in gains):
-        numbers = [
-            gains.get(name, {}).get(m, math.nan) for gains in averages for m in table.metrics
-        ]
-        yield [escape(f"average +{name}"), *(escape(_percent(gain)) for gain in numbers)]
+        row_cells = [escape(f"average +{name}")]
+        for gains in averages:
+            row_cells += ["–"] if with_valid else []
+            means = (gains.get(name, {}).get(m, math.nan) for m in table.metrics)
+            row_cells += (escape(_percent(gain)) for gain in means)
+        yield row_cells
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -207,6 +259,19 @@ def _gain(cell: Cell) -> str:
     return _percent(cell.gain) + cell.mark if math.isfinite(cell.gain) else ""
 
 
+def _against(cell: Cell) -> str:
+    found = cell.against
+    return _percent(found.gain) + found.mark if found and math.isfinite(found.gain) else ""
+
+
+def _is_against(row: Row) -> bool:
+    return any(cell.against for cell in row.cells.values())
+
+
+def _narrow(cell: Cell) -> str:
+    return _mean(cell, " ±").replace(" ", "")
+
+
 def _percent(gain: float) -> str:
     return f"{gain:+.1%}" if math.isfinite(gain) else "–"
 
@@ -221,6 +286,10 @@ def _title(block: Block, split: str) -> str:
 
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _markdown(text: str) -> str:
+    return text.replace("|", r"\|").replace("*", r"\*")
 
 
 def _tex(text: str) -> str:

@@ -19,7 +19,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..datasets import SPLITS, Dataset
-from ..errors import RunError
+from ..datasets.titles import find_titles, read_titles
+from ..errors import RunError, shorten
 from ..fileio import atomic_path, read_json, require_writable, write_csv, write_text
 from ..graphs import dataset_hash
 from ..models import BACKBONES
@@ -61,23 +62,31 @@ Unbought = Literal["auto", "content", "trained"]
 
 
 def export_run(
-    run: str | os.PathLike[str], out: str | os.PathLike[str], *, unbought: Unbought = "auto"
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    unbought: Unbought = "auto",
+    replace: bool = False,
 ) -> dict[str, Any]:
     """Write vectors, ids, FAISS index, what users have, evidence, and the map for new items.
 
     Args:
         run: a finished run.
-        out: folder; an earlier export there is replaced, once all files of the new one are written.
+        out: folder; an earlier export of the run is replaced, once all new files are written.
         unbought: vectors of items without training interactions: `trained` takes the backbone's,
             `content` makes them from content, `auto` does so where the backbone reads none.
+        replace: whether an export of another run may be replaced too.
 
     Returns:
         What `about.json` says.
 
     Raises:
-        CrossalignError: the run is not finished, or has no content where content is asked for.
+        CrossalignError: the run is not finished, has no content where content is asked for, or
+            `out` holds the export of another run.
     """
     run, out = Path(run), Path(out)
+    if not replace:
+        _refuse_other_export(out, run)
     if not (run / METRICS_FILE).is_file():
         raise RunError(f"{run} holds no finished run: export one that has a {METRICS_FILE}")
     metrics = read_json(run / METRICS_FILE)
@@ -122,7 +131,7 @@ def export_run(
     }
     with _all_at_once(out) as fresh:
         _write_vectors(fresh / VECTORS, user, item, content_map)
-        _write_ids(fresh, dataset, counts, made)
+        _write_ids(fresh, dataset, counts, made, _titles(config.path, dataset))
         _write_seen(fresh / SEEN, dataset)
         if evidence is not None:
             evidence.save(fresh / EVIDENCE)
@@ -134,6 +143,20 @@ def export_run(
         about["sha256"] = digests(fresh)
         write_text(fresh / ABOUT, json.dumps(about, indent=2) + "\n")
     return about
+
+
+def _refuse_other_export(out: Path, run: Path) -> None:
+    """Raise `RunError` if `out` holds the export of another run than `run`."""
+    if not (out / ABOUT).is_file():
+        return
+    try:
+        other = str(json.loads((out / ABOUT).read_text(encoding="utf-8"))["run"])
+    except (OSError, ValueError, LookupError, TypeError):
+        other = "something else"
+    if Path(other).resolve() != run.resolve():
+        raise RunError(
+            f"{out} holds the export of {shorten(other)}: choose another --out, or give --replace"
+        )
 
 
 def _place_untrained(user: Tensor, item: Tensor, dataset: Dataset) -> None:
@@ -189,7 +212,9 @@ def _write_vectors(file: Path, user: Tensor, item: Tensor, content_map: ContentM
         path.write_bytes(save({name: table.contiguous() for name, table in tensors.items()}))
 
 
-def _write_ids(out: Path, dataset: Dataset, bought: Tensor, made: Tensor) -> None:
+def _write_ids(
+    out: Path, dataset: Dataset, bought: Tensor, made: Tensor, titles: Mapping[str, list[str]]
+) -> None:
     counts = dataset.train[0].bincount(minlength=dataset.n_users)
     source = np.where(made.numpy(), "content", "trained")
     tables: Mapping[str, dict[str, Any]] = {
@@ -198,11 +223,21 @@ def _write_ids(out: Path, dataset: Dataset, bought: Tensor, made: Tensor) -> Non
             "id": _originals(dataset.item_ids, dataset.n_items),
             "interactions": bought,
             "vector": source,
+            **titles,
         },
     }
     for name, columns in tables.items():
         with atomic_path(out / name) as path:
             write_csv(path, pd.DataFrame(columns))
+
+
+def _titles(path: str, dataset: Dataset) -> dict[str, list[str]]:
+    """The column `title` of `items.csv`, where there is a table of titles beside the data."""
+    file = find_titles(path)
+    if file is None:
+        return {}
+    found = read_titles(file, dataset)
+    return {"title": [found.get(number, "") for number in range(dataset.n_items)]}
 
 
 def _originals(ids: np.ndarray | None, n: int) -> np.ndarray:

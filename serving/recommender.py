@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,15 +17,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..datasets.arrays import load_arrays
-from ..datasets.frames import read_frame
 from ..datasets.ids import rows_of_ids
 from ..errors import ConfigError, DataError, shorten
 from ..evaluation.recommend import recommend
 from ..evaluation.scores import InnerProducts
 from ..evidence import EvidenceScorer
 from ..tensors.representations import Representations
+from .asking import Asking
 from .content_map import ContentMap
 from .layout import ABOUT, EVIDENCE, FORMAT, ITEMS, SEEN, USERS, VECTORS
+from .reading import read_bought_and_titles, read_content_map, read_ids
 from .served_evidence import ServedEvidence
 
 COLUMNS = ("user", "rank", "item", "score")
@@ -48,6 +48,8 @@ class Recommender:
         seen_from: `(n_users + 1,)` int64; what user u has is `seen[seen_from[u]:seen_from[u + 1]]`.
         seen: `(n,)` int64 rows of items.
         content_map: from content to vectors; None where the data had no content.
+        bought: `(n_items,)` int64 training interactions.
+        titles: `(n_items,)` text; None where the data had none.
         evidence: what is added to inner products; None where nothing is. Its catalogue are the
             items to choose from, and those that the user has are no candidates.
     """
@@ -59,6 +61,8 @@ class Recommender:
     seen_from: Tensor
     seen: Tensor
     content_map: ContentMap | None
+    bought: Tensor
+    titles: np.ndarray | None = None
     evidence: ServedEvidence | None = None
 
     @classmethod
@@ -80,10 +84,11 @@ class Recommender:
             if about["format"] != FORMAT:
                 raise DataError(f"{folder}: format {about['format']} is not {FORMAT}: export again")
             tensors = load_file(folder / VECTORS)
-            users, items = (_ids(folder / name) for name in (USERS, ITEMS))
+            users, items = (read_ids(folder / name) for name in (USERS, ITEMS))
+            bought, titles = read_bought_and_titles(folder / ITEMS)
             seen = load_arrays(folder / SEEN, ("indptr", "indices"))
             seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
-            content_map = _content_map(about["content_map"], tensors)
+            content_map = read_content_map(about["content_map"], tensors)
             user, item = tensors["user"], tensors["item"]
             added = None
             if evidence and about.get("evidence"):
@@ -94,12 +99,14 @@ class Recommender:
                 raise ValueError("vectors and evidence are of different numbers")
         except (OSError, EOFError, ValueError, LookupError, TypeError, SafetensorError) as error:
             raise DataError(f"{folder} is damaged ({error}): export the run again") from error
-        return cls(user, item, users, items, seen_from, has, content_map, added)
+        return cls(user, item, users, items, seen_from, has, content_map, bought, titles, added)
 
     def recommend(
         self, users: Sequence[str], k: int, *, among: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The best items of each user, a row each: user, rank from 1, item, score.
+        """The best items of each user, a row each: user, rank from 1, item, score[, title].
+
+        A user without any interaction gets the items of `popular`, whose score is another one.
 
         Args:
             users: ids.
@@ -107,29 +114,66 @@ class Recommender:
             among: ids of the items to choose from; all if None.
 
         Raises:
-            ConfigError: an id is unknown or of a user without any interaction, or `k` is not
-                positive.
+            ConfigError: an id is unknown, or `k` is not positive.
         """
         rows = rows_of(self.users, users, "user")
-        self._refuse_unknown(rows)
+        new = set(self.without_history(users))
+        if new:
+            popular = self.popular(k, among=among)
+            known = [user for user in dict.fromkeys(users) if user not in new]
+            lists = {user: popular.assign(user=user) for user in new}
+            if known:
+                found = self.recommend(known, k, among=among)
+                lists |= {str(user): part for user, part in found.groupby("user", sort=False)}
+            parts = [lists[user] for user in users if user in lists]
+            return pd.concat(parts, ignore_index=True)[["user", *popular.columns]]
         return self._lists(list(users), self.of_users(rows), k, among)
 
     def known_users(self) -> list[str]:
         """Ids of the users who have anything: of others nothing is known but a number."""
         return list(self.users[(self.seen_from[1:] > self.seen_from[:-1]).numpy()])
 
-    def _refuse_unknown(self, rows: Tensor) -> None:
-        nothing = rows[self.seen_from[rows] == self.seen_from[rows + 1]]
-        if len(nothing):
-            raise ConfigError(
-                f"user '{self.users[int(nothing[0])]}' is unknown: the data have no interaction of "
-                "this user that is trained with; give --history for someone new"
-            )
+    def without_history(self, users: Sequence[str]) -> list[str]:
+        """Those of `users` who have no interaction in the data, so that nothing is known of them.
+
+        Raises:
+            ConfigError: an id is unknown.
+        """
+        rows = rows_of(self.users, users, "user")
+        nothing = (self.seen_from[rows] == self.seen_from[rows + 1]).tolist()
+        return [user for user, none in zip(users, nothing, strict=True) if none]
+
+    def popular(self, k: int, *, among: Sequence[str] | None = None) -> pd.DataFrame:
+        """The items most bought in training, for someone of whom nothing is known.
+
+        Args:
+            k: items at most.
+            among: ids of the items to choose from; all if None.
+
+        Returns:
+            A row each: rank from 1, item, score (training interactions), title where there are
+            titles. Equal ones go by the lower row.
+        """
+        rows = torch.arange(len(self.items))
+        if among is not None:
+            rows = rows_of(self.items, among, "item").unique()
+        order = self.bought[rows].argsort(descending=True, stable=True)[:k]
+        best = rows[order].numpy()
+        table = {
+            "rank": np.arange(1, len(best) + 1),
+            "item": self.items.to_numpy()[best],
+            "score": self.bought.numpy()[best].astype(np.float32),
+        }
+        return pd.DataFrame(table | self._titled(best))
+
+    def _titled(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The column of titles, where there is one."""
+        return {} if self.titles is None else {"title": self.titles[rows]}
 
     def recommend_for(
         self, history: Sequence[str], k: int, *, among: Sequence[str] | None = None
     ) -> pd.DataFrame:
-        """The best items for someone unknown who has the items `history`: rank, item, score.
+        """The best items for someone unknown who has `history`: rank, item, score[, title].
 
         These items are left out. The user's vector is the mean of theirs, so scores are mean inner
         products.
@@ -168,8 +212,13 @@ class Recommender:
         if len(set(ids)) < len(ids):
             raise DataError("a new item stands twice: give each once")
         made = self.content_map(features, missing)
+        titles = self.titles
         return replace(
-            self, item=torch.cat([self.item, made]), items=self.items.append(pd.Index(list(ids)))
+            self,
+            item=torch.cat([self.item, made]),
+            items=self.items.append(pd.Index(list(ids))),
+            bought=torch.cat([self.bought, self.bought.new_zeros(len(made))]),
+            titles=None if titles is None else np.append(titles, np.full(len(made), "", object)),
         )
 
     def of_users(self, rows: Tensor) -> Asking:
@@ -236,34 +285,8 @@ class Recommender:
             self.items.to_numpy()[found[row, rank].numpy()],
             score[row, rank].numpy(),
         )
-        return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
-
-
-@dataclass(frozen=True)
-class Asking:
-    """Those whom lists are for.
-
-    Attributes:
-        user: `(n, dim)` their vectors.
-        seen: `(2, m)` their places in `user`, in order, and rows of the items that they have.
-        history: `(n, n_items)` items that evidence is read from; None without evidence.
-    """
-
-    user: Tensor
-    seen: Tensor
-    history: sp.csr_matrix | None
-
-    def has(self) -> list[np.ndarray]:
-        """Rows of the items that each of them has."""
-        sizes = self.seen[0].bincount(minlength=len(self.user))
-        return [has.numpy() for has in self.seen[1].split(sizes.tolist())]
-
-    def among(self, chosen: Tensor, n_items: int) -> Asking:
-        """The same where the catalogue are the rows `chosen` of `n_items`."""
-        place = torch.full((n_items,), -1)
-        place[chosen] = torch.arange(len(chosen))
-        seen = torch.stack([self.seen[0], place[self.seen[1]]])
-        return replace(self, seen=seen[:, seen[1] >= 0])
+        titles = self._titled(found[row, rank].numpy())
+        return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)) | titles)
 
 
 def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:
@@ -271,21 +294,9 @@ def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:
     rows = rows_of_ids(index, ids)
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
+        new = "; for someone new give --history or --newcomer" if kind == "user" else ""
         raise ConfigError(
             f"{kind} '{shorten(str(list(ids)[unknown[0]]))}' is unknown: the export has "
-            f"{len(index)}, such as '{shorten(index[0])}'"
+            f"{len(index)}, such as '{shorten(index[0])}'{new}"
         )
     return torch.from_numpy(rows)
-
-
-def _content_map(
-    about: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]
-) -> ContentMap | None:
-    if about is None:
-        return None
-    centre, weight, bias = (tensors[f"content_map.{name}"] for name in ("centre", "weight", "bias"))
-    return ContentMap(about["modalities"], centre, weight, bias, about["penalty"])
-
-
-def _ids(file: Path) -> pd.Index:
-    return pd.Index(np.asarray(read_frame(file).columns["id"], dtype=object))

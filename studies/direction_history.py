@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..report.markup import Html
 from ..report.plots import Scale, line_plot
 from ..report.run_record import Epoch, read_run
 
@@ -56,7 +57,7 @@ def _mean(runs: Sequence[Sequence[Epoch]], name: str, length: int) -> tuple[floa
     return tuple(np.mean(values, axis=0).tolist())
 
 
-def history_plots(label: str, history: DirectionHistory) -> Iterator[tuple[str, str]]:
+def history_plots(label: str, history: DirectionHistory) -> Iterator[tuple[str, Html]]:
     """Titles and plots of shares and scores by epoch."""
     kinds: tuple[tuple[str, Mapping[str, Sequence[float]], str, Scale], ...] = (
         ("directions", history.shares, "share of items", "percent"),

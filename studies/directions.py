@@ -112,7 +112,7 @@ class DirectionReport:
             markup.section("Directions and scores by epoch", markup.grid(*histories)),
         ]
 
-    def _sweep(self, data: str, method: str) -> Iterator[tuple[str, str]]:
+    def _sweep(self, data: str, method: str) -> Iterator[tuple[str, Html]]:
         """The metric over the thresholds, a line for each end whose score is looked at."""
         ours = [r for r in self.results if (r.data, r.method) == (data, method)]
         thetas = sorted({r.theta for r in ours if r.theta is not None})

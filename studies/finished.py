@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,9 @@ from ..errors import ConfigError, RunError
 from ..run_files import CONFIG_FILE, METRICS_FILE
 from ..run_folder import require_run
 from .measures import refuse_repeats
-from .study import STUDY_FILE, method_label
+from .study import method_label
+
+_STUDY_FILES = r"study(-\d+)?\.json"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def finished_methods(folders: Sequence[str | Path]) -> list[FinishedMethod]:
     """
     refuse_repeats("folders", [str(Path(folder).resolve()) for folder in folders])
     methods: list[FinishedMethod] = []
-    single = [Path(folder) for folder in folders if not (Path(folder) / STUDY_FILE).is_file()]
+    single = [Path(folder) for folder in folders if not _study_files(Path(folder))]
     for folder in map(Path, folders):
         if folder not in single:
             methods += _study(folder)
@@ -53,21 +56,27 @@ def finished_methods(folders: Sequence[str | Path]) -> list[FinishedMethod]:
     return methods
 
 
+def _study_files(folder: Path) -> list[Path]:
+    """The results of the studies in a folder, the oldest first."""
+    found = [file for file in folder.glob("study*.json") if re.fullmatch(_STUDY_FILES, file.name)]
+    return sorted(found, key=lambda file: (len(file.name), file.name))
+
+
 def _study(folder: Path) -> list[FinishedMethod]:
-    rows = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
-    return [
-        FinishedMethod(
-            row["label"],
+    """The methods of all studies in a folder, each with the runs that any of them has."""
+    found: dict[tuple[str, str], FinishedMethod] = {}
+    for file in _study_files(folder):
+        for row in json.loads(file.read_text(encoding="utf-8")):
+            if row["reference"]:
+                continue
             # where `run_study` puts them, so that a study can be moved as a whole
-            tuple(
-                _finished(folder / row["data"] / row["label"] / Path(run).name)
-                for run in row["folders"]
-            ),
-            row["data"],
-        )
-        for row in rows
-        if not row["reference"]
-    ]
+            place = folder / row["data"] / row["label"]
+            known = found.get((row["data"], row["label"]))
+            names = [run.name for run in known.folders] if known else []
+            names += [Path(run).name for run in row["folders"]]
+            runs = tuple(_finished(place / name) for name in dict.fromkeys(names))
+            found[row["data"], row["label"]] = FinishedMethod(row["label"], runs, row["data"])
+    return list(found.values())
 
 
 def _runs(folders: Sequence[Path]) -> list[FinishedMethod]:

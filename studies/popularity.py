@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from ..config import load_config
 from ..datasets import Dataset, load_dataset
@@ -27,6 +26,7 @@ from ..evaluation.groups import (
 )
 from ..evaluation.ranking import evaluate
 from ..pipeline import load_run, run_scores
+from ..progress import Bar
 from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
 from ..run_files import CONFIG_FILE
@@ -178,13 +178,13 @@ def popularity_report(
     for method in methods:
         by_data.setdefault(method.data, []).append(method)
     n_runs = sum(len(method.folders) for method in methods)
-    with tqdm(total=n_runs, desc="runs", disable=not progress) as bar:
+    with Bar(total=n_runs, desc="runs", disable=not progress) as bar:
         blocks = [_block(ours, n_groups, by, k, split, bar) for ours in by_data.values()]
     return PopularityReport(k, split, by, tuple(blocks))
 
 
 def _block(
-    methods: Sequence[FinishedMethod], n_groups: int, by: GroupBy, k: int, split: str, bar: tqdm
+    methods: Sequence[FinishedMethod], n_groups: int, by: GroupBy, k: int, split: str, bar: Bar
 ) -> DataByPopularity:
     """All methods on one data set; the first run says which data."""
     config = load_config(methods[0].folders[0] / CONFIG_FILE)

@@ -14,24 +14,33 @@ from ..report import markup
 from ..report.colors import method_styles
 from ..report.markup import Html, breakable, escape
 from ..report.numbers import Measure, metric_label
+from ..report.page_files import write_page
 from ..report.plots import Ticks, curve_plot
+from ..report.study_files import claim_files
 from ..run_files import REPORT_FILE
 from .popularity import DataByPopularity, PopularityReport, list_rows
 
 
 def write_popularity(folder: str | os.PathLike[str], found: PopularityReport, command: str) -> Path:
-    """Write `popularity.json`, `popularity.csv` and `report.html`; returns the page's path."""
-    place = Path(folder)
-    write_text(place / "popularity.json", json.dumps(found.to_dict(), indent=2) + "\n")
-    write_text(place / "popularity.csv", found.to_csv())
+    """Write `popularity.json`, `popularity.csv` and `report.html`; returns the page's path.
+
+    In a folder that holds a study, or other groups, they are numbered and replace nothing.
+    """
+    kind = f"popularity {found.split} {found.k} {found.by}"
+    groups = [f"{block.data} {group.name}" for block in found.data for group in block.groups]
+    runs = [run for block in found.data for method in block.methods for run in method.folders]
+    files = claim_files(Path(folder), kind, [*groups, *map(str, runs)], ())
+    write_text(files.path("popularity.json"), json.dumps(found.to_dict(), indent=2) + "\n")
+    write_text(files.path("popularity.csv"), found.to_csv())
     sections = [section for block in found.data for section in _sections(found, block)]
     page = markup.page(
         f"Item popularity: {', '.join(block.data for block in found.data)}",
         f"{found.split} split, lists of {found.k}, mean ± standard deviation over seeds",
         markup.join([*sections, markup.section("Repeat this", markup.code(command))]),
     )
-    write_text(place / REPORT_FILE, page)
-    return place / REPORT_FILE
+    path = files.path(REPORT_FILE)
+    write_page(path, page)
+    return path
 
 
 def _sections(found: PopularityReport, block: DataByPopularity) -> Iterator[Html]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from tqdm import tqdm
 
 from ..config import RunConfig, to_plain
 from ..datasets import Dataset, load_dataset
@@ -19,6 +18,7 @@ from ..evaluation.per_user import evaluate_users, save_user_metrics
 from ..evaluation.ranking import evaluate
 from ..fileio import read_json, write_text
 from ..graphs import dataset_hash
+from ..progress import Bar
 from ..references.base import REFERENCES, Reference
 from ..registry import Entry
 from ..report import write_report
@@ -132,7 +132,7 @@ class _Search:
             return points[0]
         monitor = self.config.training.monitor
         _, k = parse_metric(monitor)
-        bar = tqdm(points, desc=self.entry.name, leave=False, disable=not progress)
+        bar = Bar(points, desc=self.entry.name, leave=False, disable=not progress)
         values = [
             evaluate(self._make(p).scores(), self.dataset, "valid", [k])[monitor] for p in bar
         ]

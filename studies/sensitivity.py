@@ -125,7 +125,7 @@ class SensitivityReport:
         gain = [] if curve.change is None else [f"chosen against preset: {percent(curve.change)}"]
         return [*text_table(head, rows), *gain]
 
-    def _plot(self, curve: Curve) -> str:
+    def _plot(self, curve: Curve) -> Html:
         title = f"{' and '.join(curve.keys)}: {self.metric}"
         if len(curve.keys) == 1:
             ticks = [p.values[0] + "*" * (p.label == PRESET) for p in curve.points]

@@ -19,6 +19,7 @@ from ..config import COMPONENTS, SECTIONS, RunConfig, parse_config, to_plain
 from ..errors import ConfigError, RunError
 from ..evidence.options import NONE, EvidenceOptions
 from ..fileio import read_json, require_writable, write_text
+from ..report.study_files import StudyFiles, claim_files
 from ..run_files import METRICS_FILE
 from ..run_folder import refuse_run_folder
 from .tasks import Task, describe_failures, refuse_unusable, run_tasks, unfinished
@@ -87,6 +88,7 @@ def run_study(
     jobs: int = 1,
     progress: bool = True,
     tensorboard: bool = False,
+    kind: str = "study",
 ) -> list[MethodResult]:
     """Train every method with every seed and collect the results in `folder`.
 
@@ -97,6 +99,7 @@ def run_study(
         jobs: processes at a time; the machine's threads are shared among them.
         progress: show a progress bar.
         tensorboard: also write the history of every run for TensorBoard, into its folder.
+        kind: what is studied; another kind in the same folder has files of its own.
 
     Raises:
         ConfigError: no methods, no seeds, a label or a seed twice, or no content where it is
@@ -123,13 +126,14 @@ def run_study(
     todo = unfinished([task for ours in tasks.values() for task in ours])
     refuse_unusable(todo)
     require_writable(folder)
+    files = study_files(folder, kind, methods, seeds)
     failures = run_tasks(todo, jobs=jobs, progress=progress, tensorboard=tensorboard)
     results = []
     for name, method in zip(names, methods, strict=True):
         done = [task.folder for task in tasks[name] if task.folder not in failures]
         if done:
             results.append(read_result(method.label, done, base=method.base, data=method.data))
-    save_results(folder, results)
+    save_results(files, results)
     if failures:
         raise StudyError(describe_failures(failures, folder, len(names) * len(seeds)), results)
     return results
@@ -157,10 +161,17 @@ def without_evidence(config: RunConfig) -> RunConfig:
     return replace(config, evidence=EvidenceOptions())
 
 
-def save_results(folder: str | Path, results: Sequence[MethodResult]) -> None:
+def study_files(
+    folder: str | Path, kind: str, methods: Sequence[Method], seeds: Sequence[int]
+) -> StudyFiles:
+    """The files of a study in its folder, which no other study of that folder writes."""
+    return claim_files(folder, kind, [str(Path(m.data) / m.label) for m in methods], seeds)
+
+
+def save_results(files: StudyFiles, results: Sequence[MethodResult]) -> None:
     """Write them into a study folder."""
     plain = [_plain(result) for result in results]
-    write_text(Path(folder) / STUDY_FILE, json.dumps(plain, indent=2) + "\n")
+    write_text(files.path(STUDY_FILE), json.dumps(plain, indent=2) + "\n")
 
 
 def read_result(
@@ -276,7 +287,7 @@ def _labels(configs: Sequence[RunConfig]) -> list[str]:
         groups.setdefault((config.path, method_label(config)), []).append(place)
     labels = [method_label(config) for config in configs]
     for places in groups.values():
-        options = [_flat(to_plain(configs[place])) for place in places]
+        options = [_flat({**to_plain(configs[place]), "imports": 0}) for place in places]
         for place, own in zip(places, options, strict=True):
             other = [key for key in own if any(own[key] != o.get(key) for o in options)]
             told = ",".join(f"{key.rpartition('.')[2]}={own[key]}" for key in other)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..config import RunConfig, to_plain
 from ..datasets import Dataset, load_dataset
 from ..errors import CrossalignError
@@ -20,6 +18,7 @@ from ..fileio import write_text
 from ..graphs import dataset_hash
 from ..graphs.neighbor_search import make_neighbors
 from ..pipeline import require_content, train
+from ..progress import Bar
 from ..report import write_report
 from ..run_files import CONFIG_FILE, FAILURE_FILE, METRICS_FILE, REPORT_FILE
 from ..run_folder import reads_neighbors, refuse_other_data, refuse_other_settings, trained_less
@@ -66,7 +65,7 @@ def _run_in_turn(
     run: Callable[[Task], None], tasks: Sequence[Task], *, progress: bool
 ) -> dict[Path, Exception]:
     failures: dict[Path, Exception] = {}
-    for task in tqdm(tasks, desc="runs", disable=not progress or not tasks):
+    for task in Bar(tasks, desc="runs", disable=not progress or not tasks):
         try:
             run(task)
         except Exception as error:  # a broken run must not cost the others
@@ -80,7 +79,7 @@ def _run_in_processes(
     failures: dict[Path, Exception] = {}
     with process_pool(jobs) as pool:
         futures = {pool.submit(run, task): task for task in tasks}
-        for done in tqdm(as_completed(futures), total=len(futures), disable=not progress):
+        for done in Bar(as_completed(futures), total=len(futures), disable=not progress):
             error = done.exception()
             if isinstance(error, Exception):
                 failures[futures[done].folder] = error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
 sys.path.append(str(ROOT / "tests"))  # where golden_vectors lies
 
 import golden_vectors  # noqa: E402
+
+from crossalign.report import page_files  # noqa: E402
 
 # One thread: sums do not depend on the machine's cores, and tiny tensors are fastest that way.
 torch.set_num_threads(1)
@@ -48,6 +51,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if marker is not None:
         folder = golden_vectors.folder_of(metafunc.config)
         metafunc.parametrize("case", golden_vectors.cases(folder, *marker.args))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_pdfs() -> Iterator[None]:
+    """An empty document beside every report in place of each PDF, which takes long to draw.
+
+    Tests train hundreds of tiny runs; `tests/report/test_page_files.py` draws real ones.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_files, "pdf_file", lambda plot: b"%PDF-1.4\n")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ class RunContext:
         on_epoch: called with the history row after each epoch, in the first process.
         team: the processes that train together, see `training.distributed`; each calls `fit` with
             the same arguments and gets the same result, and the first one writes and shows.
+        title: what the bar is called; the class of the backbone if empty.
     """
 
     folder: str | os.PathLike[str] | None = None
@@ -32,3 +33,4 @@ class RunContext:
     progress: bool = True
     on_epoch: Callable[[Row], None] | None = None
     team: Team = ALONE
+    title: str = ""

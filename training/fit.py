@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from ..align.base import Alignment
 from ..datasets.dataset import Dataset
@@ -16,6 +15,7 @@ from ..errors import ConfigError, RunError
 from ..evaluation.metrics import Metrics, parse_metric
 from ..evaluation.ranking import DEFAULT_KS, Evaluator
 from ..models.base import Backbone
+from ..progress import Bar
 from .checkpoint import Checkpoint
 from .compiling import compile_layers
 from .context import Row, RunContext
@@ -103,8 +103,9 @@ def fit(
         with team.first_ahead():
             state = checkpoint.resume() if context.resume else checkpoint.start()
 
-    bar = tqdm(
-        total=options.epochs,
+    bar = Bar(
+        desc=context.title or type(backbone).__name__,
+        total=state.likely_end(options),
         initial=state.epoch,
         unit="epoch",
         dynamic_ncols=True,
@@ -118,7 +119,7 @@ def fit(
                 if checkpoint is not None:
                     due = row["epoch"] % options.checkpoint_every == 0 or state.is_over(options)
                     checkpoint.save(state, improved=improved, due=due)
-                _show(bar, row, state, options.monitor)
+                _show(bar, row, state, options)
                 if context.on_epoch is not None and team.first:
                     context.on_epoch(row)
     finally:  # also when training breaks off or is interrupted
@@ -275,8 +276,10 @@ def _result(state: TrainingState, options: TrainingOptions) -> FitResult:
     )
 
 
-def _show(bar: tqdm, row: Row, state: TrainingState, monitor: str) -> None:
+def _show(bar: Bar, row: Row, state: TrainingState, options: TrainingOptions) -> None:
     """Scores first, since a terminal cuts the line at its right end; then the losses."""
+    monitor = options.monitor
+    bar.total = state.likely_end(options)
     shown = {"best": f"{state.best_score:.4f} (epoch {state.best_epoch})"}
     valid = row.get(f"valid/{monitor}")
     if valid is not None:

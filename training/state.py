@@ -47,6 +47,12 @@ class TrainingState:
         """Whether all epochs are done, or patience has run out."""
         return self.epoch >= options.epochs or self.bad_evaluations > options.patience
 
+    def likely_end(self, options: TrainingOptions) -> int:
+        """The epoch after which training ends if no later evaluation is better."""
+        left = options.patience + 1 - self.bad_evaluations
+        stop = (self.epoch // options.eval_every + max(0, left)) * options.eval_every
+        return min(options.epochs, max(self.epoch, stop))
+
     def require_finite(self, columns: Mapping[str, Sequence[float]], epoch: int) -> None:
         """Break off when a loss became NaN or infinite in `epoch`, of which these are the steps.
 

@@ -12,13 +12,15 @@ import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
-from tqdm import tqdm
 
 from ..config import RunConfig, load_config, to_plain, to_yaml
 from ..datasets import load_dataset
 from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
+from ..progress import Bar
+from ..report.page_files import write_page
+from ..report.study_files import STUDIES_FILE
 from ..run_files import REPORT_FILE
 from ..run_folder import refuse_run_folder
 from ..studies.processes import process_pool
@@ -93,7 +95,7 @@ def tune(
     result = TuningResult(tuning.folder, best, trials, tuning.metric)
     write_text(tuning.folder / BEST_FILE, best_yaml(best, trials[0], tuning.metric))
     write_text(tuning.folder / "trials.json", to_json(trials, tuning, command))
-    write_text(tuning.folder / REPORT_FILE, render(trials, best, tuning, command))
+    write_page(tuning.folder / REPORT_FILE, render(trials, best, tuning, command))
     return result
 
 
@@ -101,6 +103,8 @@ def _prepare(tuning: Tuning) -> optuna.Study:
     """The study of the folder, ready to go on; refuses that of other settings or data."""
     folder, data_hash = tuning.folder, _data_hash(tuning.config)
     base, space = folder / BASE_FILE, folder / SPACE_FILE
+    if (folder / STUDIES_FILE).is_file():
+        raise RunError(f"{folder} holds a study, whose report would be lost: choose another --out")
     if base.is_file() and to_plain(load_config(base)) != to_plain(tuning.config):
         raise RunError(f"{folder} holds a search from another configuration: choose another --out")
     if space.is_file() and dict(read_space(space)) != dict(tuning.space):
@@ -147,7 +151,7 @@ def _run(tuning: Tuning, study: optuna.Study, n_trials: int, *, jobs: int, progr
     indices = range(len(finished(study)), n_trials)
     wanted = itertools.chain(_wanted(tuning, study), itertools.repeat({}))
     tasks = list(zip(indices, wanted))  # noqa: B905 - there is no end of the second
-    for _ in tqdm(
+    for _ in Bar(
         _outcomes(tuning, tasks, jobs),
         total=len(tasks),
         desc="trials",

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ..config import RunConfig
 from ..datasets import Dataset
 from ..datasets.titles import find_titles, read_titles
 from ..errors import ConfigError, RunError
 from ..fileio import require_writable, write_text
+from ..progress import Bar
+from ..report.page_files import write_page
 from ..studies.study import method_label
 from .maps import MapOptions, items_picture, pairs_picture
 from .nearest import chosen_items, nearest_items, original_ids
@@ -83,7 +83,7 @@ def visualize(
             pairs_picture(stage.views, options),
             {item: nearest_items(stage.views, item, listed.neighbors) for item in chosen},
         )
-        for stage in tqdm(stages, desc="maps", disable=not progress)
+        for stage in Bar(stages, desc="maps", disable=not progress)
     )
     ids = original_ids(dataset)
     named = dict.fromkeys(item for scene in scenes for item in _items_of(scene))
@@ -93,7 +93,7 @@ def visualize(
     }
     found = Visuals(dataset.name, dataset.modalities, options, scenes, names)
     write_text(Path(out) / JSON_FILE, json.dumps(found.to_dict(), indent=1) + "\n")
-    write_text(Path(out) / PAGE_FILE, render(found, Path(out), command))
+    write_page(Path(out) / PAGE_FILE, render(found, Path(out), command))
     return found
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 import numpy as np
 import torch
 
-from ..recommender import Asking
+from ..asking import Asking
 from .answers import Item, RankedList, RankedLists, Scored
 from .errors import NotFound
 from .requests import Bounds, ForHistories, ForUsers, Lists, Similar

@@ -7,7 +7,7 @@ import torch
 
 from ...evaluation import BlockScorer
 from ...evidence import EvidenceScorer
-from ..recommender import Asking
+from ..asking import Asking
 from .answers import EvidenceReason, Neighbor, Reason, Saying
 from .errors import Refused
 from .lists import Ranking, item_answer

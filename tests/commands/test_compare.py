@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from crossalign.cli import main
+from crossalign.studies.finished import finished_methods
 
 SMALL = [
     "--set", "data.planted_users=150", "--set", "data.planted_items=100",
@@ -156,3 +157,41 @@ def test_a_preset_that_says_otherwise_is_refused(
     )
     assert code == 2
     assert "ncl.yaml configures bpr" in error
+
+
+def test_a_second_study_replaces_no_report_and_no_table_of_the_first(
+    capsys: Capture, presets: Path, tmp_path: Path
+) -> None:
+    """It shares the runs; the same command again finds its own files; popularity reads all."""
+    out = tmp_path / "study"
+    given = ["--presets", str(presets), "--data", "planted", "--out", str(out), *SMALL]
+    first = ["--backbones", "bpr", *given]
+    assert compare(capsys, *first)[0] == 0
+    before = {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()}
+    more = ["--backbones", "bpr", "--alignments", "none,fettle", *given]
+    code, printed, _ = compare(capsys, *more, "--against", "bpr+fettle")
+    assert code == 0
+    assert str(out / "report-2.html") in printed
+    assert "vs bpr+fettle" in printed
+    assert "settings that differ" not in printed
+    assert [row["label"] for row in json.loads((out / "study-2.json").read_text())] == [
+        "bpr", "bpr+fettle",
+    ]  # fmt: skip
+    assert compare(capsys, *first)[0] == 0
+    del before["studies.json"]
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert not (out / "report-3.html").exists()
+    found = [(method.label, len(method.folders)) for method in finished_methods([out])]
+    assert found == [("bpr", 1), ("bpr+fettle", 1)]
+
+
+def test_an_unknown_rival_is_refused_before_training(
+    capsys: Capture, presets: Path, tmp_path: Path
+) -> None:
+    code, _, error = compare(
+        capsys, "--backbones", "bpr", "--presets", str(presets), "--against", "bqr",
+        "--out", str(tmp_path / "study"), "--data", "planted", *SMALL,
+    )  # fmt: skip
+    assert code == 2
+    assert "unknown --against 'bqr': did you mean 'bpr'?" in error
+    assert not (tmp_path / "study").exists()

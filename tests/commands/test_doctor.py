@@ -114,3 +114,11 @@ def test_a_driver_that_torch_does_not_use_is_pointed_out(monkeypatch):
 def test_the_same_command_is_printed_once():
     broken = [Finding(name, "broken", mend="mend it") for name in ("one", "two")]
     assert DoctorReport(system=tuple(broken)).lines()[-1] == "To mend one, two, run:  mend it"
+
+
+def test_where_plain_dgl_fails_the_doctor_says_so_and_what_to_do():
+    """Told by the import itself, in a fresh interpreter."""
+    plain = subprocess.run([sys.executable, "-c", "import dgl"], capture_output=True, check=False)
+    value = finding(collect(), "DGL").value
+    assert ("from crossalign import dgl" in value) == (plain.returncode != 0)
+    assert ("dgl==1.1.3 torchdata==0.7.1" in value) == (plain.returncode != 0)

@@ -22,7 +22,7 @@ SHORT = [*SMALL, "--set", "training.epochs=1"]
 TRAINS = ("train", "compare", "search", "controls", "tune")
 HOSTED = ("coming-from",)
 """Pages whose Python needs another program; `test_coming_from.py` stands in for it."""
-READS_DATA = ("describe", "neighbors", "probe", "encode")
+READS_DATA = ("describe", "neighbors", "graph", "probe", "encode")
 
 
 def blocks(page: Path, language: str) -> list[str]:

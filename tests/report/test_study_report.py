@@ -11,6 +11,9 @@ import pytest
 from crossalign.errors import RunError
 from crossalign.report import write_study_report
 
+BEST = ["0.3000 ± 0.0000", "0.1300 ± 0.0100"]
+"""Best means of validation and test."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -30,20 +33,20 @@ def rows(path: Path) -> list[list[str]]:
 
 @pytest.fixture
 def methods(make_run):
-    def runs(name, values):
+    def runs(name, values, valid):
         return tuple(
             make_run(
                 f"{name}-{seed}",
                 seed=seed,
                 test={"recall@20": test, "ndcg@20": test},
-                valid={"recall@20": 0.3},
+                valid={"recall@20": valid},
             )
             for seed, test in enumerate(values)
         )
 
     return [
-        Method("alone", runs("alone", [0.10, 0.12, 0.11])),
-        Method("aligned", runs("aligned", [0.13, 0.12, 0.14]), "alone"),
+        Method("alone", runs("alone", [0.10, 0.12, 0.11], 0.2)),
+        Method("aligned", runs("aligned", [0.13, 0.12, 0.14], 0.3), "alone"),
     ]
 
 
@@ -51,9 +54,9 @@ def test_table_shows_mean_spread_and_gain(methods, tmp_path):
     path = write_study_report(tmp_path, methods, ["recall@20"])
     assert path == tmp_path / "report.html"
     assert rows(path) == [
-        ["method", "Recall@20"],
-        ["alone", "0.1100 ± 0.0100"],
-        ["aligned", "0.1300 ± 0.0100 +18.2%"],
+        ["method", "validation Recall@20", "Recall@20"],
+        ["alone", "0.2000 ± 0.0000", "0.1100 ± 0.0100"],
+        ["aligned", "0.3000 ± 0.0000 chosen", "0.1300 ± 0.0100 +18.2%"],
     ]
     assert "over 3 seeds" in path.read_text()
 
@@ -61,12 +64,12 @@ def test_table_shows_mean_spread_and_gain(methods, tmp_path):
 def test_methods_without_a_base_show_no_gain(methods, tmp_path):
     free = [replace(method, base=None) for method in methods]
     path = write_study_report(tmp_path, free, ["recall@20"])
-    assert "%" not in "".join(row[1] for row in rows(path)[1:])
+    assert "%" not in "".join(row[2] for row in rows(path)[1:])
 
 
 def test_a_base_that_failed_leaves_no_gain(methods, tmp_path):
     path = write_study_report(tmp_path, methods[1:], ["recall@20"])
-    assert rows(path)[1] == ["aligned", "0.1300 ± 0.0100"]
+    assert rows(path)[1][2] == "0.1300 ± 0.0100"
 
 
 def test_every_data_set_has_its_own_table(methods, tmp_path):
@@ -74,7 +77,7 @@ def test_every_data_set_has_its_own_table(methods, tmp_path):
     path = write_study_report(tmp_path, [*methods, *other], ["recall@20"])
     text = path.read_text()
     assert "Test metrics on other" in text
-    assert re.findall(r"<strong>(.*?)</strong>", text) == ["0.1300 ± 0.0100"] * 2
+    assert re.findall(r"<strong>(.*?)</strong>", text) == [*BEST, *BEST]
 
 
 def test_the_command_that_repeats_the_study_is_there(methods, tmp_path):
@@ -84,12 +87,12 @@ def test_the_command_that_repeats_the_study_is_there(methods, tmp_path):
 
 def test_only_the_best_mean_is_bold(methods, tmp_path):
     text = write_study_report(tmp_path, methods, ["recall@20"]).read_text()
-    assert re.findall(r"<strong>(.*?)</strong>", text) == ["0.1300 ± 0.0100"]
+    assert re.findall(r"<strong>(.*?)</strong>", text) == BEST
 
 
 def test_a_search_shows_validation_and_says_so(methods, tmp_path):
     path = write_study_report(tmp_path, methods, ["recall@20"], "valid")
-    assert rows(path)[1] == ["alone", "0.3000 ± 0.0000"]
+    assert rows(path)[1] == ["alone", "0.2000 ± 0.0000"]
     assert "Validation metrics" in path.read_text()
     assert "The test split" not in path.read_text()
 
@@ -108,12 +111,12 @@ def test_there_is_a_plot_for_every_metric(methods, tmp_path):
 def test_one_seed_has_no_spread(methods, tmp_path):
     single = [Method(method.label, method.folders[:1]) for method in methods]
     path = write_study_report(tmp_path, single, ["recall@20"])
-    assert rows(path)[1] == ["alone", "0.1000"]
+    assert rows(path)[1] == ["alone", "0.2000", "0.1000"]
 
 
 def test_a_metric_that_no_run_has_is_dashed(methods, tmp_path):
     path = write_study_report(tmp_path, methods, ["recall@20", "mrr@7"])
-    assert [row[2] for row in rows(path)[1:]] == ["–", "–"]
+    assert [row[3] for row in rows(path)[1:]] == ["–", "–"]
     assert path.read_text().count("<svg") == 1
     assert "nan" not in path.read_text().lower()
 

@@ -159,13 +159,13 @@ def test_methods_below_a_reference_line_are_named(table):
 def test_markdown_has_a_block_of_columns_per_data_set(table):
     lines = format_markdown(table).splitlines()
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
-    assert rows[0][:2] == ["method", "one R@10"]
-    assert rows[0][5] == "two R@10"
+    assert rows[0][:3] == ["method", "one valid R@20", "one R@10"]
+    assert rows[0][6:8] == ["two valid R@20", "two R@10"]
     by_label = {row[0]: row[1:] for row in rows}
-    assert by_label["itemknn"][4:] == ["–"] * 4
-    assert len(by_label["average +cross"]) == 8
+    assert by_label["itemknn"][5:] == ["–"] * 5
+    assert len(by_label["average +cross"]) == 10
     assert len({len(line) for line in lines}) == 1
-    best = {row[0] for row in rows if row[1].startswith("**")}
+    best = {row[0] for row in rows if row[2].startswith("**")}
     assert len(best) == 1
     assert best < {"ncl", "ncl+cross"}
 
@@ -173,14 +173,14 @@ def test_markdown_has_a_block_of_columns_per_data_set(table):
 def test_latex_is_a_booktabs_tabular(table, tmp_path):
     text = next(f for f in write_tables(tmp_path, table) if f.suffix == ".tex").read_text()
     body = [line for line in text.splitlines() if not line.startswith("%")]
-    assert body[0] == r"\begin{tabular}{lcccccccc}"
+    assert body[0] == r"\begin{tabular}{lcccccccccc}"
     assert [rule for rule in ("toprule", "midrule", "bottomrule") if rf"\{rule}" in text] == [
         "toprule", "midrule", "bottomrule",
     ]  # fmt: skip
-    assert r"\multicolumn{4}{c}{two}" in text
-    assert r"\cmidrule(lr){2-5}\cmidrule(lr){6-9}" in text
+    assert r"\multicolumn{5}{c}{two}" in text
+    assert r"\cmidrule(lr){2-6}\cmidrule(lr){7-11}" in text
     rows = [line for line in body if line.endswith(r"\\") and "multicolumn" not in line]
-    assert {line.count(" & ") for line in rows} == {8}
+    assert {line.count(" & ") for line in rows} == {10}
     assert r"\%$^{\ddagger}$" in text
     assert "±" not in "".join(body)
 

@@ -31,7 +31,6 @@ from .precision import GradScaler
 from .state import TrainingState
 
 _VERSION = 1
-_DAMAGED = (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
 
 
 class Checkpoint:

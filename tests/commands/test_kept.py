@@ -286,7 +286,7 @@ def _edit(file: str, change: Callable[[dict], None]) -> Callable[[Path], None]:
 
     def edit(place: Path) -> None:
         about = json.loads((place / "s/about.json").read_text())
-        del about["checksums"], about["checksum"]
+        del about["sha256"], about["checksum"]
         (place / "s/about.json").write_text(json.dumps(about))
         if file.endswith(".npz"):
             with np.load(place / "s" / file) as archive:

@@ -168,10 +168,7 @@ def _train(
             progress,
             on_epoch,
             team,
-<<<<<<< HEAD
             moments=moments_of(start),
-=======
->>>>>>> keep
             title=method_title(config),
             former=former,
         )

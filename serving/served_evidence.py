@@ -110,8 +110,9 @@ class ServedEvidence:
             history: `(n, n_items)` items that evidence is read from.
             seen: `(2, m)` rows of `user` and of `item` that are no candidates.
             columns: `(n_columns,)` row of each item in the catalogue; new ones lie behind it and
-                have no evidence.
+                keep their inner products.
         """
+        old = torch.from_numpy(columns.numpy() < history.shape[1])
         held = np.unique(history.indices)  # only what these say is read, of long lists a small part
         lists = [_columns(own[held], columns.numpy()) for own in self.lists.values()]
         history = history[:, held]
@@ -119,7 +120,8 @@ class ServedEvidence:
         ones = torch.ones(seen.shape[1]).numpy()
         known = sp.csr_matrix((ones, tuple(seen.numpy())), shape=(len(user), len(item)))
         block = Candidates(model, known, self.candidates)
-        return EvidenceScorer(model, block, HistoryEvidence(history, lists), self.weight)
+        evidence = HistoryEvidence(history, lists)
+        return EvidenceScorer(model, block, lambda users: evidence(users) * old, self.weight)
 
     def says(self, history: sp.csr_matrix, item: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """What each item of a history says for one item of the catalogue, the most first.

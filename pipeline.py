@@ -28,6 +28,7 @@ from .evaluation import (
     direction_agreement,
     evaluate,
 )
+from .evaluation.metrics import NOTHING_MEASURED
 from .evidence.kinds import require_possible
 from .evidence.of_run import Measured, final_scores, measure_run
 from .fileio import write_json
@@ -37,6 +38,8 @@ from .graphs.neighbor_search import make_neighbors
 from .locks import only_writer
 from .models import BACKBONES, Backbone
 from .own_parts import bring_in
+from .renewal import moments_of, remember, warm_start
+from .renewal.refit import described_by, refuse_unvalidated, take_evidence
 from .report import write_report
 from .report.opening import opening_lines
 from .run_files import METRICS_FILE, TENSORBOARD_FOLDER
@@ -72,8 +75,8 @@ class Run:
         folder: run folder.
         backbone: with the best validation weights.
         alignment: likewise, or None.
-        valid: validation metrics of the best epoch.
-        test: test metrics of the best epoch.
+        valid: validation metrics of the best epoch; none where nothing is held out.
+        test: test metrics of the best epoch; likewise.
         directions: agreement of the learnt directions with the truth of planted data, else None.
         training: how the training went.
     """
@@ -141,10 +144,13 @@ def _train(
     fingerprint = run_fingerprint(config, dataset)
     former = former_fingerprints(folder, config, dataset)
     refuse_taken_folder(folder, config, resume=bool(resume))
+    described = described_by(config)
+    refuse_unvalidated(config, dataset)
     for line in opening_lines(dataset):
         logger.info(line)
     require_possible(dataset, config.evidence)
     backbone, alignment = modules = make_modules(config, dataset)
+    start = warm_start(config, dataset, *modules)
     if resume == "anew":
         if (folder / METRICS_FILE).is_file():
             refuse_other_data(folder, config.path, dataset_hash(dataset))
@@ -162,13 +168,17 @@ def _train(
             progress,
             on_epoch,
             team,
+            moments=moments_of(start),
             title=method_title(config),
             former=former,
         )
         result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 
-    found = measure(representations(backbone), config, dataset, folder, progress=progress)
+    model = representations(backbone)
+    found = measure(model, config, dataset, folder, progress=progress)
+    final = final_scores(model, dataset, config.evidence, folder)
+    remember(folder, dataset, final)
     seconds = {
         "prepare": prepared - started,
         "train": trained - prepared,
@@ -176,7 +186,9 @@ def _train(
     }
     summary = summarise(config, dataset, result, found.valid, found.test) | found.more
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
-    summary["data_hash"] = dataset_hash(dataset)
+    summary |= {"data_hash": dataset_hash(dataset), **described}
+    if start is not None:
+        summary["started_from"] = start.summary(dataset, final)
     directions = None
     if alignment is not None and dataset.truth is not None:
         learnt = learnt_directions(config, dataset, backbone, alignment)
@@ -200,10 +212,17 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
         CrossalignError: anything the user can mend, in one line.
     """
     dataset = load_dataset(config.path, options=config.data)
-    former = former_fingerprints(Path(folder), config, dataset)
-    fingerprint = run_fingerprint(config, dataset)
-    context = RunContext(folder, resume, fingerprint, team=team, former=former)
-    _fit(config, dataset, make_modules(config, dataset), context)
+    modules = make_modules(config, dataset)
+    start = warm_start(config, dataset, *modules)
+    context = RunContext(
+        folder,
+        resume,
+        run_fingerprint(config, dataset),
+        team=team,
+        moments=moments_of(start),
+        former=former_fingerprints(Path(folder), config, dataset),
+    )
+    _fit(config, dataset, modules, context)
 
 
 def _fit(
@@ -346,7 +365,13 @@ def measure(
     *,
     progress: bool = False,
 ) -> Measured:
-    """Metrics of a trained model with the configured evidence, see `measure_run`."""
+    """Metrics of a trained model with the configured evidence, see `measure_run`.
+
+    Where nothing is held out there are none, and the evidence is that of the run refitted.
+    """
+    if not dataset.holds_out:
+        take_evidence(config, folder)
+        return Measured(NOTHING_MEASURED, NOTHING_MEASURED, {})
     return measure_run(
         model,
         dataset,

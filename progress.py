@@ -28,10 +28,11 @@ class Bar(_tqdm):
         if not silent and not _redraws():
             options |= {"file": _Lines(sys.stderr), "dynamic_ncols": False}
             options |= {"mininterval": LOG_SECONDS, "maxinterval": LOG_SECONDS}
+        begin: Any = super().__init__
         try:
-            super().__init__(*arguments, disable=silent, **options)
+            begin(*arguments, disable=silent, **options)
         except (OSError, ValueError):
-            super().__init__(*arguments, disable=True, **options)
+            begin(*arguments, disable=True, **options)
 
     def display(self, *arguments: Any, **options: Any) -> Any:
         """Show the bar, unless it cannot be shown."""

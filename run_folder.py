@@ -23,6 +23,7 @@ from .graphs import dataset_hash, load_neighbors
 from .graphs.content_hash import tensor_hash
 from .run_files import (
     BEFORE,
+    CATALOGUE_FILE,
     CHECKPOINT_FILE,
     COMMAND_FILE,
     CONFIG_FILE,
@@ -47,6 +48,7 @@ WITHOUT_EFFECT = frozenset(
         "graph.memory_mib",
         "neighbors.memory_mib",
         "neighbors.workers",
+        "refit_of",
     }
 )
 """Options that do not change what an epoch computes: a run may be resumed with others."""
@@ -55,12 +57,17 @@ LEFT = (
     WEIGHTS_FILE,
     METRICS_FILE,
     CHECKPOINT_FILE,
+    CATALOGUE_FILE,
     USERS_FILE,
     HISTORY_FILE,
     TIMINGS_FILE,
     REPORT_FILE,
 )
 """What a run leaves beside its configuration, the most precious first."""
+
+
+LATER = frozenset({("data.hold_out", "True"), ("start_from", "None")})
+"""Defaults of options that earlier versions did not have: their runs are known as before."""
 
 
 def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
@@ -84,18 +91,26 @@ def former_fingerprints(folder: Path, config: RunConfig, dataset: Dataset) -> tu
     )
 
 
+def settings_hash(config: RunConfig, *data_hashes: str) -> str:
+    """Hash of what determines the numbers of a run, and of the data that it reads."""
+    return _hash(_of_training(config), *data_hashes)
+
+
 def _of_training(config: RunConfig) -> set[tuple[str, str]]:
     """The settings that training depends on: all but those of evidence."""
     return {(key, value) for key, value in _settings(config) if not _of_evidence(key)}
 
 
 def _fingerprint(settings: set[tuple[str, str]], config: RunConfig, dataset: Dataset) -> str:
-    identity: list[Any] = [sorted(settings), dataset_hash(dataset)]
     file = config.neighbors.file
     if file is not None and reads_neighbors(config):  # the file may have been made anew
-        identity.append(tensor_hash(load_neighbors(file).ids))
-    text = json.dumps(identity)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _hash(settings, dataset_hash(dataset), tensor_hash(load_neighbors(file).ids))
+    return _hash(settings, dataset_hash(dataset))
+
+
+def _hash(settings: set[tuple[str, str]], *data_hashes: str) -> str:
+    identity: list[Any] = [sorted(settings), *data_hashes]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 def _settings(config: RunConfig) -> set[tuple[str, str]]:
@@ -109,7 +124,7 @@ def _settings(config: RunConfig) -> set[tuple[str, str]]:
         unread |= {key for key, _ in settings if key.startswith("neighbors.")}
     if config.evidence.kind == NONE:
         unread |= {key for key, _ in settings if _of_evidence(key)}
-    return {(key, value) for key, value in settings if key not in unread}
+    return {(key, value) for key, value in settings - LATER if key not in unread}
 
 
 def _of_evidence(key: str) -> bool:
@@ -306,22 +321,29 @@ def summarise(
     config: RunConfig, dataset: Dataset, result: FitResult, valid: Metrics, test: Metrics
 ) -> dict[str, Any]:
     """What `metrics.json` says of a finished run, but times and versions."""
+    facts = {
+        "users": dataset.n_users,
+        "items": dataset.n_items,
+        "modalities": list(dataset.modalities),
+        **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
+        "intake": dataset.intake and asdict(dataset.intake),
+        "notes": list(dataset.notes),
+    }
+    about = {"dataset": dataset.name, "dataset_facts": facts}
+    return {**summarise_training(config, result, valid, test), **about}
+
+
+def summarise_training(
+    config: RunConfig, result: FitResult, valid: Metrics, test: Metrics
+) -> dict[str, Any]:
+    """The part of `summarise` that needs no data set."""
     return {
         "backbone": config.backbone.name,
         "alignment": config.alignment.name if config.alignment else "none",
-        "dataset": dataset.name,
         "seed": config.seed,
         "monitor": config.training.monitor,
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
         "valid": valid.to_dict(),
         "test": test.to_dict(),
-        "dataset_facts": {
-            "users": dataset.n_users,
-            "items": dataset.n_items,
-            "modalities": list(dataset.modalities),
-            **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
-            "intake": dataset.intake and asdict(dataset.intake),
-            "notes": list(dataset.notes),
-        },
     }

@@ -94,6 +94,7 @@ def export(options: argparse.Namespace) -> None:
         data=options.moved,
     )
     print(f"{about['users']} users, {about['items']} items, {about['dim']} numbers each")
+    print(_which(about["kind"]))
     index = about["index"]
     print(f"index: {index['kind']}, recall@20 {index['recall@20']:.3f} against exact search")
     if about["evidence"]:
@@ -195,6 +196,18 @@ def _files(given: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--new {modality} stands twice: give one file for each modality")
         files[modality] = file
     return files
+
+
+def _which(kind: dict[str, Any]) -> str:
+    """What the model was trained on, and what the metrics beside it are of."""
+    if kind["metrics_of"] is None:
+        return "trained on all rows: nothing was held out, so there are no metrics"
+    if kind["trained_on"] == "all rows":
+        return (
+            f"trained on all rows; its metrics are those of {kind['metrics_of']}, which held rows "
+            "out"
+        )
+    return "trained without the rows held out, on which its metrics were measured"
 
 
 def _quality(about: dict[str, Any]) -> Iterator[str]:

@@ -277,13 +277,11 @@ def _numbers_or_dates(frame: Frame, name: str, column: Any) -> np.ndarray:
 def date_form(text: str) -> str:
     """What the date `text`, which is not written year-month-day, looks like, for messages."""
     text = text.strip()
-    parts = re.match(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?!\d)", text)
+    parts = re.match(r"(\d{1,2})([./-])(\d{1,2})\2(\d{1,4})(?!\d)", text)
     if parts is None:
         names = any(month in text.lower() for month in MONTHS)
         return "a date with the name of a month" if names else "no date that can be read"
     first, mark, second = int(parts[1]), parts[2], int(parts[3])
-    if len(parts[1]) == 4:
-        return f"a date as year{mark}month{mark}day"
     if first > 12:
         return f"a date as day{mark}month{mark}year"
     if second > 12:

@@ -59,6 +59,10 @@ class Metrics(Mapping[str, float]):
         return {**self.scores, "n_users": self.n_users, "dropped_rows": self.dropped_rows}
 
 
+NOTHING_MEASURED = Metrics({}, 0)
+"""Of a split without rows."""
+
+
 def parse_metric(name: str) -> tuple[str, int]:
     """Split a name such as `recall@20` into `("recall", 20)`.
 

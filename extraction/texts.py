@@ -49,7 +49,7 @@ class SentenceTransformers(ContentEncoder):
             batch_size=len(prepared),
             device=str(device),
             convert_to_tensor=True,
-            show_Bar=False,
+            show_progress_bar=False,
         )
 
     def preprocessing(self) -> dict[str, Any]:

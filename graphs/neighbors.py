@@ -111,9 +111,9 @@ def save_neighbors(
     if not suffix:
         _save_folder(Path(path), arrays, about)
         return
-    head = {"format": np.array(FORMAT), "metadata": np.array(json.dumps(about))}
+    head: dict[str, Any] = {"format": np.array(FORMAT), "metadata": np.array(json.dumps(about))}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **head, **arrays)
+        np.savez_compressed(file, **{**head, **arrays})
 
 
 def file_kind(path: str | os.PathLike[str]) -> str:

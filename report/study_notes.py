@@ -45,7 +45,9 @@ def _choice(block: Block, several: bool) -> str:
     if chosen is None or len(rows) < 2:
         return ""
     where, monitor = f"On {block.name}, v" if several else "V", metric_label(block.monitor)
-    text = f"{where}alidation chooses {chosen.label} (*), by {monitor}."
+    level = [row.label for row in rows if row is not chosen and block.valid(row).best]
+    tie = f", level with {', '.join(level)}" if level else ""
+    text = f"{where}alidation chooses {chosen.label} (*), by {monitor}{tie}."
     best = next((row for row in rows if _leads(row, block.monitor)), chosen)
     if best is not chosen:
         text += f" On test {best.label} has more; to choose it for that would be choosing on test."

@@ -125,6 +125,7 @@ def _export(run: Path, out: Path, unbought: Unbought, data: str | None) -> dict[
         "users": dataset.n_users,
         "items": dataset.n_items,
         "dim": item.shape[1],
+        "kind": _kind(metrics),
         "test": metrics["test"],
         "unbought": {
             "items": int((counts == 0).sum()),
@@ -151,6 +152,18 @@ def _export(run: Path, out: Path, unbought: Unbought, data: str | None) -> dict[
         about["sha256"] = digests(fresh)
         write_json(fresh / ABOUT, about)
     return about
+
+
+def _kind(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Which rows the model knows, and which run its metrics describe: itself, another, or none."""
+    held_out = bool(metrics["dataset_facts"]["test"])
+    if held_out:
+        return {"trained_on": "training rows", "metrics_of": "this run"}
+    described = metrics.get("measured_on")
+    return {
+        "trained_on": "all rows",
+        "metrics_of": described["run"] if described else None,
+    }
 
 
 def _refuse_other_export(out: Path, run: Path) -> None:

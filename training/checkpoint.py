@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..checksums import DAMAGED, read_tensors, require_sound_archive, tensor_bytes
 from ..errors import RunError
@@ -230,6 +230,52 @@ class Checkpoint:
             torch.cuda.set_rng_state(states["cuda"])
 
 
+def _weights_file(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    return path / WEIGHTS_FILE if path.is_dir() else path
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The weights that a run left in `model.safetensors`, by their names.
+
+    Args:
+        path: the file, or the run folder.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    path = _weights_file(path)
+    if not path.is_file():
+        raise RunError(f"{path} does not exist: give the folder of a run that finished an epoch")
+    try:
+        return read_tensors(path)
+    except DAMAGED as error:
+        raise RunError(
+            f"{path} is damaged ({_first_line(error)}): copy it again, or train again"
+        ) from error
+
+
+def read_moments(folder: str | os.PathLike[str]) -> dict[int, dict[str, Tensor]]:
+    """Adam's moments in the checkpoint of a run, by the number of the trained parameter.
+
+    Raises:
+        RunError: the checkpoint is missing or damaged.
+    """
+    file = Path(folder) / CHECKPOINT_FILE
+    if not file.is_file():
+        raise RunError(f"{file} does not exist: it holds the moments of the run; put it back")
+    try:
+        require_sound_archive(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        moments: dict[int, dict[str, Tensor]] = content["optimizer"]["state"]
+        for state in moments.values():
+            if not {"step", "exp_avg", "exp_avg_sq"} <= state.keys():
+                raise ValueError("its moments are not Adam's")
+    except (*DAMAGED, RuntimeError, pickle.UnpicklingError) as error:
+        raise RunError(f"{file} is damaged ({_first_line(error)}): put back a copy") from error
+    return moments
+
+
 def load_weights(
     path: str | os.PathLike[str], backbone: nn.Module, alignment: nn.Module | None = None
 ) -> None:
@@ -243,16 +289,8 @@ def load_weights(
     Raises:
         RunError: the file is missing or damaged, or holds weights of another model.
     """
-    path = Path(path)
-    path = path / WEIGHTS_FILE if path.is_dir() else path
-    if not path.is_file():
-        raise RunError(f"{path} does not exist: give the folder of a run that finished an epoch")
-    try:
-        weights = read_tensors(path)
-    except DAMAGED as error:
-        raise RunError(
-            f"{path} is damaged ({_first_line(error)}): copy it again, or train again"
-        ) from error
+    path = _weights_file(path)
+    weights = read_weights(path)
     for prefix, module in (("backbone.", backbone), ("alignment.", alignment)):
         if module is not None:
             own = {n[len(prefix) :]: t for n, t in weights.items() if n.startswith(prefix)}

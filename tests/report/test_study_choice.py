@@ -78,6 +78,12 @@ def test_where_both_splits_agree_nothing_is_said_of_test(make):
     assert "choosing on test" not in text
 
 
+def test_a_tie_on_validation_is_told(make):
+    """The first one is marked, and the others are named."""
+    table = study_table([make("a", 0.3, 0.4), make("b", 0.3, 0.1)], METRICS)
+    assert "chooses a (*), by Recall@20, level with b." in " ".join(format_terminal(table))
+
+
 def test_every_data_set_has_its_own_choice(make):
     methods = [make(n, v, 0.1, data=d) for d, n, v in
                (("x", "a", 0.3), ("x", "b", 0.2), ("y", "a", 0.1), ("y", "b", 0.2))]  # fmt: skip

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from .commands import make_parser
 from .errors import ConfigError, CrossalignError, shorten
@@ -20,6 +21,7 @@ NO_MEMORY = ("alloc", "out of memory")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 2 for errors the user can mend, 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _occupy_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter gets its code
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -29,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if n_processes() > 1 and not getattr(options, "shared", False):
             raise ConfigError("of all commands, only train can be started by torchrun")
         options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed before we began: there is nobody to tell
+            sys.stdout.flush()
     except CrossalignError as error:
         _say(str(error))
         return USER_ERROR
@@ -42,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(f"out of memory ({shorten(str(error))}); make the task smaller")
         return USER_ERROR
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
     except OSError as error:  # a full disk under our output, say
+        _drop_output()
         _say(f"{error.filename or 'output'}: {error.strerror or error}; mend it and try again")
         return USER_ERROR
     except KeyboardInterrupt:
@@ -53,6 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _occupy_streams() -> None:
+    """Open what was closed of the standard streams: else a file of ours would get their number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+def _drop_output() -> None:
+    """Let what is still to be printed go nowhere: Python would fail at it again as it ends."""
+    with suppress(OSError, ValueError, AttributeError):  # there is no such stream, or of no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _say(message: str) -> None:
-    if speaks():
-        print(f"crossalign: {message}", file=sys.stderr)
+    if speaks() and sys.stderr is not None:
+        with suppress(OSError, ValueError):  # a closed or full terminal: the exit code says it
+            print(f"crossalign: {' '.join(message.split())}", file=sys.stderr, flush=True)

@@ -58,6 +58,10 @@ class RunConfig(Options):
     """Optimisation and early stopping."""
     evaluation: EvaluationOptions = EvaluationOptions()
     """Metrics."""
+    start_from: str | None = None
+    """Run folder to start from: ids are matched, known rows and moments kept (`--from`)."""
+    refit_of: str | None = None
+    """Run folder whose configuration this run repeats on all rows (`--refit`)."""
     evidence: EvidenceOptions = EvidenceOptions()
     """What is added to the scores of the trained model."""
     cache_dir: str | None = None
@@ -184,7 +188,7 @@ class OptionHelp(NamedTuple):
 def option_help() -> Iterator[OptionHelp]:
     """Every option of a run with its default and help, sections and components included."""
     import_installed()
-    for key in ("path", "cache_dir", "seed", "imports"):
+    for key in ("path", "start_from", "refit_of", "cache_dir", "seed", "imports"):
         yield OptionHelp(key, str(getattr(RunConfig(), key)), _describe(RunConfig, key))
     for section, cls in SECTIONS.items():
         for option in section_help(cls):

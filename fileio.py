@@ -1,19 +1,27 @@
-"""Files that are either whole or not there: written under a temporary name, then renamed."""
+"""Files that are either whole or not there: written under a temporary name, then renamed.
+
+A temporary file is locked by its writer while it lives. What a killed one left is swept when the
+same file is written again.
+"""
 
 from __future__ import annotations
 
 import csv
 import errno
+import glob
 import json
 import os
 import resource
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from .checksums import require_seal, sealed
 from .errors import DataError, RunError, shorten
+from .locks import hold, is_held
+from .run_files import EXPORT_FILES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,15 +35,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces `path` when the block succeeds.
 
     A killed or failed block leaves the old file untouched; the temporary file is removed on
-    failure. The temporary name keeps the suffix, for writers that look at it.
+    failure, and those that killed processes left of this file are removed as well. The temporary
+    name keeps the suffix, for writers that look at it.
 
     Raises:
         RunError: the folder cannot be written, or the disk is full.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    lock = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target)
+        lock = hold(temporary)
         yield temporary
         temporary.replace(target)
     except OSError as error:
@@ -48,12 +60,29 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # the error that is on its way says more
             temporary.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def sweep(target: Path) -> None:
+    """Remove temporary files of `target` whose writers were killed, and no living one's."""
+    pattern = f".{glob.escape(target.stem)}.*.tmp{glob.escape(target.suffix)}"
+    for leftover in target.parent.glob(pattern):
+        with suppress(OSError):  # another process sweeps too
+            if not is_held(leftover):
+                leftover.unlink()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` to `path` atomically, in UTF-8."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # what is no text, as in the name of a folder, is written as its code
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON, with a checksum that `read_json` compares."""
+    write_text(path, json.dumps(sealed(value), indent=2) + "\n")
 
 
 def write_csv(out: str | os.PathLike[str] | IO[str], table: pd.DataFrame, **options: Any) -> None:
@@ -72,7 +101,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The mapping in a JSON file.
 
     Raises:
-        RunError: the file is missing or damaged.
+        RunError: the file is missing or damaged, or its checksum is wrong.
     """
     try:
         if Path(path).stat().st_size > MOST_JSON:
@@ -85,7 +114,23 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise RunError(f"{path} is damaged (no mapping): restore it or run again")
+    try:
+        require_seal(value)
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}): restore it or run again") from None
     return value
+
+
+def refuse_export(folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder that is an export or lies in one: it would no longer be what was exported.
+
+    Raises:
+        RunError: it does.
+    """
+    place = Path(folder).absolute()
+    for one in (place, *place.parents):
+        if all((one / name).is_file() for name in EXPORT_FILES):
+            raise RunError(f"{folder} lies in the export {one}: choose a folder outside of it")
 
 
 def require_memory(what: str, n_bytes: int) -> None:

@@ -7,19 +7,18 @@ Every step is a plain function that a notebook can call by itself.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from .align import ALIGNERS, Alignment, alignment_directions
-from .config import RunConfig, load_config
+from .config import RunConfig
 from .datasets import Dataset, load_dataset
 from .errors import ConfigError
 from .evaluation import (
@@ -29,24 +28,31 @@ from .evaluation import (
     direction_agreement,
     evaluate,
 )
+from .evaluation.metrics import NOTHING_MEASURED
 from .evidence.kinds import require_possible
 from .evidence.of_run import Measured, final_scores, measure_run
-from .fileio import write_text
+from .fileio import write_json
 from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
+from .locks import only_writer
 from .models import BACKBONES, Backbone
 from .own_parts import bring_in
+from .renewal import moments_of, remember, warm_start
+from .renewal.refit import described_by, refuse_unvalidated, take_evidence
 from .report import write_report
 from .report.opening import opening_lines
-from .run_files import CONFIG_FILE, METRICS_FILE, TENSORBOARD_FOLDER
+from .run_files import METRICS_FILE, TENSORBOARD_FOLDER
 from .run_folder import (
+    former_fingerprints,
     refuse_other_data,
     refuse_taken_folder,
     remember_command,
     require_run,
+    run_config,
     run_fingerprint,
     save_config,
+    set_aside,
     summarise,
     versions,
 )
@@ -57,6 +63,9 @@ from .training.tensorboard import tensorboard_log
 
 logger = logging.getLogger(__name__)
 
+Resume = bool | Literal["anew"]
+"""Whether a folder that holds a run is gone on with, or begun anew."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -66,8 +75,8 @@ class Run:
         folder: run folder.
         backbone: with the best validation weights.
         alignment: likewise, or None.
-        valid: validation metrics of the best epoch.
-        test: test metrics of the best epoch.
+        valid: validation metrics of the best epoch; none where nothing is held out.
+        test: test metrics of the best epoch; likewise.
         directions: agreement of the learnt directions with the truth of planted data, else None.
         training: how the training went.
     """
@@ -85,7 +94,7 @@ def train(
     config: RunConfig,
     folder: str | Path,
     *,
-    resume: bool = False,
+    resume: Resume = False,
     progress: bool = True,
     command: str = "",
     tensorboard: bool = False,
@@ -96,7 +105,8 @@ def train(
     Args:
         config: the whole configuration.
         folder: run folder; made if absent. `run_files` says what it holds afterwards.
-        resume: continue an interrupted run of the same configuration and data.
+        resume: continue an interrupted run of the same configuration and data; `anew` begins it at
+            its first epoch, and keeps what the folder holds in a folder inside it.
         progress: show progress bars.
         command: command line to repeat the run, for the report.
         tensorboard: also write every row of the history for TensorBoard.
@@ -105,29 +115,70 @@ def train(
     Raises:
         CrossalignError: anything the user can mend, in one line.
     """
-    folder = Path(folder)
+    with only_writer(folder):
+        return _train(
+            config,
+            Path(folder),
+            resume=resume,
+            progress=progress,
+            command=command,
+            tensorboard=tensorboard,
+            team=team,
+        )
+
+
+def _train(
+    config: RunConfig,
+    folder: Path,
+    *,
+    resume: Resume,
+    progress: bool,
+    command: str,
+    tensorboard: bool,
+    team: Team,
+) -> Run:
+    """`train`, by the only process that writes into the folder."""
     started = time.perf_counter()
     bring_in(config.imports)  # a worker process has read no configuration
     dataset = load_dataset(config.path, options=config.data)
     fingerprint = run_fingerprint(config, dataset)
-    refuse_taken_folder(folder, config, resume=resume)
+    former = former_fingerprints(folder, config, dataset)
+    refuse_taken_folder(folder, config, resume=bool(resume))
+    described = described_by(config)
+    refuse_unvalidated(config, dataset)
     for line in opening_lines(dataset):
         logger.info(line)
     require_possible(dataset, config.evidence)
     backbone, alignment = modules = make_modules(config, dataset)
-    command = remember_command(folder, command, config, resume=resume)
+    start = warm_start(config, dataset, *modules)
+    if resume == "anew":
+        if (folder / METRICS_FILE).is_file():
+            refuse_other_data(folder, config.path, dataset_hash(dataset))
+        set_aside(folder)
+    command = remember_command(folder, command, config, resume=bool(resume))
     save_config(folder, config)  # not before: what cannot be made leaves no run behind
     prepared = time.perf_counter()
 
     logged = tensorboard_log(folder / TENSORBOARD_FOLDER) if tensorboard else nullcontext()
     with logged as on_epoch:
         context = RunContext(
-            folder, resume, fingerprint, progress, on_epoch, team, title=method_title(config)
+            folder,
+            bool(resume),
+            fingerprint,
+            progress,
+            on_epoch,
+            team,
+            moments=moments_of(start),
+            title=method_title(config),
+            former=former,
         )
         result = _fit(config, dataset, modules, context)
     trained = time.perf_counter()
 
-    found = measure(representations(backbone), config, dataset, folder, progress=progress)
+    model = representations(backbone)
+    found = measure(model, config, dataset, folder, progress=progress)
+    final = final_scores(model, dataset, config.evidence, folder)
+    remember(folder, dataset, final)
     seconds = {
         "prepare": prepared - started,
         "train": trained - prepared,
@@ -135,13 +186,15 @@ def train(
     }
     summary = summarise(config, dataset, result, found.valid, found.test) | found.more
     summary |= {"seconds": seconds, "command": command, "versions": versions()}
-    summary["data_hash"] = dataset_hash(dataset)
+    summary |= {"data_hash": dataset_hash(dataset), **described}
+    if start is not None:
+        summary["started_from"] = start.summary(dataset, final)
     directions = None
     if alignment is not None and dataset.truth is not None:
         learnt = learnt_directions(config, dataset, backbone, alignment)
         directions = direction_agreement(learnt, dataset.modalities, dataset.truth)
         summary["directions"] = directions.to_dict()
-    write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
+    write_json(folder / METRICS_FILE, summary)
     write_report(folder)
     return Run(folder, backbone, alignment, found.valid, found.test, directions, result)
 
@@ -159,8 +212,17 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
         CrossalignError: anything the user can mend, in one line.
     """
     dataset = load_dataset(config.path, options=config.data)
-    context = RunContext(folder, resume, run_fingerprint(config, dataset), team=team)
-    _fit(config, dataset, make_modules(config, dataset), context)
+    modules = make_modules(config, dataset)
+    start = warm_start(config, dataset, *modules)
+    context = RunContext(
+        folder,
+        resume,
+        run_fingerprint(config, dataset),
+        team=team,
+        moments=moments_of(start),
+        former=former_fingerprints(Path(folder), config, dataset),
+    )
+    _fit(config, dataset, modules, context)
 
 
 def _fit(
@@ -181,14 +243,18 @@ def _fit(
     )
 
 
-def load_run(folder: str | Path) -> tuple[RunConfig, Dataset, Backbone]:
+def load_run(folder: str | Path, data: str | None = None) -> tuple[RunConfig, Dataset, Backbone]:
     """Configuration, data set and trained backbone of a run folder.
+
+    Args:
+        folder: run folder.
+        data: where the data lie now, if they were moved.
 
     Raises:
         RunError: the folder is not a run, or its data are not those it was trained on.
     """
     folder = require_run(Path(folder))
-    config = load_config(folder / CONFIG_FILE)
+    config = run_config(folder, data)
     dataset = load_dataset(config.path, options=config.data)
     if (folder / METRICS_FILE).is_file():
         refuse_other_data(folder, config.path, dataset_hash(dataset))
@@ -198,14 +264,14 @@ def load_run(folder: str | Path) -> tuple[RunConfig, Dataset, Backbone]:
 
 
 def load_aligned_run(
-    folder: str | Path,
+    folder: str | Path, data: str | None = None
 ) -> tuple[RunConfig, Dataset, Backbone, Alignment | None]:
     """What `load_run` gives, and the trained alignment; None for a backbone alone.
 
     Raises:
         RunError: the folder is not a run, or its weights do not fit its data.
     """
-    config, dataset, backbone = load_run(folder)
+    config, dataset, backbone = load_run(folder, data)
     alignment = make_alignment(config, dataset, backbone)
     if alignment is not None:
         load_weights(folder, backbone, alignment)
@@ -299,7 +365,13 @@ def measure(
     *,
     progress: bool = False,
 ) -> Measured:
-    """Metrics of a trained model with the configured evidence, see `measure_run`."""
+    """Metrics of a trained model with the configured evidence, see `measure_run`.
+
+    Where nothing is held out there are none, and the evidence is that of the run refitted.
+    """
+    if not dataset.holds_out:
+        take_evidence(config, folder)
+        return Measured(NOTHING_MEASURED, NOTHING_MEASURED, {})
     return measure_run(
         model,
         dataset,

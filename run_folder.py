@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import shlex
+import shutil
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -20,11 +21,24 @@ from .evidence.options import NONE, EvidenceOptions
 from .fileio import read_json, write_text
 from .graphs import dataset_hash, load_neighbors
 from .graphs.content_hash import tensor_hash
-from .run_files import COMMAND_FILE, CONFIG_FILE, METRICS_FILE
+from .run_files import (
+    BEFORE,
+    CATALOGUE_FILE,
+    CHECKPOINT_FILE,
+    COMMAND_FILE,
+    CONFIG_FILE,
+    HISTORY_FILE,
+    METRICS_FILE,
+    REPORT_FILE,
+    TIMINGS_FILE,
+    USERS_FILE,
+    WEIGHTS_FILE,
+)
 from .training import FitResult
 
 WITHOUT_EFFECT = frozenset(
     {
+        "path",  # data are known by their content, wherever they lie
         "cache_dir",
         "imports",
         "training.epochs",
@@ -34,9 +48,26 @@ WITHOUT_EFFECT = frozenset(
         "graph.memory_mib",
         "neighbors.memory_mib",
         "neighbors.workers",
+        "refit_of",
     }
 )
 """Options that do not change what an epoch computes: a run may be resumed with others."""
+
+LEFT = (
+    WEIGHTS_FILE,
+    METRICS_FILE,
+    CHECKPOINT_FILE,
+    CATALOGUE_FILE,
+    USERS_FILE,
+    HISTORY_FILE,
+    TIMINGS_FILE,
+    REPORT_FILE,
+)
+"""What a run leaves beside its configuration, the most precious first."""
+
+
+LATER = frozenset({("data.hold_out", "True"), ("start_from", "None")})
+"""Defaults of options that earlier versions did not have: their runs are known as before."""
 
 
 def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
@@ -45,13 +76,41 @@ def run_fingerprint(config: RunConfig, dataset: Dataset) -> str:
     Options without effect on an epoch are left out, so that a run can be lengthened; so is
     evidence, which is added once the model is trained.
     """
-    settings = {(key, value) for key, value in _settings(config) if not _of_evidence(key)}
-    identity: list[Any] = [sorted(settings), dataset_hash(dataset)]
+    return _fingerprint(_of_training(config), config, dataset)
+
+
+def former_fingerprints(folder: Path, config: RunConfig, dataset: Dataset) -> tuple[str, ...]:
+    """What earlier versions made of the same, with the place of the data that `folder` recorded."""
+    if not (folder / CONFIG_FILE).is_file():
+        return ()
+    places = {load_config(folder / CONFIG_FILE).path, config.path}
+    settings = _of_training(config)
+    return tuple(
+        _fingerprint(settings | {("path", repr(place))}, config, dataset)
+        for place in sorted(places)
+    )
+
+
+def settings_hash(config: RunConfig, *data_hashes: str) -> str:
+    """Hash of what determines the numbers of a run, and of the data that it reads."""
+    return _hash(_of_training(config), *data_hashes)
+
+
+def _of_training(config: RunConfig) -> set[tuple[str, str]]:
+    """The settings that training depends on: all but those of evidence."""
+    return {(key, value) for key, value in _settings(config) if not _of_evidence(key)}
+
+
+def _fingerprint(settings: set[tuple[str, str]], config: RunConfig, dataset: Dataset) -> str:
     file = config.neighbors.file
     if file is not None and reads_neighbors(config):  # the file may have been made anew
-        identity.append(tensor_hash(load_neighbors(file).ids))
-    text = json.dumps(identity)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _hash(settings, dataset_hash(dataset), tensor_hash(load_neighbors(file).ids))
+    return _hash(settings, dataset_hash(dataset))
+
+
+def _hash(settings: set[tuple[str, str]], *data_hashes: str) -> str:
+    identity: list[Any] = [sorted(settings), *data_hashes]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 def _settings(config: RunConfig) -> set[tuple[str, str]]:
@@ -65,7 +124,7 @@ def _settings(config: RunConfig) -> set[tuple[str, str]]:
         unread |= {key for key, _ in settings if key.startswith("neighbors.")}
     if config.evidence.kind == NONE:
         unread |= {key for key, _ in settings if _of_evidence(key)}
-    return {(key, value) for key, value in settings if key not in unread}
+    return {(key, value) for key, value in settings - LATER if key not in unread}
 
 
 def _of_evidence(key: str) -> bool:
@@ -93,6 +152,29 @@ def require_run(folder: Path) -> Path:
     return folder
 
 
+def run_config(folder: Path, data: str | None = None) -> RunConfig:
+    """The configuration of a run, with its data where they lie now.
+
+    Args:
+        folder: run folder.
+        data: where the data were moved; None if they are where they were.
+
+    Raises:
+        RunError: the data are not there.
+    """
+    config = load_config(folder / CONFIG_FILE, path=data)
+    require_data(folder, config.path)
+    return config
+
+
+def require_data(folder: Path, path: str) -> None:
+    """Raise `RunError` if the data of the run in `folder` are not at `path`."""
+    if path != "planted" and not Path(path).exists():
+        raise RunError(
+            f"the data of {folder} are not at {path}: say where they are now with --data"
+        )
+
+
 def refuse_taken_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
     """Refuse to overwrite a run, or to continue one of other settings."""
     if (folder / CONFIG_FILE).exists() and not resume:
@@ -102,6 +184,33 @@ def refuse_taken_folder(folder: Path, config: RunConfig, *, resume: bool) -> Non
     refuse_other_settings(folder, config)
     if (folder / METRICS_FILE).is_file():
         trained_less(folder, config)
+
+
+def set_aside(folder: Path) -> Path:
+    """Move what a run left into a folder of its own, so that the run can be begun anew.
+
+    A kill in between loses nothing: all is there under its new names before an old one goes.
+
+    Returns:
+        A run folder, `before-<number>`, inside `folder`.
+    """
+    left = [name for name in LEFT if (folder / name).exists()]
+    number = 1
+    while (aside := folder / f"{BEFORE}{number}").exists():
+        number += 1
+    fresh = aside.with_name(f".{aside.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)  # of one that was killed
+    try:
+        fresh.mkdir()
+        for name in (CONFIG_FILE, *left):
+            shutil.copy2(folder / name, fresh / name)
+        fresh.rename(aside)
+        for name in left:
+            (folder / name).unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"cannot write {aside}: {reason}; free some space, then again") from error
+    return aside
 
 
 def refuse_run_folder(folder: str | Path) -> None:
@@ -157,6 +266,25 @@ def refuse_other_settings(folder: Path, config: RunConfig) -> None:
         )
 
 
+def finished_metrics(folder: Path) -> dict[str, Any]:
+    """What `metrics.json` of a finished run says, with numbers under `valid` and `test`.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    found = read_json(folder / METRICS_FILE)
+    for split in ("valid", "test"):
+        values = found.get(split)
+        if not isinstance(values, dict) or not all(
+            isinstance(value, int | float) for value in values.values()
+        ):
+            raise RunError(
+                f"{folder / METRICS_FILE} is damaged (no numbers under '{split}'): put back a copy "
+                "of it, or delete it and resume the run, which writes it again"
+            )
+    return found
+
+
 def refuse_other_data(folder: Path, path: str, data_hash: str) -> None:
     """Raise `RunError` if the finished run in `folder` was trained on other data.
 
@@ -168,8 +296,8 @@ def refuse_other_data(folder: Path, path: str, data_hash: str) -> None:
     recorded = read_json(folder / METRICS_FILE).get("data_hash")  # older runs have none
     if recorded not in (None, data_hash):
         raise RunError(
-            f"{folder} was trained on other data than {path} holds now: restore the data, or train "
-            "anew into another folder"
+            f"{folder} was trained on other data than {path} holds now: restore the data or say "
+            "where they are (--data), or train anew into another folder"
         )
 
 
@@ -193,22 +321,29 @@ def summarise(
     config: RunConfig, dataset: Dataset, result: FitResult, valid: Metrics, test: Metrics
 ) -> dict[str, Any]:
     """What `metrics.json` says of a finished run, but times and versions."""
+    facts = {
+        "users": dataset.n_users,
+        "items": dataset.n_items,
+        "modalities": list(dataset.modalities),
+        **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
+        "intake": dataset.intake and asdict(dataset.intake),
+        "notes": list(dataset.notes),
+    }
+    about = {"dataset": dataset.name, "dataset_facts": facts}
+    return {**summarise_training(config, result, valid, test), **about}
+
+
+def summarise_training(
+    config: RunConfig, result: FitResult, valid: Metrics, test: Metrics
+) -> dict[str, Any]:
+    """The part of `summarise` that needs no data set."""
     return {
         "backbone": config.backbone.name,
         "alignment": config.alignment.name if config.alignment else "none",
-        "dataset": dataset.name,
         "seed": config.seed,
         "monitor": config.training.monitor,
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
         "valid": valid.to_dict(),
         "test": test.to_dict(),
-        "dataset_facts": {
-            "users": dataset.n_users,
-            "items": dataset.n_items,
-            "modalities": list(dataset.modalities),
-            **{split: dataset.split(split).shape[1] for split in ("train", "valid", "test")},
-            "intake": dataset.intake and asdict(dataset.intake),
-            "notes": list(dataset.notes),
-        },
     }

@@ -25,27 +25,13 @@ from .loss import Loss
 Reduction = Literal["mean", "param_attn"]
 
 
-def fill_neighbors(neighbors: Tensor, usable: Tensor, own: Tensor) -> Tensor:
-    """Replace unusable neighbours by cycling through the usable ones, in order of rank.
-
-    Args:
-        neighbors: `(n, k)` int64.
-        usable: `(n, k)` bool.
-        own: `(n,)` int64, the item itself; it stands in where no neighbour is usable.
-
-    Returns:
-        `(n, k)` int64.
-    """
-    k = neighbors.shape[1]
-    n_usable = usable.sum(1, keepdim=True)
-    first = (~usable).to(torch.uint8).argsort(dim=1, stable=True)
-    turn = torch.arange(k, device=neighbors.device) % n_usable.clamp_min(1)
-    filled = neighbors.gather(1, first.gather(1, turn))
-    return torch.where(n_usable > 0, filled, own.unsqueeze(1))
-
-
 def neighbor_level(
-    views: Views, anchors: Tensor, neighbors: Tensor, attention: Tensor, temperature: float
+    views: Views,
+    anchors: Tensor,
+    neighbors: Tensor,
+    usable: Tensor | None,
+    attention: Tensor,
+    temperature: float,
 ) -> tuple[Tensor, Tensor]:
     """Contrast each item with the weighted mean of its neighbours, in every modality (CROSS).
 
@@ -53,7 +39,8 @@ def neighbor_level(
         views: rows of the items and of their neighbours, in every modality.
         anchors: `(n,)` row of each distinct item of the batch.
         neighbors: `(n, k)` rows of its neighbours.
-        attention: `(k,)` weight of each rank, sums to one.
+        usable: `(n, k)` bool, False where there is no such neighbour; None if all have k.
+        attention: `(k,)` weight of each rank, sums to one; among fewer neighbours, in proportion.
         temperature: positive.
 
     Returns:
@@ -64,17 +51,44 @@ def neighbor_level(
     scale = attention.new_full((), temperature)
     each = torch.arange(len(anchors), device=anchors.device)
     for m, rows in enumerate(views.rows):
-        near, there = neighbors, None
+        left, there = usable, None
         if views.present is not None:
             there = views.present[m][anchors]
-            near = fill_neighbors(neighbors, views.present[m][neighbors], anchors)
+            here = views.present[m][neighbors]
+            left = here if usable is None else here & usable
         weights = attention.new_ones(len(anchors)) if there is None else there.to(attention.dtype)
-        mean = rank_mean(rows, near, attention)
+        if left is None:
+            mean = rank_mean(rows, neighbors, attention)
+        else:
+            mean = mean_of_left(rows, neighbors, left, attention, anchors)
         own = rows.index_select(0, anchors)
         found = contrastive_sum(own, unit_rows(mean), each, scale, weights, allowed=there)
         contrast.append(found / weights.sum().clamp_min(1))
         norm.append((mean.square().sum(1) * weights).sum() / 2)
     return torch.stack(contrast).mean(), torch.stack(norm).sum()
+
+
+def mean_of_left(
+    rows: Tensor, near: Tensor, left: Tensor, attention: Tensor, anchors: Tensor
+) -> Tensor:
+    """Mean of the neighbours that are left, `(n, dim)`, weighted in proportion to `attention`.
+
+    Args:
+        rows: the table.
+        near: `(n, k)` positions of neighbours.
+        left: `(n, k)` bool, those that take part.
+        attention: `(k,)` positive weights.
+        anchors: `(n,)` position of the item itself, which stands in where nothing is left.
+    """
+    none = ~left.any(1)
+    near = torch.where(none.unsqueeze(1), anchors.unsqueeze(1), near)
+    weights = attention * (left | none.unsqueeze(1))
+    weights = weights / weights.sum(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+    n, k = near.shape
+    gathered = rows.index_select(0, near.flatten()).view(n, k, rows.shape[1])
+    # A row without content takes no part, whatever it holds.
+    gathered = gathered.masked_fill((weights == 0).unsqueeze(2), 0.0)
+    return (weights.unsqueeze(1) @ gathered).squeeze(1)
 
 
 def rank_mean(rows: Tensor, near: Tensor, attention: Tensor) -> Tensor:
@@ -90,8 +104,8 @@ class CNALoss(Loss):
     """Neighbour-level alignment over co-occurrence neighbours (CROSS), terms `cna` and `cna_reg`.
 
     Call it as published: `cna(item, *content, items)`. Items and neighbours both move. Where an
-    item has fewer than `k` neighbours (-1) the others are repeated in order; an item without any
-    is its own neighbour.
+    item has fewer than `k` neighbours (-1), or some lack a modality, the mean is over those that
+    are left, which `mean` weighs alike; an item without any is its own neighbour.
 
     Args:
         neighbors: `(n_items, k)` int64 ids, best first, -1 where there are fewer; or an object
@@ -103,7 +117,7 @@ class CNALoss(Loss):
             the batch and the modalities).
 
     Attributes:
-        neighbors: as given, with what is missing filled in.
+        neighbors: as given, with the item itself where there is none (-1).
         rank_weights: `(k,)` before softmax, trainable with `param_attn` only.
 
     Raises:
@@ -113,6 +127,7 @@ class CNALoss(Loss):
     reads_users: ClassVar[bool] = False
     any_content: ClassVar[bool] = True
 
+    usable: ClassVar[Tensor | None]
     neighbors: InitVar[Any]
     cl_temp: float = 0.2
     reduction: Reduction = "mean"
@@ -127,9 +142,10 @@ class CNALoss(Loss):
         require_positive_temperature("neighbour-level alignment", self.cl_temp)
         self.modalities = tuple(self.modalities)
         table, self._source = read_neighbors(neighbors)
-        own = torch.arange(len(table), device=table.device)
-        filled = fill_neighbors(table.long(), table >= 0, own)
-        self.register_buffer("neighbors", filled, persistent=False)
+        own = torch.arange(len(table), device=table.device).unsqueeze(1)
+        known = table >= 0
+        self.register_buffer("neighbors", torch.where(known, table, own), persistent=False)
+        self.register_buffer("usable", None if known.all() else known, persistent=False)
         learnt = self.reduction == "param_attn"
         self.rank_weights = nn.Parameter(torch.ones(table.shape[1]), requires_grad=learnt)
 
@@ -138,10 +154,13 @@ class CNALoss(Loss):
         self._require_same_catalogue(batch.tables.item)
         items = batch.items.ids
         anchors, near = batch.positions(items), batch.positions(self._table[items])
+        usable = None if self.usable is None else self.usable[items]
         learnt = self.reduction == "param_attn"
         weights = self.rank_weights if learnt else torch.ones_like(self.rank_weights)
         attention = weights.softmax(0).to(batch.around.rows[0].dtype)
-        contrast, norm = neighbor_level(batch.around, anchors, near, attention, self.cl_temp)
+        contrast, norm = neighbor_level(
+            batch.around, anchors, near, usable, attention, self.cl_temp
+        )
         return {"cna": contrast, "cna_reg": norm * self.reg_weight}
 
     @property

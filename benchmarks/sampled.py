@@ -135,7 +135,7 @@ def update(losses_of_steps: Iterator[Losses], optimizer: torch.optim.Optimizer, 
 def cost_of_step(steps: SampledBlocks, batch: int, lazy: bool) -> Cost:
     """What a step moves: a row per sampled edge and direction, the rows read, the tables' Adam."""
     users, items = steps.pairs[:, torch.randperm(steps.pairs.shape[1])[:batch]]
-    view = steps.blocks_of_epoch().view(*steps.seeds(Batch(users, items, items.roll(1))))
+    view = steps.blocks_of_epoch().view(*steps.of_batch.seeds(Batch(users, items, items.roll(1))))
     relations = [m for m in view.propagation.modules() if isinstance(m, SampledRelation)]
     edges = sum(len(relation.edges.indices) for relation in relations)
     read = len(view.users) + len(view.items)

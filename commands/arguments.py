@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError, CrossalignError
-from ..fileio import require_writable
+from ..fileio import refuse_export, require_writable
 from ..own_parts import absolute, import_parts
 
 DATA_HELP = "data folder or file, or 'planted' (built in)"
@@ -21,6 +21,13 @@ def add_set(command: argparse.ArgumentParser) -> None:
     """`--set KEY=VALUE`, any number of times."""
     command.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="set one option"
+    )
+
+
+def add_moved(command: argparse._ActionsContainer) -> None:
+    """`--data NEW`, where the data of a run lie now."""
+    command.add_argument(
+        "--data", dest="moved", metavar="DATA", help="where the data of the run lie now, if moved"
     )
 
 
@@ -154,7 +161,17 @@ def seed(text: str) -> int:
 
 
 def folder(text: str) -> str:
-    """A folder that can be written, or made."""
+    """A folder that can be written, or made, and is not that of an export or inside it."""
+    try:
+        refuse_export(text)
+        require_writable(text)
+    except CrossalignError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def export_folder(text: str) -> str:
+    """A folder that can be written, or made; an export there is replaced."""
     try:
         require_writable(text)
     except CrossalignError as error:

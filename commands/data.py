@@ -13,7 +13,7 @@ def add(commands: Commands) -> None:
     command = commands.add(
         "describe",
         describe,
-        "statistics and warnings of a data set",
+        "statistics and warnings of a data set, or what lies where in a partition folder",
         example="planted",
         configured=True,
     )
@@ -53,11 +53,16 @@ def add(commands: Commands) -> None:
 
 
 def describe(options: argparse.Namespace) -> None:
-    """Print what a data set holds."""
+    """Print what a data set or a partition holds."""
     from ..datasets import describe, load_dataset
     from ..datasets.unread import unread_files
+    from ..distributed.describe import parts_lines
+    from ..distributed.folder import is_partition
     from ..report.dataset_text import dataset_lines
 
+    if options.data is not None and is_partition(options.data):
+        print("\n".join(parts_lines(options.data)))
+        return
     config = run_config(options)
     dataset = load_dataset(config.path, options=config.data)
     found = describe(dataset, unread=unread_files(config.path, config.data, dataset))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from .arguments import DATA_HELP, add_out_file, add_quiet, folder
 from .parser import Commands, run_config
 
 if TYPE_CHECKING:
-    from ..config import OptionHelp
+    from ..config import OptionHelp, RunConfig
     from ..datasets import Dataset
     from ..encoders import EncoderOptions, Pretraining
 
@@ -55,14 +54,26 @@ def add(commands: Commands) -> None:
 def encode(options: argparse.Namespace) -> None:
     """Pre-train the encoder, write the unified features, and say how good it is."""
     from ..datasets import load_dataset
-    from ..encoders import encode, pretrain
-    from ..encoders.files import require_writable, write_unified, write_variants
-    from ..fileio import write_text
+    from ..encoders.files import require_writable
+    from ..locks import only_writer
 
     file = Path(options.out)
     config, settings = run_config(options), _encoder_options(options.encoder)
     dataset = load_dataset(config.path, options=config.data)
     require_writable(file, dataset)
+    with only_writer(file):
+        _encode(options, config, settings, dataset)
+
+
+def _encode(
+    options: argparse.Namespace, config: RunConfig, settings: EncoderOptions, dataset: Dataset
+) -> None:
+    """`encode`, by the only process that writes the file."""
+    from ..encoders import encode, pretrain
+    from ..encoders.files import write_unified, write_variants
+    from ..fileio import write_json
+
+    file = Path(options.out)
     result = pretrain(
         dataset.features,
         dataset.missing,
@@ -72,7 +83,7 @@ def encode(options: argparse.Namespace) -> None:
     )
     write_unified(file, dataset, encode(result.encoder, dataset.features, dataset.missing))
     about = _about(dataset, settings, config.seed, result)
-    write_text(file.with_suffix(".json"), json.dumps(about, indent=2) + "\n")
+    write_json(file.with_suffix(".json"), about)
     print("\n".join(_lines(result)))
     print(f"\nwritten to {file} and {file.with_suffix('.json').name}")
     if options.without is not None:

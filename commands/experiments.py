@@ -12,6 +12,7 @@ from .arguments import (
     DATA_HELP,
     NONE,
     add_components,
+    add_moved,
     add_out,
     add_quiet,
     add_set,
@@ -121,6 +122,7 @@ def _add_popularity(commands: Commands) -> None:
     command.add_argument("-k", type=positive, default=20, help="length of lists (default 20)")
     command.add_argument("--split", choices=["valid", "test"], default="test", help="default test")
     add_out(command, "folder for results", required=True)
+    add_moved(command)
     add_quiet(command)
 
 
@@ -226,6 +228,7 @@ def popularity(options: argparse.Namespace) -> None:
         k=options.k,
         split=options.split,
         progress=not options.quiet,
+        data=options.moved,
     )
     print("\n".join(found.lines()))
     report = write_popularity(options.out, found, options.command_line)

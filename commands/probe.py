@@ -12,6 +12,7 @@ from ..fileio import require_writable
 from .arguments import (
     DATA_HELP,
     add_components,
+    add_moved,
     add_out,
     add_quiet,
     add_tensorboard,
@@ -54,6 +55,7 @@ def add(commands: Commands) -> None:
     )
 
     run = command.add_argument_group("--run")
+    add_moved(run)
     run.add_argument("--clusters", type=positive, default=50, help="of k-means (default 50)")
 
     mask = command.add_argument_group("--mask-modality")
@@ -69,6 +71,8 @@ def probe(options: argparse.Namespace) -> None:
     trained = options.backbone or options.alignment or options.ratios
     if trained and not options.mask_modality:
         raise ConfigError("--backbone, --alignment and --ratios belong to --mask-modality")
+    if options.moved is not None and options.run_folder is None:
+        raise ConfigError("--data says where the data of a run lie: give --run")
     if options.run_folder is not None:
         _probe_run(options)
     elif options.mask_modality:
@@ -100,7 +104,7 @@ def _probe_run(options: argparse.Namespace) -> None:
         raise ConfigError("a run knows its data and options: give --run RUN without any of them")
     folder = options.out or options.run_folder
     require_writable(folder)
-    _show(probe_run(options.run_folder, n_clusters=options.clusters), folder)
+    _show(probe_run(options.run_folder, n_clusters=options.clusters, data=options.moved), folder)
 
 
 def _mask_modality(options: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
-from .arguments import IdList, add_out, add_quiet, folder, id_list, positive
+from .arguments import IdList, add_moved, add_quiet, export_folder, folder, id_list, positive
 from .parser import Commands
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def add(commands: Commands) -> None:
         example="runs/first --out shop",
     )
     command.add_argument("run_folder", metavar="RUN", help="run folder")
-    add_out(command, "folder of the export", required=True)
+    command.add_argument(
+        "--out", type=export_folder, required=True, metavar="FOLDER", help="folder of the export"
+    )
+    add_moved(command)
     command.add_argument(
         "--unbought",
         choices=["auto", "content", "trained"],
@@ -84,9 +87,14 @@ def export(options: argparse.Namespace) -> None:
     from ..serving import export_run
 
     about = export_run(
-        options.run_folder, options.out, unbought=options.unbought, replace=options.replace
+        options.run_folder,
+        options.out,
+        unbought=options.unbought,
+        replace=options.replace,
+        data=options.moved,
     )
     print(f"{about['users']} users, {about['items']} items, {about['dim']} numbers each")
+    print(_which(about["kind"]))
     index = about["index"]
     print(f"index: {index['kind']}, recall@20 {index['recall@20']:.3f} against exact search")
     if about["evidence"]:
@@ -188,6 +196,18 @@ def _files(given: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"--new {modality} stands twice: give one file for each modality")
         files[modality] = file
     return files
+
+
+def _which(kind: dict[str, Any]) -> str:
+    """What the model was trained on, and what the metrics beside it are of."""
+    if kind["metrics_of"] is None:
+        return "trained on all rows: nothing was held out, so there are no metrics"
+    if kind["trained_on"] == "all rows":
+        return (
+            f"trained on all rows; its metrics are those of {kind['metrics_of']}, which held rows "
+            "out"
+        )
+    return "trained without the rows held out, on which its metrics were measured"
 
 
 def _quality(about: dict[str, Any]) -> Iterator[str]:

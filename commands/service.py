@@ -49,6 +49,12 @@ def add(commands: Commands) -> None:
         metavar="FILE",
         help="holds the token that requests must carry (default: CROSSALIGN_TOKEN)",
     )
+    command.add_argument(
+        "--without-evidence",
+        dest="evidence",
+        action="store_false",
+        help="lists by inner products of the vectors alone",
+    )
     command.add_argument("--items", type=Path, metavar="FILE", help="table with titles of items")
     command.add_argument("--id-column", metavar="NAME", help="its column of ids")
     command.add_argument("--title", metavar="NAME", help="its column of titles")
@@ -81,7 +87,7 @@ def serve(options: argparse.Namespace) -> None:
             f"{error.name} is not installed: pip install 'crossalign[serve]'"
         ) from error
     items = None if options.items is None else http.ItemsFile(options.items, *given)
-    names = ("host", "port", "workers", "threads", "watch", "allow_code")
+    names = ("host", "port", "workers", "threads", "watch", "evidence", "allow_code")
     bounds = [name.replace("-", "_") for name in BOUNDS]
     chosen: dict[str, Any] = {
         name: getattr(options, name) for name in (*names, *bounds) if hasattr(options, name)

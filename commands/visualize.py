@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import add_out, add_quiet, name_list, positive, seed
+from .arguments import add_moved, add_out, add_quiet, name_list, positive, seed
 from .parser import Commands
 
 
@@ -22,6 +22,7 @@ def add(commands: Commands) -> None:
         "--against", metavar="RUN", help="run shown before (default: RUN before its training)"
     )
     add_out(command, "folder for the page (default: RUN)")
+    add_moved(command)
     add_quiet(command)
 
     maps = command.add_argument_group("maps")
@@ -62,7 +63,9 @@ def visualize(options: argparse.Namespace) -> None:
         pairs=options.pairs,
         seed=options.seed,
     )
-    listed = Listed(options.items, options.neighbors, options.titles, options.title_columns)
+    listed = Listed(
+        options.items, options.neighbors, options.titles, options.title_columns, options.moved
+    )
     found = visualize(
         options.run_folder,
         out,

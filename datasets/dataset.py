@@ -60,8 +60,8 @@ class Dataset:
         n_users: number of users; ids are `0 .. n_users - 1`.
         n_items: number of items; ids are `0 .. n_items - 1`.
         train: `(2, n)` int64, rows users and items; no pair stands twice within a split.
-        valid: `(2, n)` int64; every user has a training row.
-        test: `(2, n)` int64; every user has a training row.
+        valid: `(2, n)` int64; every user has a training row. Empty where nothing is held out.
+        test: `(2, n)` int64; every user has a training row. Empty where `valid` is, and only there.
         features: modality name -> `(n_items, d)` float32, finite; missing rows hold zeros.
             float64 is taken and made float32.
         missing: modality name -> `(n_items,)` bool, True where an item lacks the modality;
@@ -108,6 +108,11 @@ class Dataset:
         """Names of the content modalities that have features, in a fixed order."""
         return tuple(self.features)
 
+    @property
+    def holds_out(self) -> bool:
+        """Whether there are rows to validate and test on."""
+        return self.valid.shape[1] > 0
+
     def split(self, name: str) -> Tensor:
         """The `(2, n)` pairs of split `name` (train, valid or test)."""
         return {"train": self.train, "valid": self.valid, "test": self.test}[name]
@@ -120,6 +125,7 @@ def check_dataset(data: Dataset) -> None:
             raise DataError(f"n_{kind} is {count!r}: give a whole number of at least 1")
     for split, pairs in (("train", data.train), ("valid", data.valid), ("test", data.test)):
         _check_pairs(f"{split} split", pairs, data.n_users, data.n_items)
+    _check_some_rows(data)
     _check_tensor("also_seen", data.also_seen, (torch.int64,))
     _check_shape("also_seen", data.also_seen, (2, None), "stack users and items as two rows")
     _check_range("also_seen", "user", data.also_seen[0], data.n_users)
@@ -162,8 +168,6 @@ def _check_shape(where: str, value: Tensor, shape: tuple[int | None, ...], mend:
 def _check_pairs(where: str, pairs: Tensor, n_users: int, n_items: int) -> None:
     _check_tensor(where, pairs, (torch.int64,))
     _check_shape(where, pairs, (2, None), "stack users and items as two rows")
-    if pairs.shape[1] == 0:
-        raise DataError(f"{where}: holds no interaction; give each split at least one row")
     for kind, ids, count in (("user", pairs[0], n_users), ("item", pairs[1], n_items)):
         _check_range(where, kind, ids, count)
     key = (pairs[0] * n_items + pairs[1]).numpy()
@@ -175,6 +179,16 @@ def _check_pairs(where: str, pairs: Tensor, n_users: int, n_items: int) -> None:
         raise DataError(
             f"{where}: the pair (user {user}, item {item}) stands in rows {first} and {second}, "
             f"{repeats.size} repeat(s) in all; remove duplicates"
+        )
+
+
+def _check_some_rows(data: Dataset) -> None:
+    """Every split has rows, or training has all of them."""
+    empty = [name for name in SPLITS if data.split(name).shape[1] == 0]
+    if empty and empty != ["valid", "test"]:
+        raise DataError(
+            f"{empty[0]} split: holds no interaction; give each split at least one row, or all "
+            "rows to training"
         )
 
 

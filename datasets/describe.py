@@ -175,6 +175,8 @@ def _warnings(
     dataset: Dataset, users: Degrees, items: Degrees, modalities: dict[str, Coverage]
 ) -> Iterator[str]:
     yield from dataset.notes
+    if not dataset.holds_out:
+        yield "all rows are training rows: no epoch can be chosen, and nothing measured"
     for split, count in dataset.dropped.items():
         if count:
             yield f"{count} {split} row(s) left out: their users have no training row"

@@ -53,6 +53,7 @@ FORMATS = {
 }
 ALWAYS_READ = (
     "format",
+    "hold_out",
     "modalities",
     "features",
     "item_graphs",

@@ -49,6 +49,9 @@ def read(path: Path, options: DataOptions) -> Dataset:
     given = np.repeat(list(matrices), [matrix.nnz for matrix in matrices.values()])
     if options.swap_valid_test:
         given = np.array([TRAIN, TEST, VALID])[given]
+    if not options.hold_out:  # a pair in two matrices is one training row
+        once = np.unique(users * shape[1] + items, return_index=True)[1]
+        users, items, given = users[once], items[once], given[once]
     splits = split_pairs(path, users, items, choose_labels(path, users, options, given=given))
     content = read_content(path, np.arange(shape[1]), options, all_items=True)
     return Dataset(

@@ -42,6 +42,10 @@ class DataOptions(Options):
     tenth before validates), the name of a table's column that says train, valid or test, or `auto`:
     the split that the data bring, else `random`."""
 
+    hold_out: bool = True
+    """False gives every row to training, those of validation and test too: then nothing is
+    validated, and training runs for exactly `training.epochs` epochs, as `train --refit` does."""
+
     split_seed: int = Field(default=999, ge=0)
     """Seed of the random split, and of which of several rows of one user and time are held out."""
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from .dataset import Dataset
+from .dataset import SPLITS, Dataset
 from .options import DataOptions
 from .splits import random_split, split_pairs, split_rule
 
@@ -52,6 +52,8 @@ def read(path: Path, options: DataOptions) -> Dataset:
         seed=options.planted_seed,
         split_seed=options.split_seed,
     )
+    if not options.hold_out:
+        data = everything_to_training(data)
     if options.modalities is None:
         return data
     for modality in options.modalities:
@@ -61,6 +63,12 @@ def read(path: Path, options: DataOptions) -> Dataset:
     chosen = {modality: data.features[modality] for modality in options.modalities}
     truth = data.truth if tuple(chosen) == data.modalities else None
     return replace(data, features=chosen, truth=truth)
+
+
+def everything_to_training(data: Dataset) -> Dataset:
+    """The same with the rows of all splits in training."""
+    rows = torch.cat([data.split(name) for name in SPLITS], dim=1)
+    return replace(data, train=rows, valid=rows[:, :0], test=rows[:, :0])
 
 
 @dataclass(frozen=True)

@@ -27,19 +27,21 @@ def choose_labels(
     given: np.ndarray | None = None,
     time: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Labels `(n,)` by `options.split`.
+    """Labels `(n,)` by `options.split`, or all `TRAIN` where nothing is to be held out.
 
     Args:
         where: the source, for messages.
         users: `(n,)` user numbers from 0.
-        options: `split` and `split_seed` are used. With times, rows of one user and time are
-            ordered by a draw.
+        options: `split`, `split_seed` and `hold_out` are used. With times, rows of one user and
+            time are ordered by a draw.
         given: `(n,)` labels that the data bring, for `auto` and for named columns.
         time: `(n,)` times, for `chronological` and `global_time`.
 
     Raises:
         DataError: the split asked for needs what the data do not bring.
     """
+    if not options.hold_out:
+        return np.full(len(users), TRAIN)
     if options.split in BY_TIME:
         if time is None:
             raise DataError(f"{where}: has no times; choose another split than {options.split}")
@@ -180,8 +182,10 @@ def split_pairs(
 ) -> SplitFields:
     """Split labelled rows, leaving out the held-out rows of users without a training row.
 
+    Rows may all be training rows: then nothing is held out.
+
     Raises:
-        DataError: a split is empty; `where` names the source.
+        DataError: a split is empty beside one that is not; `where` names the source.
     """
     pairs = torch.from_numpy(np.stack([users, items]).astype(np.int64))
     splits = {name: pairs[:, torch.from_numpy(label == value)] for name, value in LABELS.items()}
@@ -190,10 +194,10 @@ def split_pairs(
     held_out = torch.cat([splits["valid"], splits["test"]], dim=1)
     cold = ~torch.isin(held_out[0], splits["train"][0])
     for name, kept in (("train", splits["train"]), ("valid", valid), ("test", test)):
-        if kept.shape[1] == 0:
+        if kept.shape[1] == 0 and (label != TRAIN).any():
             raise DataError(
                 f"{where}: the {name} split is empty; give rows of all three splits, by users who "
-                "have a training row"
+                "have a training row, or training rows alone"
             )
     return SplitFields(
         train=splits["train"],

@@ -26,6 +26,8 @@ from torch import Tensor
 
 from ..errors import ConfigError, unknown_name
 
+MOST_DIGITS = 9
+"""Of a cut-off."""
 METRIC_NAMES = ("recall", "ndcg", "precision", "map", "hit", "mrr")
 
 
@@ -57,6 +59,10 @@ class Metrics(Mapping[str, float]):
         return {**self.scores, "n_users": self.n_users, "dropped_rows": self.dropped_rows}
 
 
+NOTHING_MEASURED = Metrics({}, 0)
+"""Of a split without rows."""
+
+
 def parse_metric(name: str) -> tuple[str, int]:
     """Split a name such as `recall@20` into `("recall", 20)`.
 
@@ -66,6 +72,10 @@ def parse_metric(name: str) -> tuple[str, int]:
     metric, _, cutoff = name.partition("@")
     if metric not in METRIC_NAMES:
         raise unknown_name("metric", metric, METRIC_NAMES)
+    if len(cutoff) > MOST_DIGITS:
+        raise ConfigError(
+            f"metric '{metric}' has a cut-off of {len(cutoff)} digits: no list is so long"
+        )
     if not cutoff.isdecimal() or int(cutoff) == 0:
         raise ConfigError(f"metric '{name}' has no cut-off: write it as '{metric}@20'")
     return metric, int(cutoff)
@@ -95,7 +105,8 @@ def user_metrics(ranks: Tensor, counts: Tensor, ks: Sequence[int]) -> dict[str, 
     gain = 1.0 / torch.log2(position + 1.0)
     precision_here = (place + 1).double() / position
     reciprocal = 1.0 / position[start]
-    ideal = _ideal_gains(max(ks))
+    most = int(counts.max()) if n_users else 1
+    ideal = _ideal_gains(min(max(ks), most))  # no user has more hits, however large the cut-off
 
     def per_user(values: Tensor) -> Tensor:
         return torch.bincount(owner, weights=values, minlength=n_users)

@@ -93,7 +93,9 @@ def checked_tables(representations: Representations) -> tuple[Tensor, Tensor]:
     for name, table in zip(("user", "item"), representations, strict=True):
         wide = table.detach()
         wide = wide.float() if wide.element_size() < 4 else wide
-        norms = torch.linalg.vector_norm(wide, dim=1, dtype=torch.float64)
+        norms = torch.linalg.vector_norm(wide, dim=1)
+        if not bool(torch.isfinite(norms).all()):  # slower; squares of finite numbers overflow less
+            norms = torch.linalg.vector_norm(wide, dim=1, dtype=torch.float64)
         if not bool(torch.isfinite(norms).all()):
             row = int((~torch.isfinite(norms)).nonzero()[0])
             raise RunError(

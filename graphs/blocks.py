@@ -181,7 +181,6 @@ class BlockSampler:
             destination: self._drawn_from.in_degrees(etype=(source, relation, destination)).double()
             for source, relation, destination in (EDGE, REVERSE)
         }
-        self._scale = {name: (degree + self.eps).rsqrt() for name, degree in self._degree.items()}
 
     def load(self, edges: Tensor, batch_size: int, seeds: Seeds) -> Iterator[tuple[Tensor, View]]:
         """The edges in batches, in their order, each with the view of what `seeds` asks for.
@@ -216,7 +215,10 @@ class BlockSampler:
         with _one_thread():
             read, _, blocks = self._sampler.sample_blocks(self._drawn_from, seeds, left_out)
         fanouts = reversed(self.fanouts)
-        layers = [self._layer(block, k) for block, k in zip(blocks, fanouts, strict=True)]
+        layers = [
+            sampled_layer(block, k, lambda kind, ids: self._degree[kind][ids], eps=self.eps)
+            for block, k in zip(blocks, fanouts, strict=True)
+        ]
         items_read, similar = read["item"], None
         if self.similar is not None:
             items_read, similar = self.similar.around(items, items_read)
@@ -233,28 +235,40 @@ class BlockSampler:
             self._drawn_from, edges, "reverse_types", reverse_etypes={EDGE: REVERSE}
         )
 
-    def _layer(self, block: DGLGraph, fanout: int) -> SampledLayer:
-        return SampledLayer(
-            self._relation(block, REVERSE, fanout), self._relation(block, EDGE, fanout)
-        )
 
-    def _relation(
-        self, block: DGLGraph, etype: tuple[str, str, str], fanout: int
-    ) -> SampledRelation:
+Degrees = Callable[[str, Tensor], Tensor]
+"""Node type and ids `(n,)` -> `(n,)` float64, their degrees in the graph that is drawn from."""
+
+
+def sampled_layer(
+    block: DGLGraph, fanout: int, degrees: Degrees, *, eps: float = 1e-7
+) -> SampledLayer:
+    """A layer of `SampledPropagation` from a block of both relations.
+
+    Args:
+        block: as `dgl.to_block` makes it, of `interacts` and `interacted_by`.
+        fanout: neighbours that were drawn of each node; -1 is all.
+        degrees: of the nodes of the block.
+        eps: added to degrees.
+    """
+
+    def relation(etype: tuple[str, str, str]) -> SampledRelation:
         source, _, destination = etype
-        src = block.srcnodes[source].data[dgl.NID]
-        dst = block.dstnodes[destination].data[dgl.NID]
+        src = degrees(source, block.srcnodes[source].data[dgl.NID])
+        dst = degrees(destination, block.dstnodes[destination].data[dgl.NID])
         indptr, indices, _ = block.adj_tensors("csc", etype)
         by_dst = CSR(indptr, indices, len(src))
         indptr, indices, _ = block.adj_tensors("csr", etype)
         by_src = CSR(indptr, indices, len(dst))
         # Excluded edges are dropped after the draw, so what is left stands for the same share.
-        drawn_of = (self._degree[destination][dst] / fanout).clamp_min(1.0) if fanout > 0 else 1.0
+        drawn_of = (dst / fanout).clamp_min(1.0) if fanout > 0 else 1.0
         return SampledRelation(
             Adjacency(by_dst, by_src, norm="none", engine="auto", eps=0.0),
-            self._scale[source][src],
-            self._scale[destination][dst] * drawn_of,
+            (src + eps).rsqrt(),
+            (dst + eps).rsqrt() * drawn_of,
         )
+
+    return SampledLayer(relation(REVERSE), relation(EDGE))
 
 
 class _EdgeSampler:

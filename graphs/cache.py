@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checksums import file_checksum
 from ..datasets.dataset import Dataset
 from ..fileio import atomic_path, write_text
 from .content_hash import dataset_hash
@@ -62,7 +63,7 @@ def cached_graph(
         graph = build()
         with atomic_path(path) as temporary:
             dgl.save_graphs(str(temporary), [graph])
-            checksum = _checksum(temporary)
+            checksum = file_checksum(temporary)
         write_text(path.with_suffix(".json"), json.dumps({**source, "sha256": checksum}, indent=2))
     return graph
 
@@ -74,7 +75,7 @@ def _load(path: Path) -> DGLGraph | None:
         return None
     try:
         # The checksum comes first: DGL's reader does not survive every kind of damage.
-        if json.loads(about.read_text(encoding="utf-8"))["sha256"] == _checksum(path):
+        if json.loads(about.read_text(encoding="utf-8"))["sha256"] == file_checksum(path):
             from .dgl_import import dgl
 
             graphs, _ = dgl.load_graphs(str(path))
@@ -84,12 +85,3 @@ def _load(path: Path) -> DGLGraph | None:
         problem = str(error)
     logger.warning("cached graph %s is damaged (%s); building it again", path, problem)
     return None
-
-
-def _checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()

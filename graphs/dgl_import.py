@@ -27,11 +27,16 @@ DGLGraph: TypeAlias = Any
 
 
 class _StandIn(ModuleType):
-    """Takes the place of a GraphBolt that cannot be loaded; says so when something needs it."""
+    """Takes the place of a GraphBolt that cannot be loaded; says so when something needs it.
+
+    DGL's servers ask of every graph whether it is one of GraphBolt's, so there is a class of
+    which none is.
+    """
 
     def __init__(self, name: str, reason: Exception) -> None:
         super().__init__(name, "Stand-in for a GraphBolt that cannot be loaded.")
         self.reason = reason
+        self.FusedCSCSamplingGraph = type("FusedCSCSamplingGraph", (), {})
 
     def __getattr__(self, attribute: str) -> object:
         if attribute.startswith("__"):  # the import machinery asks for optional module fields

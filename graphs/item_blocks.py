@@ -51,8 +51,15 @@ class ItemHops:
     """
 
     def __init__(self, graphs: Sequence[tuple[float, Adjacency]], n_layers: int) -> None:
-        self.graphs = [_Rows(graph, weight) for weight, graph in graphs]
+        self.graphs: Sequence[ItemRows] = [_Rows(graph, weight) for weight, graph in graphs]
         self.n_layers = n_layers
+
+    @classmethod
+    def of(cls, graphs: Sequence[ItemRows], n_layers: int) -> ItemHops:
+        """The power `n_layers` of the sum of matrices whose rows are read otherwise."""
+        hops = cls((), n_layers)
+        hops.graphs = graphs
+        return hops
 
     def around(self, seeds: Tensor, at_hand: Tensor) -> tuple[Tensor, ItemLayers]:
         """What the seeds need.
@@ -77,10 +84,38 @@ class ItemHops:
         return items, ItemLayers(layers, len(seeds))
 
 
-class _Rows:
-    """The rows of one weighted matrix between items, on the CPU."""
+class ItemRows:
+    """The rows of one weighted matrix between items.
+
+    Args:
+        weight: of the matrix.
+    """
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def edges_into(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Sources of the edges into `items` `(n,)`, and the positions of their ends there."""
+        raise NotImplementedError
+
+    def scales(self, sources: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors of the columns `sources` and, with the weight, of the rows `items`."""
+        raise NotImplementedError
+
+    def between(self, sources: Tensor, items: Tensor) -> SampledRelation:
+        """The matrix from the rows of `sources` to those of `items`."""
+        source, end = self.edges_into(items)
+        in_order, order = sources.sort()
+        place = order[torch.searchsorted(in_order, source)]
+        edges = Adjacency.from_edges(place, end, len(sources), len(items), norm="none", eps=0.0)
+        return SampledRelation(edges, *self.scales(sources, items))
+
+
+class _Rows(ItemRows):
+    """The rows of a matrix in memory, on the CPU."""
 
     def __init__(self, graph: Adjacency, weight: float) -> None:
+        super().__init__(weight)
         kernel, ones = graph.kernel(torch.float64), torch.ones(graph.n_dst, 1)
         self.indptr, self.indices = graph.indptr.cpu().long(), graph.indices.cpu()
         self.src_scale = (ones if kernel.src_scale is None else kernel.src_scale).cpu()[:, 0]
@@ -95,13 +130,9 @@ class _Rows:
         shift = last - (last - first).cumsum(0)
         return self.indices[torch.arange(len(ends)) + shift[ends]].long(), ends
 
-    def between(self, sources: Tensor, items: Tensor) -> SampledRelation:
-        """The matrix from the rows of `sources` to those of `items`."""
-        source, end = self.edges_into(items)
-        in_order, order = sources.sort()
-        place = order[torch.searchsorted(in_order, source)]
-        edges = Adjacency.from_edges(place, end, len(sources), len(items), norm="none", eps=0.0)
-        return SampledRelation(edges, self.src_scale[sources], self.dst_scale[items])
+    def scales(self, sources: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+        """As the matrix has them."""
+        return self.src_scale[sources], self.dst_scale[items]
 
 
 def _with_others(ids: Tensor, more: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
+from ..locks import only_writer
 from .approximate import approximate_neighbors, recall_at_k
 from .best_items import Score, Similarity
 from .content_hash import dataset_hash
@@ -99,6 +100,12 @@ def write_neighbors(
         progress: show a progress bar.
     """
     file_kind(file)  # refused before the search, not after
+    with only_writer(file):
+        return _write(Path(file), options, dataset, progress=progress)
+
+
+def _write(file: Path, options: NeighborOptions, dataset: Dataset, *, progress: bool) -> Neighbors:
+    """`write_neighbors`, by the only process that writes the file."""
     parts = Path(f"{file}.parts")
     neighbors = make_neighbors(options, dataset, parts=parts, progress=progress)
     about = {**asdict(options), "dataset": dataset.name}

@@ -35,14 +35,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..checksums import SEAL, file_checksum, require_seal, require_sound_archive
 from ..datasets.arrays import load_arrays
 from ..datasets.raw_files import open_plain
 from ..errors import ConfigError, DataError, RunError, shorten
-from ..fileio import atomic_path, write_text
+from ..fileio import atomic_path, write_json
 from .neighbor_table import TABLE_SUFFIXES, write_neighbor_table
 
 FORMAT = "crossalign-neighbors-1"
 METADATA = "metadata.json"
+CHECKSUMS = "checksums"
 CHECKED_ROWS = 2**16
 """Rows checked at a time, so that a mapped table is never held whole."""
 REMAKE = "make it again with: crossalign neighbors"
@@ -139,7 +141,8 @@ def _save_folder(path: Path, arrays: Mapping[str, np.ndarray], about: dict[str, 
     for name, table in arrays.items():
         with atomic_path(path / f"{name}.npy") as temporary:
             np.save(temporary, table)
-    write_text(path / METADATA, json.dumps({"format": FORMAT, **about}, indent=2) + "\n")
+    checksums = {name: file_checksum(path / f"{name}.npy") for name in ("ids", "counts")}
+    write_json(path / METADATA, {"format": FORMAT, **about, CHECKSUMS: checksums})
 
 
 def load_neighbors(
@@ -194,6 +197,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
 
 
 def _read_archive(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    require_sound_archive(path)
     try:
         arrays = load_arrays(path, ("format", "metadata", "ids", "counts"))
     except DataError as error:
@@ -207,7 +211,13 @@ def _read_folder(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     if not (path / METADATA).is_file():
         raise DataError(f"{path} is damaged or no neighbour file (no {METADATA}); {REMAKE}")
     metadata = dict(json.loads((path / METADATA).read_text(encoding="utf-8")))
-    _check_format(path, metadata.pop("format"))
+    _check_format(path, metadata["format"])
+    require_seal(metadata)
+    metadata.pop(SEAL, None)
+    for name, checksum in metadata.pop(CHECKSUMS, {}).items():
+        if file_checksum(path / f"{name}.npy") != checksum:
+            raise ValueError(f"the checksum of {name}.npy is wrong")
+    metadata.pop("format")
     tables = []
     for name in ("ids", "counts"):
         open_plain(path / f"{name}.npy").close()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from ..tensors.functional import first_order
 from .adjacency import checked_rows
 from .engines import to_csr
 
@@ -129,7 +129,7 @@ class _Product(torch.autograd.Function):
         return pattern.plain_product(values, x, transposed)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         values, x = ctx.saved_tensors
         pattern, transposed = ctx.pattern, ctx.transposed
@@ -151,7 +151,7 @@ class _Dot(torch.autograd.Function):
         return pattern.plain_dot(left, right)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         left, right = ctx.saved_tensors
         needs, product = ctx.needs_input_grad, ctx.pattern.plain_product

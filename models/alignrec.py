@@ -8,13 +8,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..graphs.adjacency import NO_EPS
 from ..graphs.dgl_import import DGLGraph
 from ..graphs.knn import unified_features
 from ..graphs.propagation import BipartitePropagation
-from ..tensors.functional import unit_rows
+from ..tensors.functional import first_order, unit_rows
 from ..tensors.ids import Repeated
 from ..tensors.products import product, whole_tiles
 from ..tensors.representations import Representations
@@ -208,7 +207,7 @@ class _GapNorm(torch.autograd.Function):
         return norm
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None

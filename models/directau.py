@@ -32,10 +32,11 @@ class DirectAU(Backbone):
         dim: embedding size.
         encoder: `mf`, the tables themselves, or `lightgcn`, the mean of their propagated layers.
         n_layers: propagation layers of the encoder `lightgcn`.
-        gamma: weight of uniformity; published values go from 0.4 on a sparse data set (Amazon
-            Beauty) to 2 and more on denser ones.
+        gamma: weight of uniformity, by default that of the authors' code; published values go from
+            0.4 on a sparse data set (Amazon Beauty) to 2 and more on denser ones.
         reg_weight: published weight decay, as `reg_weight / 2` times the squared norm of both
-            tables: its gradient is what Adam's weight decay adds. Comes on top of the trainer's.
+            tables: its gradient is what Adam's weight decay adds, by default 1e-6, the authors'.
+            Comes on top of the trainer's.
         cosine_scores: representations are unit rows, so that scores are cosines; else scores are
             inner products of un-normalised rows, as in the authors' code.
     """
@@ -48,8 +49,8 @@ class DirectAU(Backbone):
         dim: PositiveInt = 64,
         encoder: Literal["mf", "lightgcn"] = "mf",
         n_layers: NonNegativeInt = 3,
-        gamma: NonNegativeFloat = 0.4,
-        reg_weight: NonNegativeFloat = 1e-4,
+        gamma: NonNegativeFloat = 1.0,
+        reg_weight: NonNegativeFloat = 1e-6,
         cosine_scores: bool = False,
     ) -> None:
         super().__init__()

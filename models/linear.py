@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
+from ..tensors.functional import first_order
 from ..tensors.products import TILE, product, uses_onednn
 
 BLOCK_BYTES = 4 << 20
@@ -67,7 +67,7 @@ class _Product(torch.autograd.Function):
         return product(x, weight.T, bias)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         to_x = product(grad.contiguous(), weight) if ctx.needs_input_grad[0] else None
@@ -104,7 +104,7 @@ class _RowsProduct(torch.autograd.Function):
         return (blocks[0] if len(blocks) == 1 else torch.cat(blocks))[: len(ids)]
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[None, None, Tensor, Tensor | None]:
         table, ids = ctx.saved_tensors
         total, first = grad.new_zeros(grad.shape[1], table.shape[1]), 0

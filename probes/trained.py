@@ -42,19 +42,22 @@ class RunProbe:
         ]
 
 
-def probe_run(folder: str | Path, *, n_clusters: int = 50, seed: int = 0) -> RunProbe:
+def probe_run(
+    folder: str | Path, *, n_clusters: int = 50, seed: int = 0, data: str | None = None
+) -> RunProbe:
     """Cluster quality and geometry of a trained run.
 
     Args:
         folder: run folder.
         n_clusters: clusters of k-means.
         seed: of k-means and of samples.
+        data: where the data of the run lie now, if they were moved.
 
     Raises:
         RunError: the folder is not a run, or its weights do not fit its data.
         ConfigError: there are not more rows than clusters.
     """
-    _, dataset, backbone, alignment = load_aligned_run(folder)
+    _, dataset, backbone, alignment = load_aligned_run(folder, data)
     views = run_views(dataset, backbone, alignment)
     return RunProbe(
         str(folder),

@@ -59,7 +59,7 @@ def next_lines(
     }
     if config.alignment or reads:
         commands[again] = "the backbone alone" if config.alignment else "with an alignment"
-    if best_epoch == epochs:
+    if best_epoch == epochs and config.data.hold_out:
         more = f"train --resume {quote(run)} --set training.epochs={2 * epochs}"
         commands = {more: "not converged, the last epoch was the best: go on", **commands}
     return ["next", *(f"  {why}\n    crossalign {line}" for line, why in commands.items())]

@@ -55,6 +55,8 @@ class RunRecord:
         epochs: number of epochs trained.
         valid: metric -> value on the validation split, such as `recall@20`.
         test: metric -> value on the test split.
+        measured_on: the run that these metrics are of, if this one repeats it on all rows.
+        held_out: whether rows were held out.
         seconds: phase -> seconds.
         versions: package -> version.
         command: the command that repeats the run.
@@ -78,6 +80,8 @@ class RunRecord:
     epochs: int | None = None
     valid: Mapping[str, float] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
+    measured_on: str | None = None
+    held_out: bool = True
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
@@ -127,6 +131,8 @@ def read_run(folder: Path) -> RunRecord:
         epochs=_whole(metrics.get("epochs")),
         valid=_numbers(metrics.get("valid")),
         test=_numbers(metrics.get("test")),
+        measured_on=_name(_mapping(metrics.get("measured_on")).get("run")),
+        held_out=_mapping(metrics.get("dataset_facts")).get("test") != 0,
         seconds=_numbers(metrics.get("seconds")),
         versions={key: str(value) for key, value in _mapping(metrics.get("versions")).items()},
         command=str(metrics.get("command") or ""),

@@ -67,7 +67,10 @@ def _subtitle(run: RunRecord) -> str:
     if run.epochs is not None:
         parts.append(f"{run.epochs} epochs")
     if run.best_epoch is not None:
-        parts.append(f"weights of epoch {run.best_epoch}, the best on validation")
+        which = "the best on validation" if run.held_out else "the last: nothing was held out"
+        parts.append(f"weights of epoch {run.best_epoch}, {which}")
+    if run.measured_on is not None:
+        parts.append(f"metrics of {run.measured_on}, which held rows out")
     return ", ".join(part for part in parts if part)
 
 

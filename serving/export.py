@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -15,18 +16,19 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
+from ..checksums import tensor_bytes
 from ..datasets import SPLITS, Dataset
 from ..datasets.titles import find_titles, read_titles
 from ..errors import RunError, shorten
-from ..fileio import atomic_path, read_json, require_writable, write_csv, write_text
+from ..fileio import atomic_path, write_csv, write_json
 from ..graphs import dataset_hash
+from ..locks import only_writer
 from ..models import BACKBONES
 from ..pipeline import load_run
 from ..run_files import METRICS_FILE
-from ..run_folder import versions
+from ..run_folder import finished_metrics, versions
 from ..tensors.faiss_import import import_faiss
 from .beside import copy_records, digests, write_parquet
 from .content_map import (
@@ -66,6 +68,7 @@ def export_run(
     out: str | os.PathLike[str],
     *,
     unbought: Unbought = "auto",
+    data: str | None = None,
     replace: bool = False,
 ) -> dict[str, Any]:
     """Write vectors, ids, FAISS index, what users have, evidence, and the map for new items.
@@ -75,6 +78,7 @@ def export_run(
         out: folder; an earlier export of the run is replaced, once all new files are written.
         unbought: vectors of items without training interactions: `trained` takes the backbone's,
             `content` makes them from content, `auto` does so where the backbone reads none.
+        data: where the data of the run lie now, if they were moved.
         replace: whether an export of another run may be replaced too.
 
     Returns:
@@ -87,12 +91,16 @@ def export_run(
     run, out = Path(run), Path(out)
     if not replace:
         _refuse_other_export(out, run)
+    with only_writer(out):
+        return _export(run, out, unbought, data)
+
+
+def _export(run: Path, out: Path, unbought: Unbought, data: str | None) -> dict[str, Any]:
+    """`export_run`, by the only process that writes into the folder."""
     if not (run / METRICS_FILE).is_file():
         raise RunError(f"{run} holds no finished run: export one that has a {METRICS_FILE}")
-    metrics = read_json(run / METRICS_FILE)
-    if not isinstance(metrics.get("test"), dict):
-        raise RunError(f"{run / METRICS_FILE} is damaged (no test metrics): run again")
-    config, dataset, backbone = load_run(run)
+    metrics = finished_metrics(run)
+    config, dataset, backbone = load_run(run, data)
     if unbought == "content" and not dataset.features:
         raise RunError(f"'{dataset.name}' has no content, from which vectors could be made")
     with torch.no_grad():
@@ -117,6 +125,7 @@ def export_run(
         "users": dataset.n_users,
         "items": dataset.n_items,
         "dim": item.shape[1],
+        "kind": _kind(metrics),
         "test": metrics["test"],
         "unbought": {
             "items": int((counts == 0).sum()),
@@ -141,8 +150,20 @@ def export_run(
         about["encoders"] = copy_records(Path(config.path), dataset.features, fresh)
         about["created"] = round(time.time())
         about["sha256"] = digests(fresh)
-        write_text(fresh / ABOUT, json.dumps(about, indent=2) + "\n")
+        write_json(fresh / ABOUT, about)
     return about
+
+
+def _kind(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Which rows the model knows, and which run its metrics describe: itself, another, or none."""
+    held_out = bool(metrics["dataset_facts"]["test"])
+    if held_out:
+        return {"trained_on": "training rows", "metrics_of": "this run"}
+    described = metrics.get("measured_on")
+    return {
+        "trained_on": "all rows",
+        "metrics_of": described["run"] if described else None,
+    }
 
 
 def _refuse_other_export(out: Path, run: Path) -> None:
@@ -178,8 +199,8 @@ def _place_untrained(user: Tensor, item: Tensor, dataset: Dataset) -> None:
 @contextmanager
 def _all_at_once(out: Path) -> Iterator[Path]:
     """A folder whose files replace those in `out` when the block succeeds, `about.json` last."""
-    require_writable(out)
-    out.mkdir(parents=True, exist_ok=True)
+    for leftover in out.glob(".new-*"):  # of an export that was killed: the lock is ours
+        shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".new-") as fresh:
         yield Path(fresh)
         (out / ABOUT).unlink(missing_ok=True)  # what lies here is no export until all is replaced
@@ -209,7 +230,7 @@ def _write_vectors(file: Path, user: Tensor, item: Tensor, content_map: ContentM
         parts = ("centre", "weight", "bias")
         tensors |= {f"content_map.{name}": getattr(content_map, name) for name in parts}
     with atomic_path(file) as path:
-        path.write_bytes(save({name: table.contiguous() for name, table in tensors.items()}))
+        path.write_bytes(tensor_bytes(tensors))
 
 
 def _write_ids(

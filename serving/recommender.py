@@ -7,25 +7,26 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from ..checksums import DAMAGED, read_tensors, require_seal
 from ..datasets.arrays import load_arrays
-from ..datasets.frames import integer_column, read_frame
 from ..datasets.ids import rows_of_ids
 from ..errors import ConfigError, DataError, shorten
-from ..evaluation import BlockScorer
 from ..evaluation.recommend import recommend
+from ..evaluation.scores import InnerProducts
+from ..evidence import EvidenceScorer
 from ..tensors.representations import Representations
+from .asking import Asking
+from .checks import require_ids, require_same_files, require_seen, require_vectors
 from .content_map import ContentMap
 from .layout import ABOUT, EVIDENCE, FORMAT, ITEMS, SEEN, USERS, VECTORS
+from .reading import read_bought_and_titles, read_content_map, read_ids
 from .served_evidence import ServedEvidence
 
 COLUMNS = ("user", "rank", "item", "score")
@@ -80,21 +81,27 @@ class Recommender:
             raise DataError(f"{folder} is no export (no {ABOUT}): make one with crossalign export")
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            require_seal(about)
             if about["format"] != FORMAT:
                 raise DataError(f"{folder}: format {about['format']} is not {FORMAT}: export again")
-            tensors = load_file(folder / VECTORS)
-            users, items = (_ids(folder / name) for name in (USERS, ITEMS))
-            bought, titles = _bought_and_titles(folder / ITEMS)
+            require_same_files(folder, about)
+            tensors = read_tensors(folder / VECTORS)
+            users, items = (read_ids(folder / name) for name in (USERS, ITEMS))
+            bought, titles = read_bought_and_titles(folder / ITEMS)
             seen = load_arrays(folder / SEEN, ("indptr", "indices"))
             seen_from, has = (torch.from_numpy(seen[name]) for name in ("indptr", "indices"))
-            content_map = _content_map(about["content_map"], tensors)
+            content_map = read_content_map(about["content_map"], tensors)
             user, item = tensors["user"], tensors["item"]
+            require_vectors(user, item)
+            require_ids("user", users, len(user))
+            require_ids("item", items, len(item))
+            require_seen(seen_from, has, len(user), len(item))
             added = None
             if evidence and about.get("evidence"):
                 added = ServedEvidence.load(folder / EVIDENCE, about["evidence"])
-            if (len(user), len(item), len(user) + 1) != (len(users), len(items), len(seen_from)):
-                raise ValueError("vectors, ids and seen items are of different numbers")
-        except (OSError, EOFError, ValueError, LookupError, TypeError, SafetensorError) as error:
+            if added is not None and added.history.shape != (len(user), len(item)):
+                raise ValueError("vectors and evidence are of different numbers")
+        except (AttributeError, RecursionError, *DAMAGED) as error:
             raise DataError(f"{folder} is damaged ({error}): export the run again") from error
         return cls(user, item, users, items, seen_from, has, content_map, bought, titles, added)
 
@@ -124,13 +131,7 @@ class Recommender:
                 lists |= {str(user): part for user, part in found.groupby("user", sort=False)}
             parts = [lists[user] for user in users if user in lists]
             return pd.concat(parts, ignore_index=True)[["user", *popular.columns]]
-        first, last = self.seen_from[rows], self.seen_from[rows + 1]
-        of = torch.arange(len(rows)).repeat_interleave(last - first)
-        start = (first - (last - first).cumsum(0) + (last - first))[of]
-        has = self.seen[start + torch.arange(len(of))]
-        history = None if self.evidence is None else self.evidence.history[rows.numpy()]
-        seen = torch.stack([of, has])
-        return self._lists(list(users), _Asking(self.user[rows], seen, history), k, among)
+        return self._lists(list(users), self.of_users(rows), k, among)
 
     def known_users(self) -> list[str]:
         """Ids of the users who have anything: of others nothing is known but a number."""
@@ -186,16 +187,8 @@ class Recommender:
         """
         if not len(history):
             raise ConfigError("a history needs one item at least")
-        has = rows_of(self.items, history, "item")
-        seen = torch.stack([torch.zeros_like(has), has])
-        user = self.item[has].mean(0, keepdim=True)
-        own: sp.csr_matrix | None = None
-        if self.evidence is not None:
-            old = seen[:, has < self.evidence.history.shape[1]].unique(dim=1).numpy()
-            shape = (1, self.evidence.history.shape[1])
-            own = sp.csr_matrix((np.ones(old.shape[1], np.float32), tuple(old)), shape=shape)
-        lists = self._lists([""], _Asking(user, seen, own), k, among)
-        return lists.drop(columns="user")
+        asking = self.of_histories([rows_of(self.items, history, "item")])
+        return self._lists([""], asking, k, among).drop(columns="user")
 
     def with_items(
         self,
@@ -232,45 +225,72 @@ class Recommender:
             titles=None if titles is None else np.append(titles, np.full(len(made), "", object)),
         )
 
+    def of_users(self, rows: Tensor) -> Asking:
+        """Users by their rows `(n,)`."""
+        first, last = self.seen_from[rows], self.seen_from[rows + 1]
+        of = torch.arange(len(rows)).repeat_interleave(last - first)
+        start = (first - (last - first).cumsum(0) + (last - first))[of]
+        has = self.seen[start + torch.arange(len(of))]
+        history = None if self.evidence is None else self.evidence.history[rows.numpy()]
+        return Asking(self.user[rows], torch.stack([of, has]), history)
+
+    def of_histories(self, histories: Sequence[Tensor]) -> Asking:
+        """People unknown, by the rows of the items that each of them has, at least one."""
+        user = torch.stack([self.item[has].mean(0) for has in histories])
+        sizes = torch.tensor([len(has) for has in histories])
+        of = torch.arange(len(histories)).repeat_interleave(sizes)
+        seen, history = torch.stack([of, torch.cat(list(histories))]), None
+        if self.evidence is not None:
+            shape = (len(histories), self.evidence.history.shape[1])
+            old = seen[:, seen[1] < shape[1]].unique(dim=1).numpy()
+            history = sp.csr_matrix((np.ones(old.shape[1], np.float32), tuple(old)), shape=shape)
+        return Asking(user, seen, history)
+
+    def scorer(
+        self, asking: Asking, chosen: Tensor | None = None
+    ) -> InnerProducts | EvidenceScorer:
+        """Final scores of those who ask, whose catalogue are the rows `chosen`; all if None.
+
+        `asking.seen` names places in `chosen`.
+        """
+        item = self.item if chosen is None else self.item[chosen]
+        if self.evidence is None or asking.history is None:
+            return InnerProducts(Representations(asking.user, item))
+        columns = torch.arange(len(item)) if chosen is None else chosen
+        return self.evidence.scorer(asking.user, item, asking.history, asking.seen, columns)
+
+    def best(self, asking: Asking, k: int, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Rows `(n, k)` of the best items that those who ask have not, and their scores.
+
+        Args:
+            asking: who.
+            k: length of the lists; where no item is left they hold -1 and minus infinity.
+            chosen: distinct rows of the items to choose from, in order; all if None.
+        """
+        users = torch.arange(len(asking.user))
+        if chosen is None:
+            return recommend(self.scorer(asking), users, k, asking.seen)
+        if not len(chosen):
+            return torch.full((len(users), k), -1), torch.full((len(users), k), -torch.inf)
+        asking = asking.among(chosen, len(self.item))
+        found, score = recommend(self.scorer(asking, chosen), users, k, asking.seen)
+        return chosen[found].masked_fill(found < 0, -1), score
+
     def _lists(
-        self,
-        labels: Sequence[str],
-        asking: _Asking,
-        k: int,
-        among: Sequence[str] | None,
+        self, labels: Sequence[str], asking: Asking, k: int, among: Sequence[str] | None
     ) -> pd.DataFrame:
         """Lists for those who ask."""
-        item, names, seen, k = self.item, self.items, asking.seen, min(k, len(self.items))
-        chosen = torch.arange(len(item))
-        if among is not None:
-            chosen = rows_of(self.items, among, "item").unique()
-            item, names = item[chosen], names[chosen.numpy()]
-            place = torch.full((len(self.item),), -1)
-            place[chosen] = torch.arange(len(chosen))
-            seen = torch.stack([seen[0], place[seen[1]]])
-            seen = seen[:, seen[1] >= 0]
-        scores: Representations | BlockScorer = Representations(asking.user, item)
-        if self.evidence is not None and asking.history is not None:
-            scores = self.evidence.scorer(asking.user, item, asking.history, seen, chosen)
-        found, score = recommend(scores, torch.arange(len(asking.user)), k, seen)
+        chosen = None if among is None else rows_of(self.items, among, "item").unique()
+        found, score = self.best(asking, min(k, len(self.items)), chosen)
         row, rank = (found >= 0).nonzero(as_tuple=True)
         columns = (
             np.asarray(labels, dtype=object)[row.numpy()],
             rank.numpy() + 1,
-            names.to_numpy()[found[row, rank].numpy()],
+            self.items.to_numpy()[found[row, rank].numpy()],
             score[row, rank].numpy(),
         )
-        titles = self._titled(chosen[found[row, rank]].numpy())
+        titles = self._titled(found[row, rank].numpy())
         return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)) | titles)
-
-
-@dataclass(frozen=True)
-class _Asking:
-    """Users that lists are for: their vectors, `(2, m)` rows and items they have, histories."""
-
-    user: Tensor
-    seen: Tensor
-    history: sp.csr_matrix | None
 
 
 def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:
@@ -284,24 +304,3 @@ def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:
             f"{len(index)}, such as '{shorten(index[0])}'{new}"
         )
     return torch.from_numpy(rows)
-
-
-def _content_map(
-    about: Mapping[str, Any] | None, tensors: Mapping[str, Tensor]
-) -> ContentMap | None:
-    if about is None:
-        return None
-    centre, weight, bias = (tensors[f"content_map.{name}"] for name in ("centre", "weight", "bias"))
-    return ContentMap(about["modalities"], centre, weight, bias, about["penalty"])
-
-
-def _bought_and_titles(file: Path) -> tuple[Tensor, np.ndarray | None]:
-    """Training interactions and titles of the rows of `items.csv`; an older one has no titles."""
-    frame = read_frame(file)
-    bought = torch.from_numpy(integer_column(frame, "interactions"))
-    titles = frame.columns.get("title")
-    return bought, None if titles is None else np.array(titles.fill_null(""), dtype=object)
-
-
-def _ids(file: Path) -> pd.Index:
-    return pd.Index(np.asarray(read_frame(file).columns["id"], dtype=object))

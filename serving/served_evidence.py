@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..config import RunConfig
 from ..datasets import Dataset
+from ..datasets.arrays import load_arrays
 from ..evaluation.scores import InnerProducts
 from ..evidence import Candidates, Choice, EvidenceScorer, HistoryEvidence
 from ..evidence.kinds import evidence_lists, parse_kinds
@@ -79,18 +80,22 @@ class ServedEvidence:
 
     @classmethod
     def load(cls, file: Path, about: Mapping[str, Any]) -> ServedEvidence:
-        """Read what `save` wrote; errors of a damaged file are the caller's to name."""
-        with np.load(file, allow_pickle=False) as arrays:
-            names = ("history", *about["kinds"])
-            parts = {
-                name: tuple(arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr"))
-                for name in names
-            }
-        n_items = len(parts[names[1]][2]) - 1
-        matrices = {
-            name: sp.csr_matrix(own, shape=(len(own[2]) - 1, n_items))
-            for name, own in parts.items()
-        }
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file cannot be read.
+            ValueError, LookupError, TypeError: what it holds does not fit together; the caller's
+                to name.
+        """
+        names = ("history", *about["kinds"])
+        parts = [f"{name}.{part}" for name in names for part in ("data", "indices", "indptr")]
+        arrays = load_arrays(file, parts)
+        n_items = len(arrays[f"{names[1]}.indptr"]) - 1
+        matrices = {}
+        for name in names:
+            own = tuple(arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr"))
+            matrices[name] = sp.csr_matrix(own, shape=(len(own[2]) - 1, n_items))
+            matrices[name].check_format(full_check=True)
         history = matrices.pop("history")
         return cls(history, matrices, float(about["weight"]), int(about["candidates"]))
 
@@ -105,15 +110,47 @@ class ServedEvidence:
             history: `(n, n_items)` items that evidence is read from.
             seen: `(2, m)` rows of `user` and of `item` that are no candidates.
             columns: `(n_columns,)` row of each item in the catalogue; new ones lie behind it and
-                have no evidence.
+                keep their inner products.
         """
-        n_items = history.shape[1]
-        old = columns.numpy() < n_items
-        place = np.where(old, columns.numpy(), 0)
-        kept = sp.diags_array(old.astype(np.float32))
-        lists = [sp.csr_matrix(own[:, place] @ kept) for own in self.lists.values()]
+        old = torch.from_numpy(columns.numpy() < history.shape[1])
+        held = np.unique(history.indices)  # only what these say is read, of long lists a small part
+        lists = [_columns(own[held], columns.numpy()) for own in self.lists.values()]
+        history = history[:, held]
         model = InnerProducts(Representations(user, item))
         ones = torch.ones(seen.shape[1]).numpy()
         known = sp.csr_matrix((ones, tuple(seen.numpy())), shape=(len(user), len(item)))
         block = Candidates(model, known, self.candidates)
-        return EvidenceScorer(model, block, HistoryEvidence(history, lists), self.weight)
+        evidence = HistoryEvidence(history, lists)
+        return EvidenceScorer(model, block, lambda users: evidence(users) * old, self.weight)
+
+    def says(self, history: sp.csr_matrix, item: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """What each item of a history says for one item of the catalogue, the most first.
+
+        Args:
+            history: `(1, n_items)`.
+            item: row of the item.
+
+        Returns:
+            Rows `(n,)` of the items of the history that say something, and by kind `(n,)` what
+            its lists hold. Kinds are weighed as in their sum: each in the standard deviation of
+            what the history says over the catalogue.
+        """
+        rows = history.indices
+        values = {name: own[rows][:, [item]].toarray()[:, 0] for name, own in self.lists.items()}
+        total = np.zeros(len(rows))
+        for name, own in self.lists.items():
+            spread = (history @ own).toarray().std()
+            total += values[name] / spread if spread else 0
+        order = np.lexsort((rows, -total))
+        order = order[np.any([of_kind[order] != 0 for of_kind in values.values()], axis=0)]
+        return rows[order], {name: of_kind[order] for name, of_kind in values.items()}
+
+
+def _columns(rows: sp.csr_matrix, columns: np.ndarray) -> sp.csr_matrix:
+    """Some columns of `(n, n_items)` rows; those behind the catalogue are empty."""
+    n_items = rows.shape[1]
+    if np.array_equal(columns, np.arange(n_items)):
+        return rows
+    old = columns < n_items
+    kept = sp.diags_array(old.astype(np.float32))
+    return sp.csr_matrix(rows[:, np.where(old, columns, 0)] @ kept)

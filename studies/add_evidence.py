@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import replace
@@ -13,7 +12,8 @@ from ..errors import ConfigError, RunError
 from ..evidence.kinds import require_possible
 from ..evidence.of_run import WITHOUT, Measured
 from ..evidence.options import NONE, EvidenceOptions
-from ..fileio import atomic_path, read_json, require_writable, write_text
+from ..fileio import atomic_path, read_json, write_json
+from ..locks import only_writer
 from ..pipeline import load_run, measure, representations
 from ..report import write_report
 from ..run_files import (
@@ -65,15 +65,15 @@ def add_evidence(
     _, dataset, backbone = load_run(run)
     require_possible(dataset, options)
     started = time.perf_counter()
-    require_writable(out)
-    save_config(out, config)
-    for name in COPIED:
-        if (run / name).is_file():
-            with atomic_path(out / name) as temporary:
-                shutil.copyfile(run / name, temporary)
-    found = measure(representations(backbone), config, dataset, out, progress=progress)
-    _write_metrics(run, out, config, found, command, time.perf_counter() - started)
-    write_report(out)
+    with only_writer(out):
+        save_config(out, config)
+        for name in COPIED:
+            if (run / name).is_file():
+                with atomic_path(out / name) as temporary:
+                    shutil.copyfile(run / name, temporary)
+        found = measure(representations(backbone), config, dataset, out, progress=progress)
+        _write_metrics(run, out, config, found, command, time.perf_counter() - started)
+        write_report(out)
     return found
 
 
@@ -86,4 +86,4 @@ def _write_metrics(
     summary |= {"valid": found.valid.to_dict(), "test": found.test.to_dict(), **found.more}
     summary |= {"command": command, "versions": versions()}
     summary["seconds"] = {**summary.get("seconds", {}), "evaluate": seconds}
-    write_text(out / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
+    write_json(out / METRICS_FILE, summary)

@@ -12,14 +12,13 @@ from typing import Any, get_args
 from ..align.directions import Directions, ThetaOf
 from ..config import RunConfig
 from ..errors import ConfigError, unknown_name
-from ..fileio import read_json
 from ..report import markup
 from ..report.colors import method_styles
 from ..report.markup import Html
 from ..report.numbers import Measure, measure, metric_label
 from ..report.plots import Ticks, curve_plot
 from ..report.text_table import text_table
-from ..run_files import METRICS_FILE
+from ..run_folder import finished_metrics
 from .direction_history import DirectionHistory, history_plots, read_direction_history
 from .measures import change, percent
 from .study import Method, MethodResult, compared_methods, method_label
@@ -258,7 +257,7 @@ def _result(
 
 def _agreement(folders: Sequence[Path]) -> tuple[Measure | None, Measure | None]:
     """Share of the decided directions that are as planted, and of the judged that are decided."""
-    summaries = [read_json(folder / METRICS_FILE) for folder in folders]
+    summaries = [finished_metrics(folder) for folder in folders]
     judged = [s["directions"] for s in summaries if s.get("directions", {}).get("items")]
     shares = [row["share"] for row in judged if row["share"] is not None]
     decided = [row["decided"] / row["items"] for row in judged]

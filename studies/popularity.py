@@ -30,6 +30,7 @@ from ..progress import Bar
 from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
 from ..run_files import CONFIG_FILE
+from ..run_folder import run_config
 from .finished import FinishedMethod
 from .study import method_label
 
@@ -160,6 +161,7 @@ def popularity_report(
     k: int = 20,
     split: str = "test",
     progress: bool = True,
+    data: str | None = None,
 ) -> PopularityReport:
     """Reload every run and evaluate it by item popularity; nothing is trained.
 
@@ -170,6 +172,7 @@ def popularity_report(
         k: cut-off of the metrics, and length of the lists.
         split: `valid` or `test`.
         progress: show a progress bar.
+        data: where the data lie now, if they were moved; all methods must be of one data set.
 
     Raises:
         ConfigError: runs on one data set have other data, or there are too many groups.
@@ -177,24 +180,32 @@ def popularity_report(
     by_data: dict[str, list[FinishedMethod]] = {}
     for method in methods:
         by_data.setdefault(method.data, []).append(method)
+    if data is not None and len(by_data) > 1:
+        raise ConfigError(f"--data names one of {len(by_data)} data sets: give runs on one alone")
     n_runs = sum(len(method.folders) for method in methods)
     with Bar(total=n_runs, desc="runs", disable=not progress) as bar:
-        blocks = [_block(ours, n_groups, by, k, split, bar) for ours in by_data.values()]
+        blocks = [_block(ours, n_groups, by, k, split, bar, data) for ours in by_data.values()]
     return PopularityReport(k, split, by, tuple(blocks))
 
 
 def _block(
-    methods: Sequence[FinishedMethod], n_groups: int, by: GroupBy, k: int, split: str, bar: Bar
+    methods: Sequence[FinishedMethod],
+    n_groups: int,
+    by: GroupBy,
+    k: int,
+    split: str,
+    bar: Bar,
+    data: str | None,
 ) -> DataByPopularity:
     """All methods on one data set; the first run says which data."""
-    config = load_config(methods[0].folders[0] / CONFIG_FILE)
+    config = run_config(methods[0].folders[0], data)
     dataset = load_dataset(config.path, options=config.data)
     groups = popularity_groups(dataset, n_groups, by)
     found = []
     for method in methods:
         runs = []
         for folder in method.folders:
-            runs.append(_evaluate(folder, dataset, groups, k, split))
+            runs.append(_evaluate(folder, dataset, groups, k, split, data))
             bar.update()
         found.append(_averaged(method, runs))
     sizes = group_sizes(groups, dataset, split)
@@ -210,8 +221,10 @@ class _Evaluated:
     lists: ListStatistics
 
 
-def _evaluate(folder: Path, dataset: Dataset, groups: Groups, k: int, split: str) -> _Evaluated:
-    config, own, backbone = load_run(folder)
+def _evaluate(
+    folder: Path, dataset: Dataset, groups: Groups, k: int, split: str, data: str | None
+) -> _Evaluated:
+    config, own, backbone = load_run(folder, data)
     same = (torch.equal(own.split(name), dataset.split(name)) for name in ("train", split))
     if not all(same):
         raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..errors import ConfigError
 from ..evaluation.metrics import parse_metric
 from ..evaluation.per_user import evaluate_users, save_user_metrics
 from ..evaluation.ranking import evaluate
-from ..fileio import read_json, write_text
+from ..fileio import read_json, write_json
 from ..graphs import dataset_hash
 from ..progress import Bar
 from ..references.base import REFERENCES, Reference
@@ -122,7 +121,7 @@ class _Search:
             "test": test.to_dict(),
         }
         save_user_metrics(folder / USERS_FILE, by_user)
-        write_text(file, json.dumps(summary, indent=2) + "\n")
+        write_json(file, summary)
         write_report(folder)
 
     def _best(self, *, progress: bool) -> Mapping[str, Any]:

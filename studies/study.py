@@ -18,10 +18,10 @@ from typing import Any
 from ..config import COMPONENTS, SECTIONS, RunConfig, parse_config, to_plain
 from ..errors import ConfigError, RunError
 from ..evidence.options import NONE, EvidenceOptions
-from ..fileio import read_json, require_writable, write_text
+from ..fileio import require_writable, write_text
+from ..locks import only_writer
 from ..report.study_files import StudyFiles, claim_files
-from ..run_files import METRICS_FILE
-from ..run_folder import refuse_run_folder
+from ..run_folder import finished_metrics, refuse_run_folder
 from .tasks import Task, describe_failures, refuse_unusable, run_tasks, unfinished
 
 STUDY_FILE = "study.json"
@@ -119,6 +119,30 @@ def run_study(
         raise ConfigError(f"the same method twice among {names}: give each once")
     folder = Path(folder)
     refuse_run_folder(folder)
+    with only_writer(folder):
+        return _run(
+            methods,
+            seeds,
+            folder,
+            jobs=jobs,
+            progress=progress,
+            tensorboard=tensorboard,
+            kind=kind,
+        )
+
+
+def _run(
+    methods: Sequence[Method],
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    jobs: int,
+    progress: bool,
+    tensorboard: bool,
+    kind: str,
+) -> list[MethodResult]:
+    """`run_study`, by the only process that writes into the folder."""
+    names = [str(Path(method.data) / method.label) for method in methods]
     tasks = {
         name: [_task(folder, name, m, seed, names, methods) for seed in seeds]
         for name, m in zip(names, methods, strict=True)
@@ -183,7 +207,7 @@ def read_result(
     reference: bool = False,
 ) -> MethodResult:
     """The result of a method from its run folders; the other arguments are `MethodResult`'s."""
-    summaries = [read_json(folder / METRICS_FILE) for folder in folders]
+    summaries = [finished_metrics(folder) for folder in folders]
 
     def values(split: str) -> dict[str, tuple[float, ...]]:
         return {key: tuple(s[split][key] for s in summaries) for key in summaries[0][split]}

@@ -54,6 +54,26 @@ def full_precision(function: Function) -> Function:
     return run  # type: ignore[return-value]
 
 
+def first_order(backward: Function) -> Function:
+    """A `backward` that says that it has no derivative, where torch would take it for constant.
+
+    torch's own `once_differentiable` lets a second derivative be zero without a word where the
+    incoming gradient needs none, as that of a loss.
+    """
+    once = once_differentiable(backward)
+
+    @functools.wraps(backward)
+    def run(ctx: Any, *upstream: Any) -> Any:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise NotImplementedError(
+                "no second derivative: this gradient is formed together with its value; leave "
+                "out create_graph=True"
+            )
+        return once(ctx, *upstream)
+
+    return run  # type: ignore[return-value]
+
+
 class _KnownGradient(torch.autograd.Function):
     """A scalar of some inputs whose gradients were computed beforehand."""
 
@@ -65,7 +85,7 @@ class _KnownGradient(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         scaled = (None if grad is None else grad * upstream for grad in ctx.saved_tensors)
         return (None, None, *scaled)
@@ -107,7 +127,7 @@ class _UnitRows(torch.autograd.Function):
         return unit
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, upstream: Tensor) -> Tensor:
         unit, scale = ctx.saved_tensors
         along = (unit * upstream).sum(-1, keepdim=True)

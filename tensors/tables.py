@@ -106,9 +106,14 @@ class SomeRows:
 
 
 def xavier_table(n: int, dim: int, *, normal: bool = False) -> nn.Parameter:
-    """A trainable `(n, dim)` table, drawn Xavier-uniform or Xavier-normal."""
+    """A trainable `(n, dim)` table, drawn Xavier-uniform or Xavier-normal.
+
+    Its attribute `xavier` says which, for those who draw the table in parts.
+    """
     draw = nn.init.xavier_normal_ if normal else nn.init.xavier_uniform_
-    return nn.Parameter(draw(torch.empty(n, dim)))
+    table = nn.Parameter(draw(torch.empty(n, dim)))
+    table.xavier = "normal" if normal else "uniform"  # type: ignore[attr-defined]
+    return table
 
 
 def xavier(layer: nn.Linear) -> nn.Linear:

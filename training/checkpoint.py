@@ -3,7 +3,9 @@
 `checkpoint.pt` holds everything that the next epoch depends on: a run that is killed at any moment
 and resumed gives, on a CPU, the same history bit for bit as one that was never interrupted. It
 contains tensors, numbers and strings only, and is read with torch's restricted unpickler.
-`model.safetensors` holds the weights of the best epoch. Both are replaced atomically.
+`model.safetensors` holds the weights of the best epoch. Both are replaced atomically, and checked
+before they are used. A checkpoint is written before anything else: a folder with weights and none
+has lost it, and is not begun anew unless somebody asks for it.
 """
 
 from __future__ import annotations
@@ -12,21 +14,19 @@ import io
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as serialize
-from torch import nn
+from torch import Tensor, nn
 
+from ..checksums import DAMAGED, read_tensors, require_sound_archive, tensor_bytes
 from ..errors import RunError
-from ..evaluation.metrics import Metrics
 from ..fileio import atomic_path, write_text
-from ..run_files import CHECKPOINT_FILE, HISTORY_FILE, TIMINGS_FILE, WEIGHTS_FILE
+from ..run_files import CHECKPOINT_FILE, HISTORY_FILE, METRICS_FILE, TIMINGS_FILE, WEIGHTS_FILE
+from .checked_state import require_moments, require_weights, training_state
 from .precision import GradScaler
 from .state import TrainingState
 
@@ -42,6 +42,7 @@ class Checkpoint:
         optimizer: its optimiser.
         rngs: purpose -> generator of the run.
         fingerprint: identifies configuration and data; a checkpoint with another one is refused.
+            Or several: the first is written, and all are taken.
         scaler: of the loss; None where none is needed.
     """
 
@@ -51,14 +52,15 @@ class Checkpoint:
         modules: nn.Module,
         optimizer: torch.optim.Optimizer,
         rngs: Mapping[str, torch.Generator],
-        fingerprint: str = "",
+        fingerprint: str | Sequence[str] = "",
         scaler: GradScaler | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.modules = modules
         self.optimizer = optimizer
         self.rngs = rngs
-        self.fingerprint = fingerprint
+        known = (fingerprint,) if isinstance(fingerprint, str) else tuple(fingerprint)
+        self.fingerprint, self.former = known[0], known[1:]
         self.scaler = scaler or GradScaler(enabled=False)
 
     @property
@@ -76,10 +78,9 @@ class Checkpoint:
 
     def save_weights(self, state: TrainingState) -> None:
         """Write the best weights to `model.safetensors`."""
-        metadata = {"epoch": str(state.best_epoch)}  # one entry: safetensors shuffles several
-        weights = {name: tensor.contiguous() for name, tensor in state.best_weights.items()}
+        raw = tensor_bytes(state.best_weights, {"epoch": str(state.best_epoch)})
         with atomic_path(self.folder / WEIGHTS_FILE) as temporary:
-            temporary.write_bytes(serialize(weights, metadata))
+            temporary.write_bytes(raw)
 
     def save_checkpoint(self, state: TrainingState) -> None:
         """Write everything that the next epoch depends on."""
@@ -115,70 +116,100 @@ class Checkpoint:
         """Begin a new run in this folder.
 
         Raises:
-            RunError: the folder already holds a run.
+            RunError: the folder already holds a run, or what is left of one.
         """
         if self.file.exists():
             raise RunError(
                 f"{self.folder} already holds a run: resume it, or choose another folder"
             )
-        self._rewrite_rows(TrainingState())
-        return TrainingState()
+        if left := self._left_without_checkpoint():
+            raise RunError(
+                f"{self.folder} has {left} but no {CHECKPOINT_FILE}, from which to go on: put back "
+                f"a copy of it, or begin anew with crossalign train --resume {self.folder} --anew, "
+                "which keeps what is there"
+            )
+        state = TrainingState()
+        self.save_checkpoint(state)
+        self._rewrite_rows(state)
+        return state
+
+    def _left_without_checkpoint(self) -> str | None:
+        """A file that no run has before its checkpoint."""
+        for name in (WEIGHTS_FILE, METRICS_FILE, HISTORY_FILE):
+            file = self.folder / name
+            if file.exists() and file.stat().st_size:
+                return name
+        return None
 
     def resume(self) -> TrainingState:
-        """Go on where the checkpoint was written; without a checkpoint, begin.
+        """Go on where the checkpoint was written; where no run was begun yet, begin.
 
         Raises:
-            RunError: the checkpoint is damaged, or belongs to another configuration or data set.
+            RunError: the checkpoint is lost or damaged, or belongs to another configuration or data
+                set.
         """
-        for leftover in self.folder.glob(".*.tmp.*"):  # of a writer that was killed
-            leftover.unlink()
         if not self.file.exists():
             return self.start()
         content = self._read_checkpoint()
         try:
-            self.modules.load_state_dict(content["modules"])
-            self.optimizer.load_state_dict(content["optimizer"])
-            self.scaler.load_state_dict(content.get("scaler", {}))  # none in older checkpoints
-        except (RuntimeError, ValueError) as error:
+            self._take(content)
+            state = training_state(content["state"])
+        except (RuntimeError, AttributeError, *DAMAGED) as error:
             raise RunError(
                 f"{self.file} holds another model ({_first_line(error)}): resume with the "
                 "settings it was started with, or choose another folder"
             ) from error
-        self._set_rng_states(content["rngs"])
-        values = content["state"]
-        if values["best_metrics"] is not None:
-            values["best_metrics"] = Metrics(**values["best_metrics"])
-        state = TrainingState(**values)
         # the files may be ahead of the checkpoint
         self._rewrite_rows(state)
         if state.best_weights:
             self.save_weights(state)
+        if content["fingerprint"] != self.fingerprint:
+            self.save_checkpoint(state)
         return state
+
+    def _take(self, content: Mapping[str, Any]) -> None:
+        """Load what the checkpoint says into modules, optimiser and generators, once checked.
+
+        Hyper-parameters are those of the options; the optimiser's moments must fit its parameters,
+        since its kernels would read past the end of others.
+        """
+        require_weights(content["modules"], self.modules)
+        if content["state"]["best_weights"]:
+            require_weights(content["state"]["best_weights"], self.modules)
+        own, moments = self.optimizer.state_dict(), content["optimizer"]["state"]
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        require_moments(moments, parameters)
+        self.modules.load_state_dict(content["modules"])
+        self.optimizer.load_state_dict({**own, "state": moments})
+        self.scaler.load_state_dict(content.get("scaler", {}))  # none in older checkpoints
+        self._set_rng_states(content["rngs"])
 
     def _read_checkpoint(self) -> dict[str, Any]:
         try:
+            require_sound_archive(self.file)
             content = torch.load(self.file, map_location="cpu", weights_only=True)
             version, fingerprint = content["version"], content["fingerprint"]
-        except (OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
-            raise self._damaged(error) from error
-        except pickle.UnpicklingError as error:
-            raise self._damaged(error) from error
+        except pickle.UnpicklingError:  # torch would advise to run whatever it holds
+            raise self._damaged("it holds more than tensors, numbers and text") from None
+        except (RuntimeError, *DAMAGED) as error:
+            raise self._damaged(_first_line(error)) from error
         if version != _VERSION:
             raise RunError(
                 f"{self.file} has format {version}, this program reads {_VERSION}: resume "
                 "with the version of crossalign that wrote it"
             )
-        if fingerprint != self.fingerprint:
+        if fingerprint not in (self.fingerprint, *self.former):
             raise RunError(
                 f"{self.file} belongs to another configuration or data set: resume with the "
                 "settings it was started with, or choose another folder"
             )
         return content
 
-    def _damaged(self, error: Exception) -> RunError:
+    def _damaged(self, reason: str) -> RunError:
         return RunError(
-            f"{self.file} is damaged ({_first_line(error)}): delete it and train again; the "
-            f"best weights so far are in {WEIGHTS_FILE}"
+            f"{self.file} is damaged ({reason}): put back a copy of it, or begin anew with "
+            f"crossalign train --resume {self.folder} --anew, which keeps what is there, the best "
+            f"weights so far in {WEIGHTS_FILE} among it"
         )
 
     def _rewrite_rows(self, state: TrainingState) -> None:
@@ -199,6 +230,52 @@ class Checkpoint:
             torch.cuda.set_rng_state(states["cuda"])
 
 
+def _weights_file(path: str | os.PathLike[str]) -> Path:
+    path = Path(path)
+    return path / WEIGHTS_FILE if path.is_dir() else path
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The weights that a run left in `model.safetensors`, by their names.
+
+    Args:
+        path: the file, or the run folder.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    path = _weights_file(path)
+    if not path.is_file():
+        raise RunError(f"{path} does not exist: give the folder of a run that finished an epoch")
+    try:
+        return read_tensors(path)
+    except DAMAGED as error:
+        raise RunError(
+            f"{path} is damaged ({_first_line(error)}): copy it again, or train again"
+        ) from error
+
+
+def read_moments(folder: str | os.PathLike[str]) -> dict[int, dict[str, Tensor]]:
+    """Adam's moments in the checkpoint of a run, by the number of the trained parameter.
+
+    Raises:
+        RunError: the checkpoint is missing or damaged.
+    """
+    file = Path(folder) / CHECKPOINT_FILE
+    if not file.is_file():
+        raise RunError(f"{file} does not exist: it holds the moments of the run; put it back")
+    try:
+        require_sound_archive(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        moments: dict[int, dict[str, Tensor]] = content["optimizer"]["state"]
+        for state in moments.values():
+            if not {"step", "exp_avg", "exp_avg_sq"} <= state.keys():
+                raise ValueError("its moments are not Adam's")
+    except (*DAMAGED, RuntimeError, pickle.UnpicklingError) as error:
+        raise RunError(f"{file} is damaged ({_first_line(error)}): put back a copy") from error
+    return moments
+
+
 def load_weights(
     path: str | os.PathLike[str], backbone: nn.Module, alignment: nn.Module | None = None
 ) -> None:
@@ -212,16 +289,8 @@ def load_weights(
     Raises:
         RunError: the file is missing or damaged, or holds weights of another model.
     """
-    path = Path(path)
-    path = path / WEIGHTS_FILE if path.is_dir() else path
-    if not path.is_file():
-        raise RunError(f"{path} does not exist: give the folder of a run that finished an epoch")
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise RunError(
-            f"{path} is damaged ({_first_line(error)}): copy it again, or train again"
-        ) from error
+    path = _weights_file(path)
+    weights = read_weights(path)
     for prefix, module in (("backbone.", backbone), ("alignment.", alignment)):
         if module is not None:
             own = {n[len(prefix) :]: t for n, t in weights.items() if n.startswith(prefix)}

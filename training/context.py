@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from torch import Tensor
 
 from .team import ALONE, Team
 
@@ -14,16 +16,19 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunContext:
-    """Nothing in it changes what a training computes.
+    """Nothing in it but `moments` changes what a training computes.
 
     Attributes:
         folder: run folder for checkpoint, best weights and history; None keeps all in memory.
         resume: go on from the checkpoint in `folder`, if there is one.
         fingerprint: identifies configuration and data, to refuse the checkpoint of another run.
+        former: fingerprints that earlier versions gave the same run.
         progress: show a bar over epochs.
         on_epoch: called with the history row after each epoch, in the first process.
         team: the processes that train together, see `training.distributed`; each calls `fit` with
             the same arguments and gets the same result, and the first one writes and shows.
+        moments: of Adam, by the name of the parameter in `backbone.` or `alignment.`, from which to
+            go on; None begins without any.
         title: what the bar is called; the class of the backbone if empty.
     """
 
@@ -33,4 +38,6 @@ class RunContext:
     progress: bool = True
     on_epoch: Callable[[Row], None] | None = None
     team: Team = ALONE
+    moments: Mapping[str, Mapping[str, Tensor]] | None = None
     title: str = ""
+    former: tuple[str, ...] = ()

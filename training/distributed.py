@@ -118,5 +118,12 @@ class OthersCheckpoint(Checkpoint):
     def save_weights(self, state: TrainingState) -> None:
         """Left to the first process."""
 
+    def save_checkpoint(self, state: TrainingState) -> None:
+        """Left to the first process."""
+
+    def start(self) -> TrainingState:
+        """Begin, where the first process has begun already."""
+        return TrainingState()
+
     def _rewrite_rows(self, state: TrainingState) -> None:
         """Left to the first process."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..align.base import Alignment
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError, RunError
-from ..evaluation.metrics import Metrics, parse_metric
+from ..evaluation.metrics import NOTHING_MEASURED, Metrics, parse_metric
 from ..evaluation.ranking import DEFAULT_KS, Evaluator
 from ..models.base import Backbone
 from ..progress import Bar
@@ -21,7 +21,7 @@ from .compiling import compile_layers
 from .context import Row, RunContext
 from .distributed import OthersCheckpoint, SharedEvaluator
 from .mapped_table import MappedTable
-from .optimizer import make_optimizer
+from .optimizer import make_optimizer, take_moments
 from .options import TrainingOptions
 from .precision import GradScaler, make_scaler
 from .seeding import deterministic_sums, generator, seed_everything
@@ -38,8 +38,9 @@ class FitResult:
         history: one flat row per epoch: `epoch`, `learning_rate`, `loss` and `loss/<term>` (means
             over steps), `diagnostics/<name>`, and after an evaluation `valid/<metric>` and
             `best_epoch`.
-        best_epoch: epoch with the best validation score, counted from 1.
-        best_valid: its validation metrics.
+        best_epoch: epoch with the best validation score, counted from 1; the last one where
+            nothing is held out.
+        best_valid: its validation metrics; none where nothing is held out.
         stopped_early: whether patience ran out before `epochs`.
         seconds: wall-clock time of all epochs, those before a resume included.
     """
@@ -63,7 +64,8 @@ def fit(
 ) -> FitResult:
     """Train `backbone`, with `alignment` if given, and leave the best validation weights in both.
 
-    The test split is never read.
+    The test split is never read. Where the data hold nothing out, nothing is validated: all epochs
+    of the options are trained, and the last one's weights stay.
 
     Args:
         backbone: trained in place; moved to the device of the options.
@@ -88,6 +90,8 @@ def fit(
     _require_a_pair_each(team, options)
     training = _Training.prepare(backbone, alignment, dataset, features, options, seed, team)
     modules = training.modules
+    if context.moments is not None:
+        take_moments(training.optimizer, modules, context.moments)
 
     state, checkpoint = TrainingState(), None
     if context.folder is not None:
@@ -97,7 +101,7 @@ def fit(
             modules,
             training.optimizer,
             training.rngs,
-            context.fingerprint,
+            (context.fingerprint, *context.former),
             training.scaler,
         )
         with team.first_ahead():
@@ -127,7 +131,7 @@ def fit(
             modules.load_state_dict(state.best_weights)
         modules.eval()
 
-    return _result(state, options)
+    return fit_result(state, options)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ class _Training:
     optimizer: torch.optim.Optimizer
     scaler: GradScaler
     rngs: Mapping[str, torch.Generator]
-    evaluator: Evaluator
+    evaluator: Evaluator | None
     options: TrainingOptions
     seed: int
 
@@ -172,9 +176,8 @@ class _Training:
         trained = Trained(backbone, alignment, tables, team, options.gather)
         steps = make_steps(trained, dataset, options, seed)
         optimizer = make_optimizer(modules.parameters(), options)
-        evaluator = SharedEvaluator(
-            team, dataset, "valid", (*DEFAULT_KS, parse_metric(options.monitor)[1])
-        )
+        ks = (*DEFAULT_KS, parse_metric(options.monitor)[1])
+        evaluator = SharedEvaluator(team, dataset, "valid", ks) if dataset.holds_out else None
         scaler = make_scaler(options)
         return cls(modules, trained, steps, optimizer, scaler, rngs, evaluator, options, seed)
 
@@ -198,8 +201,12 @@ class _Training:
         row |= step_means(columns)
         updated = time.perf_counter()
 
-        improved = False
-        if epoch % options.eval_every == 0 or epoch == options.epochs:
+        improved, last = False, epoch == options.epochs
+        if self.evaluator is None:
+            improved = last
+            if last:
+                state.keep(epoch, self.modules)
+        elif epoch % options.eval_every == 0 or last:
             metrics = _validate(self.modules, self.evaluator, epoch)
             improved = state.judge(epoch, metrics, options.monitor, self.modules)
             row |= {f"valid/{name}": value for name, value in metrics.items()}
@@ -262,15 +269,20 @@ def _validate(modules: nn.ModuleDict, evaluator: Evaluator, epoch: int) -> Metri
         raise RunError(f"training broke off in epoch {epoch}: {error}") from error
 
 
-def _result(state: TrainingState, options: TrainingOptions) -> FitResult:
-    if state.best_metrics is None:  # a resumed run whose `epochs` was lowered
+def fit_result(state: TrainingState, options: TrainingOptions) -> FitResult:
+    """What the state of a training that is over tells.
+
+    Raises:
+        RunError: no epoch was evaluated.
+    """
+    if not state.best_epoch:  # a resumed run whose `epochs` was lowered
         raise RunError(
             f"no epoch was evaluated before epoch {state.epoch}: raise epochs or lower eval_every"
         )
     return FitResult(
         history=state.history,
         best_epoch=state.best_epoch,
-        best_valid=state.best_metrics,
+        best_valid=state.best_metrics or NOTHING_MEASURED,
         stopped_early=state.epoch < options.epochs,
         seconds=sum(row["train"] + row["valid"] for row in state.timings),
     )
@@ -279,8 +291,10 @@ def _result(state: TrainingState, options: TrainingOptions) -> FitResult:
 def _show(bar: Bar, row: Row, state: TrainingState, options: TrainingOptions) -> None:
     """Scores first, since a terminal cuts the line at its right end; then the losses."""
     monitor = options.monitor
-    bar.total = state.likely_end(options)
-    shown = {"best": f"{state.best_score:.4f} (epoch {state.best_epoch})"}
+    shown = {}
+    if state.best_metrics is not None:
+        bar.total = state.likely_end(options)
+        shown = {"best": f"{state.best_score:.4f} (epoch {state.best_epoch})"}
     valid = row.get(f"valid/{monitor}")
     if valid is not None:
         shown = {monitor: f"{valid:.4f}", **shown}

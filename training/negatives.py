@@ -30,6 +30,8 @@ class NegativeSampler:
         n_items: number of items.
         power: 0 draws uniformly, 1 proportionally to popularity.
         never: `(2, m)` int64 further pairs that are not drawn either; None is none.
+        degree: `(n_items,)` training pairs of each item, where `pairs` are only those of some
+            users; None counts them.
 
     Raises:
         DataError: a user has every item seen in training, so that no negative exists.
@@ -43,11 +45,13 @@ class NegativeSampler:
         *,
         power: float = 0.0,
         never: Tensor | None = None,
+        degree: Tensor | None = None,
     ) -> None:
         self.n_items = n_items
         self._keys = torch.unique(pairs[0] * n_items + pairs[1])
         """`(n,)` sorted keys `user * n_items + item` of the pairs that must not be drawn."""
-        degree = torch.bincount(self._keys % n_items, minlength=n_items)
+        if degree is None:
+            degree = torch.bincount(self._keys % n_items, minlength=n_items)
         self._candidates = degree.nonzero().squeeze(1)
         """`(n_candidates,)` items seen in training."""
         if never is not None:

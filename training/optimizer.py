@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -82,3 +82,20 @@ def make_optimizer(
         return adam(fused=True)
     except RuntimeError:  # torch before 2.4 has no fused Adam for CPU
         return adam()
+
+
+def take_moments(
+    optimizer: torch.optim.Optimizer,
+    modules: nn.Module,
+    moments: Mapping[str, Mapping[str, Tensor]],
+) -> None:
+    """Let an optimiser that `make_optimizer` made of `modules` go on from these moments.
+
+    Args:
+        optimizer: changed in place.
+        modules: what it trains.
+        moments: name of a parameter -> `step`, `exp_avg` and `exp_avg_sq`.
+    """
+    trained = [name for name, p in modules.named_parameters() if p.requires_grad]
+    state = {n: dict(moments[name]) for n, name in enumerate(trained) if name in moments}
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

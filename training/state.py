@@ -25,6 +25,7 @@ class TrainingState:
     Attributes:
         epoch: finished epochs.
         best_epoch: epoch with the best validation score, counted from 1; 0 before any evaluation.
+            Where nothing is held out, the last one.
         best_score: its value of the monitored metric.
         best_metrics: all its validation metrics.
         best_weights: copy of its weights, state-dict names.
@@ -85,10 +86,15 @@ class TrainingState:
         if metrics[monitor] <= self.best_score:
             self.bad_evaluations += 1
             return False
-        self.best_epoch, self.best_score, self.best_metrics = epoch, metrics[monitor], metrics
-        self.best_weights = {name: t.detach().clone() for name, t in modules.state_dict().items()}
+        self.best_score, self.best_metrics = metrics[monitor], metrics
+        self.keep(epoch, modules)
         self.bad_evaluations = 0
         return True
+
+    def keep(self, epoch: int, modules: nn.Module) -> None:
+        """Keep the weights of `epoch` as those of the run."""
+        self.best_epoch = epoch
+        self.best_weights = {name: t.detach().clone() for name, t in modules.state_dict().items()}
 
 
 class StepLog:

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import embedding
 
 from ..align.base import Alignment
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from ..graphs.build import build_graph
-from ..models.base import BACKBONES, Backbone, Batch, RowTables
+from ..models.base import BACKBONES, Backbone, Batch
 from ..tensors.ids import HostIds, part_of
 from ..tensors.representations import Representations
 from ..tensors.tables import SomeRows, Table, Tables
 from .negatives import NegativeSampler, draw_epoch, epoch_batches
 from .options import TrainingOptions
 from .precision import represent
+from .rows import RowsOf, TableRows
 from .seeding import generator
 from .team import ALONE, Team
 
@@ -74,12 +74,21 @@ class Trained(NamedTuple):
         return Tables(user.detach(), item.detach(), content)
 
     def losses(
-        self, terms: Terms, representations: Representations, users: Tensor, items: Tensor
+        self,
+        terms: Terms,
+        representations: Representations,
+        users: Tensor,
+        items: Tensor,
+        content: Mapping[str, Table] | None = None,
     ) -> Losses:
-        """The backbone's terms, and those of the alignment on the pairs `users`, `items`."""
+        """The backbone's terms, and those of the alignment on the pairs `users`, `items`.
+
+        `content` is what it reads of content, where that is not `Backbone.content`.
+        """
         if self.alignment is None:
             return Losses(dict(terms), {})
-        tables = self.tables(representations)
+        user, item = representations
+        tables = self.tables(representations) if content is None else Tables(user, item, content)
         if self.gather or self.team.size == 1:
             aligned = self.alignment.terms(*tables, users, items)
         else:
@@ -162,7 +171,8 @@ class SampledBlocks:
         graph = build_graph(dataset)  # edges in the order of the training pairs
         self.blocks = BlockSampler(graph, fanouts, exclude=options.exclude_positives)
         self.team = trained.team
-        self.loss = _Loss(trained.backbone)
+        rows = TableRows(trained.backbone, lazy=options.lazy_embeddings)
+        self.of_batch = BlockLosses(trained, options, rows)
 
     def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
@@ -187,17 +197,33 @@ class SampledBlocks:
             return Batch(self.pairs[0, edges], self.pairs[1, edges], negatives[edges])
 
         def seeds_of(edges: Tensor) -> tuple[Tensor, Tensor]:
-            users, items = self.seeds(batch_of(edges))
+            users, items = self.of_batch.seeds(batch_of(edges))
             return users[team.part(len(users))], items[team.part(len(items))]
 
         blocks = self.blocks_of_epoch()
         for edges, view in blocks.load(drawn.order, options.batch_size, seeds_of):
-            yield self._losses(batch_of(edges), view)
+            yield self.of_batch(batch_of(edges), view)
 
     def blocks_of_epoch(self) -> BlockSampler:
         """Draws from what the backbone keeps of the graph in this epoch."""
         self.blocks.draw_from(*self.trained.backbone.block_graph())
         return self.blocks
+
+
+class BlockLosses:
+    """The losses of a batch from a view of the graph, and from rows by id.
+
+    Args:
+        trained: who takes part.
+        options: the options of training.
+        rows: where rows come from.
+    """
+
+    def __init__(self, trained: Trained, options: TrainingOptions, rows: RowsOf) -> None:
+        self.trained = trained
+        self.options = options
+        self.rows = rows
+        self.loss = _Loss(trained.backbone)
 
     def seeds(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Distinct, sorted users and items of a batch, those that the alignment adds included."""
@@ -207,19 +233,20 @@ class SampledBlocks:
             items = torch.cat((items, self.trained.alignment.reach(distinct).cpu()))
         return batch.users.unique(), items.unique()
 
-    def _losses(self, batch: Batch, view: View) -> Losses:
-        device, team = self.options.torch_device(), self.team
+    def __call__(self, batch: Batch, view: View) -> Losses:
+        """The losses of `batch`, whose seeds `view` was drawn around."""
+        device, team = self.options.torch_device(), self.trained.team
         users, items = self.seeds(batch) if team.size > 1 else (view.seed_users, view.seed_items)
         view, batch = view.to(device), on_device(batch, device)
         users, items = users.to(device), items.to(device)
         backbone = self.trained.backbone
-        rows = self._row_tables(backbone.row_tables, view.users, view.items)
+        rows = self.rows(backbone.row_tables, view.users, view.items)
         forward = functools.partial(functional_call, backbone, rows)
         with team.own_draws():
             own = represent(lambda: forward((view.propagation,)), self.options)
         if team.size > 1:
-            rows = self._row_tables(backbone.row_tables, users, items)
-        rows |= self._row_tables(backbone.loss_tables, users, items)
+            rows = self.rows(backbone.row_tables, users, items)
+        rows |= self.rows(backbone.loss_tables, users, items)
         user, item = team.gather(own.user, len(users)), team.gather(own.item, len(items))
         local = Batch(
             torch.searchsorted(users, batch.users),
@@ -230,20 +257,11 @@ class SampledBlocks:
         terms = functional_call(self.loss, in_place, (local, Representations(user, item)))
         by_id = SomeRows(users, user), SomeRows(items, item)
         representations = Representations(*(cast(Tensor, table) for table in by_id))
-        return self.trained.losses(terms, representations, batch.users, batch.items)
+        content = self.content(rows, items)
+        return self.trained.losses(terms, representations, batch.users, batch.items, content)
 
-    def _row_tables(self, names: RowTables, users: Tensor, items: Tensor) -> dict[str, Tensor]:
-        """Rows of distinct ids, by the full names of the backbone's tables."""
-        return {
-            name: self._rows(table, users if node_type == "user" else items)
-            for prefix, node_type in names.items()
-            for name, table in _tables(self.trained.backbone, prefix)
-        }
-
-    def _rows(self, table: Tensor, ids: Tensor) -> Tensor:
-        """`table[ids]` of distinct ids; the gradient of a lazy table is sparse."""
-        sparse = self.options.lazy_embeddings and isinstance(table, nn.Parameter)
-        return embedding(ids, table, sparse=True) if sparse else table.index_select(0, ids)
+    def content(self, rows: Mapping[str, Tensor], items: Tensor) -> Mapping[str, Table] | None:
+        """What the alignment reads of content, if not the backbone's tables in memory."""
 
 
 def make_steps(trained: Trained, dataset: Dataset, options: TrainingOptions, seed: int) -> Steps:
@@ -251,16 +269,6 @@ def make_steps(trained: Trained, dataset: Dataset, options: TrainingOptions, see
     if options.sampling == "blocks":
         return SampledBlocks(trained, dataset, options, seed)
     return WholeGraph(trained, dataset, options)
-
-
-def _tables(backbone: Backbone, name: str) -> Iterator[tuple[str, Tensor]]:
-    """The table of this name, or all those of the module of this name."""
-    held = getattr(backbone, name)
-    if isinstance(held, Tensor):
-        yield name, held
-    else:
-        yield from held.named_parameters(name)
-        yield from held.named_buffers(name)
 
 
 class _Loss(nn.Module):

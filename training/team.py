@@ -10,9 +10,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from ..errors import RunError
+from ..tensors.functional import first_order
 from .seeding import generator
 
 
@@ -186,7 +186,7 @@ class _Gather(torch.autograd.Function):
         return team.sum(everyone)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
         wanted = ctx.team.sum(upstream.clone())
         return wanted[ctx.team.part(ctx.n)], None, None

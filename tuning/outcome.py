@@ -18,7 +18,7 @@ from ..report.markup import Html, escape
 from ..report.numbers import duration, metric_label, number
 from ..report.plots import scatter_plot
 from ..studies.study import method_label
-from .trials import ERROR, REPEATED, Tuning
+from .trials import ERROR, REPEATED, Tuning, number_of
 
 _READING = (
     "Chosen on validation alone; the test split was not read. The best of many trials flatters "
@@ -36,7 +36,7 @@ class TrialRecord:
     """One trial.
 
     Attributes:
-        number: its number in the database.
+        number: its index among the trials that were asked for.
         state: complete, pruned or fail.
         value: the validation metric; of a pruned trial, the best until then; NaN without any.
         params: key -> value.
@@ -79,7 +79,7 @@ def _record(trial: FrozenTrial, tuning: Tuning) -> TrialRecord:
     best = next((epoch for epoch, reported in curve.items() if reported == value), None)
     sets = " ".join(f"--set {key}={_exact(value)}" for key, value in trial.params.items())
     return TrialRecord(
-        number=trial.number,
+        number=number_of(trial),
         state=state,
         value=value,
         params=dict(trial.params),

@@ -25,6 +25,8 @@ from .space import Space, config_at
 DATABASE = "trials.db"
 ERROR = "error"
 REPEATED = "repeats"
+INDEX = "index"
+"""Of a trial among the outcomes asked for; one that a kill cut off leaves it to the next."""
 _STUDY = "tuning"
 _WAIT = 120
 """Seconds that a process waits while others write to the database."""
@@ -93,9 +95,9 @@ class _Sampler(TPESampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        if param_name in self._fixed:
-            return self._fixed[param_name]
-        return super().sample_independent(study, trial, param_name, param_distribution)
+        # Drawn in any case, so that the draws after it are those of a trial with nothing fixed.
+        drawn = super().sample_independent(study, trial, param_name, param_distribution)
+        return self._fixed.get(param_name, drawn)
 
 
 def run_trial(tuning: Tuning, index: int, fixed: Mapping[str, Any] | None = None) -> None:
@@ -106,10 +108,11 @@ def run_trial(tuning: Tuning, index: int, fixed: Mapping[str, Any] | None = None
     """
     study = tuning.study(index, fixed)
     trial = study.ask()
+    trial.set_user_attr(INDEX, index)
     params = {key: dimension.suggest(trial, key) for key, dimension in tuning.space.items()}
     twin = _twin(study, params)
     if twin is not None:
-        trial.set_user_attr(REPEATED, twin.number)
+        trial.set_user_attr(REPEATED, number_of(twin))
         study.tell(trial, twin.value)
         return
     started = time.perf_counter()
@@ -125,6 +128,11 @@ def run_trial(tuning: Tuning, index: int, fixed: Mapping[str, Any] | None = None
         trial.set_user_attr("valid", dict(result.best_valid))
         trial.set_user_attr("seconds", time.perf_counter() - started)
         study.tell(trial, result.best_valid[tuning.metric])
+
+
+def number_of(trial: FrozenTrial) -> int:
+    """The index that a trial was asked for; searches of earlier versions know its number alone."""
+    return int(trial.user_attrs.get(INDEX, trial.number))
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:

@@ -18,6 +18,7 @@ from ..datasets import load_dataset
 from ..errors import RunError
 from ..fileio import write_text
 from ..graphs import dataset_hash
+from ..locks import only_writer
 from ..progress import Bar
 from ..report.page_files import write_page
 from ..report.study_files import STUDIES_FILE
@@ -26,7 +27,7 @@ from ..run_folder import refuse_run_folder
 from ..studies.processes import process_pool
 from .outcome import TrialRecord, best_yaml, records, render, to_json
 from .space import check_space, config_at, read_space, space_yaml
-from .trials import DATABASE, Tuning, finished, run_trial
+from .trials import DATABASE, Tuning, finished, number_of, run_trial
 
 BASE_FILE = "base.yaml"
 SPACE_FILE = "space.yaml"
@@ -78,6 +79,14 @@ def tune(
     """
     check_space(tuning.space, tuning.config)
     refuse_run_folder(tuning.folder)
+    with only_writer(tuning.folder):
+        return _tune(tuning, n_trials, jobs=jobs, progress=progress, command=command)
+
+
+def _tune(
+    tuning: Tuning, n_trials: int, *, jobs: int, progress: bool, command: str
+) -> TuningResult:
+    """`tune`, by the only process that writes into the folder."""
     try:
         study = _prepare(tuning)
         _run(tuning, study, n_trials, jobs=jobs, progress=progress)
@@ -134,23 +143,29 @@ def _own_values(tuning: Tuning) -> dict[str, object]:
     return {key: value for key, value in own.items() if tuning.space[key].contains(value)}
 
 
-def _wanted(tuning: Tuning, study: optuna.Study) -> list[dict[str, object]]:
-    """Values to try first: those of the configuration, then those that a kill cut off."""
-    done = finished(study)
-    numbers = {trial.number for trial in done}
-    cut_off = [trial.params for trial in study.trials if trial.number not in numbers]
+def _tasks(
+    tuning: Tuning, study: optuna.Study, n_trials: int
+) -> list[tuple[int, dict[str, object]]]:
+    """Indices that have no outcome yet, and the values that they must have.
+
+    A trial that a kill cut off is run again under its index, so that it counts once and draws what
+    it drew; the first of all has the values of the configuration.
+    """
+    done = {number_of(trial) for trial in finished(study)}
+    left = (index for index in itertools.count() if index not in done)
+    cut_off: dict[int, dict[str, object]] = {}
+    for trial in study.get_trials(states=(TrialState.FAIL,)):
+        cut_off.setdefault(number_of(trial), {}).update(trial.params)
+    own = {0: _own_values(tuning)}
     return [
-        values
-        for values in (_own_values(tuning), *cut_off)
-        if values and not any(values.items() <= trial.params.items() for trial in done)
+        (index, own.get(index, {}) | cut_off.get(index, {}))
+        for index in itertools.islice(left, max(0, n_trials - len(done)))
     ]
 
 
 def _run(tuning: Tuning, study: optuna.Study, n_trials: int, *, jobs: int, progress: bool) -> None:
     """Run what is missing of `n_trials`, with a progress bar."""
-    indices = range(len(finished(study)), n_trials)
-    wanted = itertools.chain(_wanted(tuning, study), itertools.repeat({}))
-    tasks = list(zip(indices, wanted))  # noqa: B905 - there is no end of the second
+    tasks = _tasks(tuning, study, n_trials)
     for _ in Bar(
         _outcomes(tuning, tasks, jobs),
         total=len(tasks),

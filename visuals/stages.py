@@ -34,7 +34,7 @@ class Stage:
 
 
 def run_stages(
-    folder: str | Path, against: str | Path | None = None, *, seed: int = 0
+    folder: str | Path, against: str | Path | None = None, data: str | None = None, *, seed: int = 0
 ) -> tuple[RunConfig, Dataset, tuple[Stage, Stage]]:
     """Configuration and data of a run, and the stages before and after.
 
@@ -42,18 +42,19 @@ def run_stages(
         folder: the run that is shown after.
         against: the run that is shown before; None takes the first run as it was initialised,
             before its training.
+        data: where the data of the runs lie now, if they were moved.
         seed: of the samples behind the gap numbers.
 
     Raises:
         RunError: a folder is not a run, or both were not trained on the same interactions.
     """
-    config, dataset, backbone, alignment = load_aligned_run(folder)
+    config, dataset, backbone, alignment = load_aligned_run(folder, data)
     trained = run_views(dataset, backbone, alignment)
     if against is None:
         labels = ("before training", "after training")
         first, source = _untrained(config, dataset), Path(folder)
     else:
-        other, other_data, other_backbone, other_alignment = load_aligned_run(against)
+        other, other_data, other_backbone, other_alignment = load_aligned_run(against, data)
         if not _same_interactions(dataset, other_data):
             raise RunError(
                 f"{against} and {folder} were not trained on the same interactions: give two runs "

@@ -27,19 +27,21 @@ JSON_FILE = "visuals.json"
 
 @dataclass(frozen=True)
 class Listed:
-    """Items whose nearest items are listed, and how they are called.
+    """Items whose nearest items are listed, how they are called, and the data they come from.
 
     Attributes:
         items: original ids; None takes popular ones.
         neighbors: how many for each.
         titles: table of item ids and titles; None takes `titles.csv` beside the data, if any.
         title_columns: its columns of ids and titles.
+        data: where the data of the runs lie now, if they were moved.
     """
 
     items: Sequence[str] | None = None
     neighbors: int = 5
     titles: str | Path | None = None
     title_columns: tuple[str, str] | None = None
+    data: str | None = None
 
 
 def visualize(
@@ -68,7 +70,7 @@ def visualize(
     """
     options, listed = options or MapOptions(), listed or Listed()
     require_writable(out)
-    config, dataset, stages = run_stages(folder, against, seed=options.seed)
+    config, dataset, stages = run_stages(folder, against, listed.data, seed=options.seed)
     if not any(len(stage.views.items) > 1 for stage in stages):
         raise RunError(
             f"{folder} has no view of its items but their ids ({method_label(config)}): give a run "

@@ -87,6 +87,33 @@ class Neighbor(Item):
     """Users who have both; the user asked about does not count."""
 
 
+class Saying(Item):
+    """An item of the history that says something for the one asked about."""
+
+    says: dict[str, float]
+    """By kind of evidence, as in the lists of the export."""
+
+
+class EvidenceReason(Answer):
+    """What evidence adds: the score is `model + added`.
+
+    For a candidate `added` is `weight * spread * evidence`, for other items 0.
+    """
+
+    model: float
+    """Score without evidence: the inner product of the vectors."""
+    added: float
+    candidate: bool
+    """Whether the item is one of those with the best scores of the model, to which it is added."""
+    weight: float
+    spread: float
+    """Standard deviation of the model's scores over the catalogue."""
+    evidence: float
+    """What the history says for the item, in standard deviations from the catalogue's mean."""
+    sayings: list[Saying]
+    """Items of the history in training, those that say the most first."""
+
+
 class Reason(Answer):
     """Why an item stands in a list."""
 
@@ -99,6 +126,8 @@ class Reason(Answer):
     vector: str
     """Where its vector comes from: trained, or content."""
     nearest: list[Neighbor]
+    evidence: EvidenceReason | None = None
+    """None where lists carry no evidence."""
 
 
 class History(Answer):
@@ -125,6 +154,16 @@ class ModalityState(Answer):
     """What its encoder takes: text, image or audio. None where only features can be given."""
 
 
+class EvidenceState(Answer):
+    """The evidence that lists carry."""
+
+    kinds: list[str]
+    weight: float
+    """In standard deviations of the model's scores."""
+    candidates: int
+    """Items with the best scores of the model, to which it is added."""
+
+
 class About(Answer):
     """The export that is served."""
 
@@ -140,6 +179,8 @@ class About(Answer):
     test: dict[str, Any]
     """Test metrics of the run."""
     index: dict[str, Any]
+    evidence: EvidenceState | None
+    """None where lists carry none, be it that the export has none or that it is left out."""
     modalities: dict[str, ModalityState]
     titles: bool
     pictures: bool
@@ -156,3 +197,10 @@ class State(Answer):
     """Whether the service lives, or is ready."""
 
     status: str
+
+
+class Health(State):
+    """That the process lives."""
+
+    evidence: bool | None
+    """Whether lists carry evidence; None as long as there is no export."""

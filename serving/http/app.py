@@ -23,6 +23,7 @@ from .metrics import CONTENT_TYPE
 from .reasons import explain
 from .requests import ForHistories, ForUsers, NewItems, Similar, Why
 from .service import Service
+from .shop import Shop
 
 HERE = Path(__file__).parent
 Value = TypeVar("Value")
@@ -144,6 +145,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
             dim=shop.item.shape[1],
             **{name: shop.about[name] for name in ("dataset", "backbone", "alignment", "test")},
             index=shop.about["index"],
+            evidence=_evidence(shop),
             modalities=serving.placing.modalities(),
             titles=bool(shop.catalogue.titles),
             pictures=bool(shop.catalogue.pictures),
@@ -151,8 +153,10 @@ def _add_state(app: FastAPI, service: Service) -> None:
         )
 
     @app.get("/health", tags=["state"], summary="Whether the process lives")
-    async def health() -> answers.State:
-        return answers.State(status="ok")
+    async def health() -> answers.Health:
+        shop = service.shop
+        evidence = None if shop is None else shop.evidence is not None
+        return answers.Health(status="ok", evidence=evidence)
 
     @app.get("/ready", tags=["state"], summary="Whether there is an export to serve")
     async def ready() -> answers.State:
@@ -163,6 +167,12 @@ def _add_state(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         page = service.metrics.page(service.shop, service.number, service.refused)
         return Response(page, media_type=CONTENT_TYPE)
+
+
+def _evidence(shop: Shop) -> answers.EvidenceState | None:
+    if shop.evidence is None:
+        return None
+    return answers.EvidenceState(**shop.evidence.about())
 
 
 BOUNDS = ("max_k", "max_batch", "max_ids", "max_body", "max_pixels")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
+import torch
 
+from ..asking import Asking
 from .answers import Item, RankedList, RankedLists, Scored
 from .errors import NotFound
 from .requests import Bounds, ForHistories, ForUsers, Lists, Similar
@@ -16,6 +18,9 @@ from .shop import Shop
 
 WIDEST = 2048
 """Rows to ask an index for; beyond, all items are scored."""
+
+Search = Callable[[int, np.ndarray | None], Awaitable[Found]]
+"""Finds so many items at most, of those in rows, or of all."""
 
 
 class Ranking:
@@ -36,21 +41,16 @@ class Ranking:
     async def for_users(self, request: ForUsers) -> RankedLists:
         """Lists for known users."""
         self.bounds.lists(request, len(request.users))
-        rows = self.shop.users.rows(request.users)
-        has = [self.shop.history(row) for row in rows]
-        return await self._answer(request, self.shop.user[rows], has)
+        rows = torch.from_numpy(self.shop.users.rows(request.users))
+        return await self._for_people(request, self.shop.recommender.of_users(rows))
 
     async def for_histories(self, request: ForHistories) -> RankedLists:
         """Lists for people unknown: by the mean of the vectors of what they have."""
         self.bounds.lists(request, len(request.histories))
-        queries, has, unknown = [], [], []
-        for history in request.histories:
-            rows, missing = self.read_history(history)
-            queries.append(self.shop.item[rows].mean(0))
-            has.append(rows)
-            unknown.append(missing)
-        answer = await self._answer(request, np.stack(queries), has)
-        for ranked, missing in zip(answer.lists, unknown, strict=True):
+        read = [self.read_history(history) for history in request.histories]
+        asking = self.shop.recommender.of_histories([torch.from_numpy(rows) for rows, _ in read])
+        answer = await self._for_people(request, asking)
+        for ranked, (_, missing) in zip(answer.lists, read, strict=True):
             ranked.unknown = missing
         return answer
 
@@ -58,7 +58,8 @@ class Ranking:
         """Items with the largest cosines with each of some items."""
         self.bounds.lists(request, len(request.items))
         rows = self.shop.items.rows(request.items)
-        return await self._answer(request, self.shop.unit(rows), list(rows[:, None]), cosine=True)
+        search = self._by_vectors(self.shop.unit(rows), cosine=True)
+        return await self._answer(request, list(rows[:, None]), search)
 
     def read_history(self, history: Sequence[str]) -> tuple[np.ndarray, list[str]]:
         """Rows of a history, and its ids that are unknown.
@@ -72,19 +73,20 @@ class Ranking:
             raise NotFound("the export has no item of the history: give one that it has")
         return rows, unknown
 
-    async def near(self, request: Lists, queries: np.ndarray, *, cosine: bool) -> RankedLists:
-        """Lists for `(n, dim)` queries who have nothing, by inner products or cosines."""
+    async def near(self, request: Lists, queries: np.ndarray) -> RankedLists:
+        """Items with the largest cosines with `(n, dim)` queries."""
         nothing = [np.empty(0, np.int64)] * len(queries)
-        return await self._answer(request, queries, nothing, cosine=cosine)
+        return await self._answer(request, nothing, self._by_vectors(queries, cosine=True))
 
-    async def _answer(
-        self,
-        request: Lists,
-        queries: np.ndarray,
-        has: list[np.ndarray],
-        *,
-        cosine: bool = False,
-    ) -> RankedLists:
+    async def _for_people(self, request: Lists, asking: Asking) -> RankedLists:
+        """By final scores: inner products, with evidence where the export has some."""
+        if self.shop.evidence is None:
+            search = self._by_vectors(asking.user.numpy(), cosine=False)
+        else:
+            search = self._by_evidence(asking)
+        return await self._answer(request, asking.has(), search)
+
+    async def _answer(self, request: Lists, has: list[np.ndarray], search: Search) -> RankedLists:
         shop = self.shop
         without, unknown = shop.items.known(request.without)
         only = None
@@ -93,17 +95,37 @@ class Ranking:
             only = np.sort(only)
             unknown = list(dict.fromkeys([*missing, *unknown]))
         width = request.k + max(map(len, has)) + len(without)
-        if only is not None or cosine or width > WIDEST:
-            found = await asyncio.get_running_loop().run_in_executor(
-                self._slow, self._scan, queries, width, only, cosine
-            )
-        else:
-            found = await self._index.search(queries, width)
+        found = await search(width, only)
         lists = [
             self._list(rows, scores, np.concatenate([own, without]), request.k)
             for rows, scores, own in zip(found.rows, found.scores, has, strict=True)
         ]
         return RankedLists(export=shop.name, lists=lists, unknown=unknown)
+
+    def _by_vectors(self, queries: np.ndarray, *, cosine: bool) -> Search:
+        """Search for `(n, dim)` queries: by the index where it can answer, else of all items."""
+
+        async def search(width: int, only: np.ndarray | None) -> Found:
+            if only is None and not cosine and width <= WIDEST:
+                return await self._index.search(queries, width)
+            run = asyncio.get_running_loop().run_in_executor
+            return await run(self._slow, self._scan, queries, width, only, cosine)
+
+        return search
+
+    def _by_evidence(self, asking: Asking) -> Search:
+        """Search of all items by scores with evidence, as `Recommender` makes lists."""
+
+        def best(width: int, only: np.ndarray | None) -> Found:
+            chosen = None if only is None else torch.from_numpy(only)
+            rows, scores = self.shop.recommender.best(asking, width, chosen)
+            return Found(rows.numpy(), scores.numpy())
+
+        async def search(width: int, only: np.ndarray | None) -> Found:
+            width = min(width, len(self.shop.items))
+            return await asyncio.get_running_loop().run_in_executor(self._slow, best, width, only)
+
+        return search
 
     def _scan(
         self, queries: np.ndarray, width: int, only: np.ndarray | None, cosine: bool

@@ -37,6 +37,9 @@ class ServeOptions(Options):
     threads: int = Field(default=1, ge=1)
     """Threads of each process that score."""
 
+    evidence: bool = True
+    """Whether lists carry the evidence of an export that has some."""
+
     max_k: int = Field(default=1000, ge=1)
     """Longest list that a request may ask for."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .encoders import Encoders
 from .errors import Missing, Refused
 from .lists import Ranking
 from .requests import NewItem, NewItems
-from .scoring import best_rows
+from .scoring import best_rows, score_one
 from .shop import rank_among
 
 MOST_PLACES = 1000
@@ -62,7 +63,7 @@ class Placing:
         run = asyncio.get_running_loop().run_in_executor
         made = await run(self._slow, self._vectors, request.items)
         lengths = np.linalg.norm(made, axis=1, keepdims=True).clip(TINY)
-        lists = await self._ranking.near(request, made / lengths, cosine=True)
+        lists = await self._ranking.near(request, made / lengths)
         audiences, places = await run(self._slow, self._people, made, users, request.k)
         placed = [
             Placed(similar=similar.items, audience=audience, places=place)
@@ -85,9 +86,15 @@ class Placing:
             for rows, scores in zip(best.rows.tolist(), best.scores.tolist(), strict=True)
         ]
         places: list[list[Place]] = [[] for _ in made]
-        for user in users.tolist():
-            scores, has = shop.item @ shop.user[user], shop.history(user)
-            for of_item, score in zip(places, made @ shop.user[user], strict=True):
+        if not len(users):
+            return audiences, places
+        old = shop.recommender
+        asking = old.of_users(torch.from_numpy(users))
+        more = replace(old, item=torch.cat([old.item, torch.from_numpy(made)]))
+        scorer = more.scorer(asking)  # the new items stand behind all others
+        for place, (user, has) in enumerate(zip(users.tolist(), asking.has(), strict=True)):
+            scores, new = np.split(score_one(scorer, place), [len(old.item)])
+            for of_item, score in zip(places, new, strict=True):
                 rank = rank_among(scores, score, has)
                 of_item.append(Place(user=names[user], score=float(score), rank=rank))
         return audiences, places

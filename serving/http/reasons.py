@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from .answers import Neighbor, Reason
+from ...evaluation import BlockScorer
+from ...evidence import EvidenceScorer
+from ..asking import Asking
+from .answers import EvidenceReason, Neighbor, Reason, Saying
 from .errors import Refused
 from .lists import Ranking, item_answer
 from .requests import Why
+from .scoring import score_one
 from .shop import Shop, rank_among
 
 
 def explain(ranking: Ranking, request: Why) -> Reason:
     """The nearest items of the history, with the users who have both, and the item's own facts.
+
+    Where lists carry evidence, score and rank are those with it, and its own numbers are told.
 
     Raises:
         Refused: an id is unknown, or not just one of user and history is given.
@@ -24,11 +31,12 @@ def explain(ranking: Ranking, request: Why) -> Reason:
     person = None
     if request.user is not None:
         person = shop.users.row(request.user)
-        has, query = shop.history(person), shop.user[person]
+        asking = shop.recommender.of_users(torch.tensor([person]))
     else:
-        has, _ = ranking.read_history(request.history or [])
-        query = shop.item[has].mean(0)
-    scores = shop.item @ query
+        rows, _ = ranking.read_history(request.history or [])
+        asking = shop.recommender.of_histories([torch.from_numpy(rows)])
+    (has,), scorer = asking.has(), shop.recommender.scorer(asking)
+    scores = score_one(scorer, 0)
     return Reason(
         export=shop.name,
         item=item_answer(shop, item),
@@ -37,6 +45,36 @@ def explain(ranking: Ranking, request: Why) -> Reason:
         users=len(_others(shop, item, person)),
         vector="content" if shop.made[item] else "trained",
         nearest=_nearest(shop, item, has, request.n, person),
+        evidence=_evidence(shop, scorer, asking, item, request.n),
+    )
+
+
+def _evidence(
+    shop: Shop, scorer: BlockScorer, asking: Asking, item: int, n: int
+) -> EvidenceReason | None:
+    """What evidence adds to the score of an item for the one who asks."""
+    if shop.evidence is None or not isinstance(scorer, EvidenceScorer):
+        return None
+    one = torch.arange(1)
+    block = scorer.block(one)
+    candidate, spread = bool(block.candidates[0, item]), float(block.spread)
+    evidence = float(scorer.evidence(one)[0, item])
+    rows, values = shop.evidence.says(asking.history, item)
+    sayings = [
+        Saying(
+            **item_answer(shop, row).model_dump(),
+            says={kind: float(of_kind[place]) for kind, of_kind in values.items()},
+        )
+        for place, row in enumerate(rows[:n].tolist())
+    ]
+    return EvidenceReason(
+        model=float(block.scores[0, item]),
+        added=scorer.weight * spread * evidence if candidate else 0.0,
+        candidate=candidate,
+        weight=scorer.weight,
+        spread=spread,
+        evidence=evidence,
+        sayings=sayings,
     )
 
 

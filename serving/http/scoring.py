@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+
+from ...evaluation import BlockScorer
 
 ROWS_AT_ONCE = 65_536
 MOST_TOGETHER = 256
@@ -57,6 +60,13 @@ def _top(scores: np.ndarray, width: int) -> np.ndarray:
         chosen = np.broadcast_to(np.arange(columns), scores.shape)
     order = np.argsort(-np.take_along_axis(scores, chosen, 1), axis=1, kind="stable")
     return np.take_along_axis(chosen, order, 1)
+
+
+def score_one(scorer: BlockScorer, user: int) -> np.ndarray:
+    """`(n_items,)` scores of one user."""
+    scores = torch.empty(1, scorer.n_items, dtype=scorer.dtype)
+    scorer(torch.tensor([user]), scores)
+    return scores[0].numpy()
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class Service:
 
     def _load(self, number: int) -> Serving:
         folder = self.store / str(number)
-        shop = Shop.load(folder, Catalogue.read(self.items))
+        shop = Shop.load(folder, Catalogue.read(self.items), evidence=self.options.evidence)
         records = self._encoders.read_records(folder, shop.about.get("encoders", []))
         ranking = Ranking(shop, self.fast, self.slow, self.bounds)
         return Serving(shop, ranking, Placing(ranking, self._encoders, records, self.slow))

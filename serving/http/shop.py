@@ -19,6 +19,7 @@ from ..beside import require_digests
 from ..content_map import ContentMap
 from ..layout import ABOUT, INDEX, ITEM_VECTORS, ITEMS, USER_VECTORS
 from ..recommender import Recommender
+from ..served_evidence import ServedEvidence
 from .catalogue import Catalogue
 from .ids import Ids
 
@@ -46,6 +47,7 @@ class Shop:
         content_map: from content to vectors; None where the data had no content.
         made: `(n_items,)` bool, vectors made from content.
         catalogue: titles and pictures.
+        recommender: of the same vectors, with the evidence that lists carry.
     """
 
     name: str
@@ -62,15 +64,21 @@ class Shop:
     content_map: ContentMap | None
     made: np.ndarray
     catalogue: Catalogue
+    recommender: Recommender
 
     @classmethod
-    def load(cls, folder: Path, catalogue: Catalogue) -> Shop:
+    def load(cls, folder: Path, catalogue: Catalogue, *, evidence: bool = True) -> Shop:
         """Read an export. Vectors and index are mapped, so that processes share their memory.
+
+        Args:
+            folder: the export.
+            catalogue: titles and pictures.
+            evidence: False leaves out the evidence of the export, if it has some.
 
         Raises:
             DataError: the folder is no export, or is damaged.
         """
-        loaded = Recommender.load(folder)
+        loaded = Recommender.load(folder, evidence=evidence)
         text = (folder / ABOUT).read_bytes()
         about = json.loads(text)
         try:
@@ -102,7 +110,13 @@ class Shop:
             content_map=loaded.content_map,
             made=made,
             catalogue=catalogue,
+            recommender=loaded,
         )
+
+    @property
+    def evidence(self) -> ServedEvidence | None:
+        """What lists carry beside inner products."""
+        return self.recommender.evidence
 
     def history(self, user: int) -> np.ndarray:
         """Rows of the items that a user has."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ...errors import DataError
 from ...fileio import write_text
-from ..layout import ABOUT, FORMAT, INDEX, ITEMS, SEEN, USERS, VECTORS
+from ..layout import ABOUT, EVIDENCE, FORMAT, INDEX, ITEMS, SEEN, USERS, VECTORS
 from .shop import check_export
 
 CURRENT = "current.json"
@@ -111,13 +111,10 @@ class Store:
                 raise DataError(
                     f"{self.export}: format {about['format']} is not {FORMAT}: export again"
                 )
-            if about.get("evidence"):  # its lists are more than inner products of vectors
-                raise DataError(
-                    f"{self.export}: lists with evidence are not served yet: use crossalign "
-                    "recommend, or export a run without"
-                )
-            records = [f"{Path(name).name}_feat.json" for name in about.get("encoders", [])]
-            for name in (ABOUT, VECTORS, INDEX, SEEN, USERS, ITEMS, *records):
+            names = [ABOUT, VECTORS, INDEX, SEEN, USERS, ITEMS]
+            names += [EVIDENCE] if about.get("evidence") else []
+            names += [f"{Path(name).name}_feat.json" for name in about.get("encoders", [])]
+            for name in names:
                 shutil.copyfile(self.export / name, copy / name)
         except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise DataError(f"{self.export} is damaged ({error}): export the run again") from None

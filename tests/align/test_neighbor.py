@@ -14,8 +14,7 @@ def unit(x):
 
 
 def loop_cna(p, cna, attention, temperature):
-    """Item by item, modality by modality: usable neighbours in order, cycled, else the item."""
-    k = p.neighbors.shape[1]
+    """Item by item, modality by modality: the mean of what is left, else of the item."""
     contrast = reg = (p.item.sum() + sum(c.sum() for c in p.content)) * 0
     masks = [None] + [(p.missing or {}).get(m) for m in p.names]
     for table, mask in zip((p.item, *p.content), masks, strict=True):
@@ -23,11 +22,10 @@ def loop_cna(p, cna, attention, temperature):
         items = [i for i in sorted(set(p.items.tolist())) if has[i]]
         means = []
         for i in items:
-            # First -1 is padded for the catalogue, then neighbours without the modality.
-            known = [j for j in p.neighbors[i].tolist() if j >= 0] or [i]
-            listed = [known[r % len(known)] for r in range(k)]
-            usable = [j for j in listed if has[j]] or [i]
-            means.append(sum(attention[r] * unit(table[usable[r % len(usable)]]) for r in range(k)))
+            listed = enumerate(p.neighbors[i].tolist())
+            left = [(attention[r], j) for r, j in listed if j >= 0 and has[j]] or [(1.0, i)]
+            total = sum(weight for weight, _ in left)
+            means.append(sum(weight * unit(table[j]) for weight, j in left) / total)
         losses = []
         for n, i in enumerate(items):
             logits = torch.stack([unit(table[i]) @ unit(f) for f in means]) / temperature
@@ -84,9 +82,23 @@ def test_gradcheck(problem):
     assert torch.autograd.gradcheck(loss, (p.item, *p.content, weights))
 
 
-def test_short_lists_are_cycled_and_empty_ones_are_the_item():
-    neighbors = torch.tensor([[3, -1, 2, -1], [-1, -1, -1, -1], [0, 1, -1, 3], [-1, 1, -1, -1]])
-    expected = torch.tensor([[3, 2, 3, 2], [1, 1, 1, 1], [0, 1, 3, 0], [1, 1, 1, 1]])
+def test_what_is_left_of_a_short_list_weighs_alike():
+    """Whatever the length of the list: no neighbour counts for two because another is missing."""
+    torch.manual_seed(0)
+    item, content = torch.randn(4, 5), torch.randn(4, 5)
+    items, lacks = torch.arange(4), torch.tensor([False, False, False, True])
+    short = torch.tensor([[1, 2, 3], [0, 2, -1], [0, -1, -1], [-1, -1, -1]])
+    wide = torch.cat([short, torch.full((4, 4), -1)], dim=1)
+    values = [
+        CNALoss(table, modalities=("image",)).terms(item, content, items, missing={"image": lacks})
+        for table in (short, wide)
+    ]
+    torch.testing.assert_close(values[0], values[1])
+
+
+def test_an_item_without_neighbours_is_its_own():
+    neighbors = torch.tensor([[3, -1], [-1, -1], [0, 1], [-1, 1]])
+    expected = torch.tensor([[3, 0], [1, 1], [0, 1], [3, 1]])
     torch.testing.assert_close(CNALoss(neighbors).neighbors, expected)
 
 

@@ -1,8 +1,10 @@
 """Runs commands in peace and under SIGKILL, one for each line of JSON on standard input.
 
-A line has `arguments`, the folder `place`, and a `seed`. The command runs once in `place/peace` and
-once in `place/fire`, where it is killed `KILLS` times at random moments and then left alone. The
-answer is a line of JSON: when it was killed, as parts of the time it takes.
+A line has `arguments`, the folder `place`, a `seed`, and perhaps `again`, the command that goes on
+once the file `begun` is there. The command runs once in `place/peace`, unless the line says how
+many seconds (`usual`) it took there, and once in `place/fire`, where it is killed `kills` times at
+random moments and then left alone. The answer is a line of JSON: seconds in peace, and when it was
+killed, as parts of them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -26,38 +29,41 @@ WAIT = 600
 """Seconds after which a command hangs, however loaded the machine is."""
 
 
-def command(arguments: list[str], folder: Path) -> None:
+def command(asked: dict[str, Any], folder: Path) -> None:
     """Run a command in `folder`, its standard output in `printed.txt`."""
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
+    begun = "again" in asked and Path(asked["begun"]).exists()
     with Path("printed.txt").open("w") as printed:
         sys.stdout = printed
-        assert main(arguments) == 0
+        assert main(asked["again"] if begun else asked["arguments"]) == 0
 
 
-def fire(arguments: list[str], place: Path, seed: int) -> list[float]:
-    """The moments at which the command was killed, as parts of the time it takes in peace."""
+def fire(asked: dict[str, Any]) -> tuple[float, list[float]]:
+    """Seconds the command takes in peace, and when it was killed, as parts of them."""
     from under_fire import finishes
 
-    started = time.monotonic()
-    assert finishes(partial(command, arguments, place / "peace"), wait=WAIT)
-    usual = time.monotonic() - started
-    chance = random.Random(seed)
-    moments = [chance.uniform(0.05, 0.95) for _ in range(KILLS)]
+    place, usual = Path(asked["place"]), asked.get("usual")
+    if usual is None:
+        started = time.monotonic()
+        assert finishes(partial(command, asked, place / "peace"), wait=WAIT)
+        usual = time.monotonic() - started
+    chance = random.Random(asked["seed"])
+    moments = [chance.uniform(0.05, 0.95) for _ in range(asked.get("kills", KILLS))]
     hit = [
         moment
         for moment in moments
-        if not finishes(partial(command, arguments, place / "fire"), moment * usual)
+        if not finishes(partial(command, asked, place / "fire"), moment * usual)
     ]
-    assert finishes(partial(command, arguments, place / "fire"), wait=WAIT)
-    return hit
+    assert finishes(partial(command, asked, place / "fire"), wait=WAIT)
+    return usual, hit
 
 
 def warm_up(commands: list[list[str]]) -> None:
     """Run commands here, so that every fork has what they load late."""
     with tempfile.TemporaryDirectory() as folder:
         for arguments in commands:
-            command(arguments, Path(folder))
+            command({"arguments": arguments}, Path(folder))
         os.chdir("/")
     sys.stdout = sys.__stdout__
 
@@ -69,6 +75,4 @@ if __name__ == "__main__":
     with patch("crossalign.report.run_report.line_plot", return_value=""):
         warm_up(json.loads(sys.argv[1]))
         for line in sys.stdin:
-            asked = json.loads(line)
-            hit = fire(asked["arguments"], Path(asked["place"]), asked["seed"])
-            print(json.dumps(hit), flush=True)
+            print(json.dumps(fire(json.loads(line))), flush=True)

@@ -136,7 +136,6 @@ BAD_TABLES = {
         "line 3: time is 'noon', not a number",
     ),
     "one split only": ("user,item,split\n1,2,train\n1,3,test\n", {}, "the valid split is empty"),
-    "too short to split": ("user,item\n1,2\n1,3\n", {}, "the valid split is empty"),
 }
 
 

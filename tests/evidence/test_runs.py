@@ -207,6 +207,9 @@ def test_an_export_has_evidence_for_histories_and_room_for_new_items(added, tmp_
     more = shop.with_items(["new-1", "new-2"], features)
     assert set(more.recommend(["0"], 2, among=["new-1", "new-2"])["item"]) == {"new-1", "new-2"}
     assert len(more.recommend_for(["new-1", history[0]], 102)) == 100
+    assert len(more.recommend_for(["new-1"], 102)) == 101
+    scores = more.recommend(["0"], 102).set_index("item")["score"]
+    assert float(scores["new-1"]) == pytest.approx(float(more.user[0] @ more.item[100]), rel=1e-4)
     old = json.loads((tmp_path / "shop" / "about.json").read_text())
     del old["evidence"]
     (tmp_path / "shop" / "about.json").write_text(json.dumps(old))

@@ -84,6 +84,7 @@ def test_wrong_rows_are_named_wherever_they_are(folder, monkeypatch):
     """Lists are checked a few at a time; the item in the message counts from the first."""
     monkeypatch.setattr("crossalign.graphs.neighbors.CHECKED_ROWS", 1)
     for value, message in ((7, "item 2 has a neighbour 7"), (2, "item 2 is its own neighbour")):
+        (folder / "metadata.json").write_text('{"format": "crossalign-neighbors-1"}')  # an old one
         np.save(folder / "ids.npy", np.array([[1, 2], [0, -1], [value, -1]]))
         with pytest.raises(DataError, match=message):
             load_neighbors(folder)

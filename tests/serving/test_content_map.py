@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from crossalign.errors import DataError
-from crossalign.serving import content_map as module
+from crossalign.renewal import content_map as module
 from crossalign.serving.content_map import (
     fit_content_map,
     judge_content_map,

@@ -178,7 +178,7 @@ def test_damaged_checkpoint_gives_one_line(run_tiny, tmp_path, keep):
     path = tmp_path / "checkpoint.pt"
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content)) if keep == 0.5 else keep])
-    with pytest.raises(RunError, match=r"is damaged .* delete it and train again") as error:
+    with pytest.raises(RunError, match=r"is damaged .* begin anew") as error:
         run_tiny(tmp_path, OPTIONS, resume=True)
     assert "\n" not in str(error.value)
 

@@ -99,6 +99,20 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "shop"
 
 
+@pytest.fixture(scope="session")
+def export_with_evidence(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with evidence of two kinds, added to the best twenty items of the model."""
+    folder = tmp_path_factory.mktemp("evidence")
+    chosen = ["evidence.kind=cooccurrence+ease", "evidence.weight=1", "evidence.candidates=20"]
+    train(
+        load_config(None, [*SMALL, *chosen], path="planted", backbone="lightgcn"),
+        folder / "run",
+        progress=False,
+    )
+    export_run(folder / "run", folder / "shop")
+    return folder / "shop"
+
+
 @pytest.fixture
 def live(export: Path, tmp_path: Path) -> Path:
     """A copy of the export, to be changed."""

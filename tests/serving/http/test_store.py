@@ -159,10 +159,3 @@ def test_copies_that_nobody_reads_any_more_are_removed(live, tmp_path) -> None:
         assert store.look(FORK)
     copies = sorted(path.name for path in (tmp_path / "store").iterdir() if path.is_dir())
     assert copies == ["4", "5"]
-
-
-def test_an_export_whose_lists_are_not_vectors_alone_is_refused(live, tmp_path) -> None:
-    touch(live, evidence={"kind": "cooccurrence"})
-    (tmp_path / "store").mkdir()
-    with pytest.raises(DataError, match="evidence are not served yet"):
-        Store(live, tmp_path / "store").take()

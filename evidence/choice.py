@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..errors import RunError
 from ..evaluation import BlockScorer, Evaluator
 from ..evaluation.metrics import average, parse_metric, user_metrics
 from ..evaluation.scores import block_scorer
-from ..fileio import read_json, write_text
+from ..fileio import read_json, write_json
 from ..references.inputs import history_matrix
 from ..run_files import EVIDENCE_FILE
 from ..tensors.representations import Representations
@@ -55,7 +54,7 @@ class Choice:
 
     def save(self, folder: Path) -> None:
         """Write `evidence.json` into a run folder."""
-        write_text(folder / EVIDENCE_FILE, json.dumps(asdict(self), indent=2) + "\n")
+        write_json(folder / EVIDENCE_FILE, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> Choice:

@@ -14,6 +14,7 @@ from crossalign.config import load_config
 from crossalign.errors import ConfigError, RunError
 from crossalign.evaluation import evaluate, recommend
 from crossalign.evidence import Choice, EvidenceOptions
+from crossalign.fileio import write_json
 from crossalign.pipeline import load_run, representations, run_scores, train
 from crossalign.run_folder import run_fingerprint
 from crossalign.serving import Recommender, export_run
@@ -212,7 +213,7 @@ def test_an_export_has_evidence_for_histories_and_room_for_new_items(added, tmp_
     assert float(scores["new-1"]) == pytest.approx(float(more.user[0] @ more.item[100]), rel=1e-4)
     old = json.loads((tmp_path / "shop" / "about.json").read_text())
     del old["evidence"]
-    (tmp_path / "shop" / "about.json").write_text(json.dumps(old))
+    write_json(tmp_path / "shop" / "about.json", old)
     assert Recommender.load(tmp_path / "shop").evidence is None
 
 

@@ -144,7 +144,7 @@ def test_only_parameters_are_in_the_state(problem):
     cross = build(p, missing=p.missing)
     assert {name for name, _ in cross.named_parameters()} == set(cross.state_dict())
     buffers = {name for name, _ in cross.named_buffers()}
-    assert buffers == {"missing_image", "missing_text", "cna.neighbors"}
+    assert buffers == {"missing_image", "missing_text", "cna.neighbors", "cna.usable"}
 
 
 def test_registry_shows_hyper_parameters_only():

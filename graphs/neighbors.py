@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checksums import SEAL, file_checksum, require_seal, require_sound_archive
+from ..checksums import DAMAGED, SEAL, file_checksum, require_seal, require_sound_archive
 from ..datasets.arrays import load_arrays
 from ..datasets.raw_files import open_plain
 from ..errors import ConfigError, DataError, RunError, shorten
@@ -191,7 +191,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         raise DataError(f"{path} is a table for other programs: write an .npz to read it again")
     try:
         return _read_folder(path) if path.is_dir() else _read_archive(path)
-    except (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except (RecursionError, *DAMAGED) as error:
         reason = shorten(str(error))
         raise DataError(f"{path} is damaged or no neighbour file ({reason}); {REMAKE}") from error
 

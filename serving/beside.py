@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from ..errors import DataError
 from ..fileio import atomic_path
 
 ROWS_AT_ONCE = 65_536
@@ -66,21 +65,6 @@ def copy_records(data: Path, modalities: Iterable[str], out: Path) -> list[str]:
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in `folder`, by name."""
     return {file.name: _sha256(file) for file in sorted(folder.iterdir()) if file.is_file()}
-
-
-def require_digests(folder: Path, expected: Mapping[str, str]) -> None:
-    """Refuse a folder whose files are not those that `expected` describes.
-
-    Raises:
-        DataError: a file is missing or has other content.
-    """
-    for name, digest in expected.items():
-        file = folder / name
-        if Path(name).name != name or not file.is_file() or _sha256(file) != digest:
-            raise DataError(
-                f"{folder} is damaged ({name} is not the file that was exported): "
-                "export the run again"
-            )
 
 
 def _sha256(file: Path) -> str:

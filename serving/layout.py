@@ -10,6 +10,7 @@ SEEN = "seen.npz"
 USERS, ITEMS = "users.csv", "items.csv"
 """Original ids in the order of the vectors."""
 USER_VECTORS, ITEM_VECTORS = "user_vectors.parquet", "item_vectors.parquet"
+FOR_OTHERS = (USER_VECTORS, ITEM_VECTORS)
 """Ids and vectors for other programs; nothing here reads them."""
 EVIDENCE = "evidence.npz"
 """Histories and lists of evidence, of a run that has some."""

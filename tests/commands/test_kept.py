@@ -79,7 +79,7 @@ WRITERS = {
     "compare": ("compare c.yaml --quiet --out new", "new"),
     "search": ("search planted --config c.yaml --grid backbone.dim=4 --quiet --out new", "new"),
     "tune": ("tune c.yaml --trials 1 --quiet --out new", "new"),
-    "export": ("export r --out s", "s"),
+    "export": ("export r --out s --replace", "s"),
     "neighbors folder": ("neighbors d --quiet -o near", "near"),
 }
 
@@ -119,7 +119,7 @@ LEFT = {
     "neighbors": ("neighbors d --quiet -o n.npz", ".n.{}.tmp.npz"),
     "run": ("train --resume r --quiet --set training.epochs=4", "r/.checkpoint.{}.tmp.pt"),
     "metrics": ("train --resume r --quiet --set training.epochs=4", "r/.metrics.{}.tmp.json"),
-    "export": ("export r --out s", "s/.new-{}"),
+    "export": ("export r --out s --replace", "s/.new-{}"),
     "recommend": ("recommend s --quiet -o lists.csv", ".lists.{}.tmp.csv"),
     "popularity": ("popularity r --groups 2 --quiet --out p", "p/.report.{}.tmp.html"),
 }

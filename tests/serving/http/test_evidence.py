@@ -16,6 +16,7 @@ import pytest
 import torch
 from service_process import Service
 
+from crossalign.checksums import sealed
 from crossalign.errors import DataError
 from crossalign.serving import Recommender
 from crossalign.serving.http import store as module
@@ -185,12 +186,12 @@ def test_damaged_evidence_is_refused(export_with_evidence, tmp_path, monkeypatch
         store.take()
     for content in ({**arrays, "ease.indices": wrong}, {"history.indptr": np.arange(3)}):
         np.savez(live / EVIDENCE, **content)
-        (live / ABOUT).write_text(json.dumps({**about, "sha256": {}}))
+        (live / ABOUT).write_text(json.dumps(sealed({**about, "sha256": {}})))
         with pytest.raises(DataError, match=str(live)):
             store.take()
     (live / EVIDENCE).unlink()
     context = multiprocessing.get_context("spawn")
-    (live / ABOUT).write_text(json.dumps({**about, "sha256": {}, "dataset": "again"}))
+    (live / ABOUT).write_text(json.dumps(sealed({**about, "sha256": {}, "dataset": "again"})))
     assert "refused a new export" in str(store.look(context))
 
 

@@ -13,6 +13,7 @@ import pytest
 from http_client import Client, request
 from service_process import Service
 
+from crossalign.checksums import sealed
 from crossalign.serving.layout import ABOUT, VECTORS
 
 TOKEN = "a-token-of-more-than-16-letters"
@@ -65,7 +66,7 @@ def put(source: Path, live: Path, *, damaged: bool = False) -> None:
         if damaged and file.name == VECTORS:
             content[len(content) // 2] ^= 1
         (live / file.name).write_bytes(content)
-    (live / ABOUT).write_text(json.dumps({**about, "dataset": f"damaged: {damaged}"}))
+    (live / ABOUT).write_text(json.dumps(sealed({**about, "dataset": f"damaged: {damaged}"})))
 
 
 def test_no_request_is_lost_when_exports_change_and_processes_die(service, export, live) -> None:

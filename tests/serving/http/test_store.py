@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from crossalign.checksums import SEAL, sealed
 from crossalign.errors import DataError
 from crossalign.serving.http import store as module
 from crossalign.serving.http.store import Store, read_current
@@ -30,7 +31,7 @@ def touch(live: Path, **changes: object) -> None:
     """Write `about.json` anew, with changes."""
     about = json.loads((live / ABOUT).read_text())
     (live / ABOUT).unlink()
-    (live / ABOUT).write_text(json.dumps({**about, **changes}))
+    (live / ABOUT).write_text(json.dumps(sealed({**about, **changes})))
 
 
 def follow(asgi) -> None:
@@ -106,7 +107,7 @@ def test_what_is_wrong_in_an_export_without_digests_is_found_too(live, tmp_path)
 @pytest.mark.usefixtures("checks_here")
 def test_an_export_of_the_first_format_without_digests_and_date_is_served(served, live) -> None:
     about = json.loads((live / ABOUT).read_text())
-    for name in ("sha256", "created", "encoders"):
+    for name in ("sha256", "created", "encoders", SEAL):
         del about[name]
     (live / ABOUT).write_text(json.dumps(about))
     asgi = served(live)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..fileio import read_json
-from ..run_files import BEFORE, CONFIG_FILE, METRICS_FILE, REPORT_FILE
+from ..run_files import BEFORE, CONFIG_FILE, REPORT_FILE
 from .arguments import (
     DATA_HELP,
     add_components,
@@ -23,13 +22,11 @@ from .arguments import (
     add_tensorboard,
     positive,
 )
-from .parser import Commands, run_config
+from .parser import Commands
+from .training_run import asked_config, default_folder, metric_table, show_run
 
 if TYPE_CHECKING:
-    from ..config import RunConfig
-    from ..distributed.run import PartsRun
     from ..evaluation import BlockScorer
-    from ..pipeline import Run
     from ..tensors.representations import Representations
 
 
@@ -131,7 +128,7 @@ def train(options: argparse.Namespace) -> None:
         options.config = options.config or folder / CONFIG_FILE
     else:
         folder = Path(options.out or default_folder(options))
-    config = _config(options)
+    config = asked_config(options)
     resume = options.resume is not None
     if resume:
         require_data(folder, config.path)
@@ -153,65 +150,6 @@ def train(options: argparse.Namespace) -> None:
     if options.anew:
         kept = len(list(folder.glob(f"{BEFORE}*")))
         print(f"\nbefore      {folder / BEFORE}{kept}, kept as it was")
-
-
-def show_run(run: Run | PartsRun, config: RunConfig) -> None:
-    """Print the metrics of a run that has ended, where everything is, and what may come next."""
-    from ..report.opening import next_lines
-
-    folder = run.folder
-    went = run.training
-    if not run.test:
-        print(f"\n{went.best_epoch} epochs on all rows, nothing held out and nothing measured")
-    else:
-        _print_measured(run, config)
-    if config.start_from is not None or config.refit_of is not None:
-        print("\n".join(_origin(read_json(folder / METRICS_FILE))))
-    judged = getattr(run, "directions", None)
-    if judged is not None:
-        share = f", {judged.share:.1%} of these as planted" if judged.decided else ""
-        print(
-            f"\ndirections between modalities: {judged.decided} of {judged.items} items decided"
-            + share
-        )
-    print(f"\nrun folder  {folder}\nreport      {folder / REPORT_FILE}\n")
-    facts = read_json(folder / METRICS_FILE)["dataset_facts"]
-    went_on = (went.best_epoch, len(went.history))
-    print("\n".join(next_lines(config, folder, *went_on, reads=bool(facts["modalities"]))))
-
-
-def _print_measured(run: Run | PartsRun, config: RunConfig) -> None:
-    went = run.training
-    print(f"\nbest epoch {went.best_epoch} of {len(went.history)}", end="")
-    waited = f": none was better after it (training.patience = {config.training.patience})"
-    print(waited if went.stopped_early else "")
-    for split, metrics in (("valid", run.valid), ("test", run.test)):
-        print(f"\n{split}, {metrics.n_users} users")
-        print("\n".join(metric_table(metrics)))
-
-
-def _origin(summary: Mapping[str, Any]) -> Iterator[str]:
-    """What a run took from an earlier one."""
-    if "measured_on" in summary:
-        yield f"\nscores of {summary['measured_on']['run']}, which held rows out:"
-        yield from metric_table(
-            {name: value for name, value in summary["test"].items() if "@" in name}
-        )
-    if "started_from" in summary:
-        start = summary["started_from"]
-        yield f"\nstarted from {start['run']}"
-        for side in ("users", "items"):
-            counts = start[side]
-            placed = f", placed by {counts['new_placed_by']}" if counts["new"] else ""
-            yield (
-                f"{side}: {counts['known']} known, {counts['new']} new{placed}, "
-                f"{counts['gone']} gone"
-            )
-        if start["lists_moved@20"] is not None:
-            yield (
-                f"lists of {start['unchanged_users']} users of whom nothing new is known: "
-                f"{start['lists_moved@20']:.1%} of 20 items are others now"
-            )
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -248,7 +186,7 @@ def evidence(options: argparse.Namespace) -> None:
     """Write the run with evidence; print what was chosen, and metrics with it and without."""
     from ..config import load_config
     from ..evidence.of_run import WITHOUT
-    from ..run_files import CONFIG_FILE, REPORT_FILE
+    from ..run_files import CONFIG_FILE
     from ..run_folder import require_run
     from ..studies.add_evidence import add_evidence
 
@@ -279,41 +217,3 @@ def _refuse_other_sections(overrides: Sequence[str]) -> None:
     for override in overrides:
         if not override.strip().startswith("evidence."):
             raise ConfigError(f"--set {override}: the run is trained, set options of evidence only")
-
-
-def metric_table(metrics: Mapping[str, float]) -> list[str]:
-    """Metrics by row, cut-offs by column."""
-    names = dict.fromkeys(name.partition("@")[0] for name in metrics)
-    cutoffs = dict.fromkeys(name.partition("@")[2] for name in metrics)
-    lines = [" " * 10 + "".join(f"{'@' + k:>9s}" for k in cutoffs)]
-    for name in names:
-        lines.append(f"{name:10s}" + "".join(f"{metrics[f'{name}@{k}']:9.4f}" for k in cutoffs))
-    return lines
-
-
-def _config(options: argparse.Namespace) -> RunConfig:
-    """The configuration that is asked for: a new one, or that of the run this one follows."""
-    from ..renewal.refit import refit_config
-    from ..run_folder import require_run
-
-    if options.refit is not None:
-        given = ("config", "set", "backbone", "alignment", "seed", "resume")
-        odd = [name for name in given if getattr(options, name) not in (None, [])]
-        if odd:
-            raise ConfigError(f"--refit repeats a run as it was: leave --{odd[0]} out")
-        return refit_config(options.refit, options.data)
-    if options.start_from is None:
-        return run_config(options)
-    if options.resume is not None:
-        raise ConfigError("--resume goes on with what the run started from: leave --from out")
-    options.config = options.config or require_run(Path(options.start_from)) / CONFIG_FILE
-    return run_config(options, {"start_from": options.start_from, "refit_of": None})
-
-
-def default_folder(options: argparse.Namespace) -> Path:
-    """Where a run without `--out` goes."""
-    config = _config(options)
-    alignment = f"-{config.alignment.name}" if config.alignment else ""
-    data = Path(config.path).name or "data"
-    kind = "-refit" if config.refit_of else "-next" if config.start_from else ""
-    return Path("runs") / f"{data}-{config.backbone.name}{alignment}-seed{config.seed}{kind}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from .parser import run_config
-from .train import default_folder, show_run
+from .training_run import default_folder, show_run
 
 
 def train_on_parts(options: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ demo: $(READY)  ## train the built-in data set alone and aligned, and write a re
 	$(BIN)/crossalign demo --jobs 2 --out runs/demo
 
 test: $(READY)  ## CROSSALIGN_DATA=folder adds tests on real data; ARGS=... goes to pytest
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 $(ARGS)
 
 lint: $(READY) build/types
 	$(BIN)/ruff check .

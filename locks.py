@@ -69,6 +69,10 @@ def is_held(path: Path) -> bool:
     return False
 
 
+FILES = (".npz", ".npy", ".csv", ".tsv", ".parquet", ".dgl", ".json")
+"""Endings of what is one file; other names are folders."""
+
+
 @contextmanager
 def only_writer(place: str | os.PathLike[str]) -> Iterator[None]:
     """Be the only process that writes into a folder, or writes a file, within the block.
@@ -81,7 +85,7 @@ def only_writer(place: str | os.PathLike[str]) -> Iterator[None]:
         RunError: another process writes there, and who; or the folder cannot be made.
     """
     place = Path(place)
-    is_file = place.suffix in (".npz", ".npy") and not place.is_dir()
+    is_file = place.suffix in FILES and not place.is_dir()
     folder = place.parent if is_file else place
     lock = folder / (f".{place.name}{LOCK_FILE}" if is_file else LOCK_FILE)
     made = [one for one in (folder, *folder.parents) if not one.exists()]

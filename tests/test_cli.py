@@ -166,7 +166,7 @@ def negative_id(tmp: Path) -> list[str]:
 
 def empty_split(tmp: Path) -> list[str]:
     (tmp / "x.inter").write_text("userID\titemID\tx_label\n0\t0\t0\n1\t1\t0\n")
-    return ["describe", str(tmp)]
+    return ["train", str(tmp), "--out", str(tmp / "run")]
 
 
 def foreign_pickle(tmp: Path) -> list[str]:
@@ -202,7 +202,7 @@ MISTAKES: list[tuple[str, Callable[[Path], list[str]] | list[str], str]] = [
     ("NaN feature", nan_feature, "features of 'image': NaN in row 2"),
     ("wrong feature rows", too_few_feature_rows, "image_feat"),
     ("negative id", negative_id, "-1"),
-    ("empty split", empty_split, "empty"),
+    ("empty split", empty_split, "has training rows alone"),
     ("foreign pickle", foreign_pickle, "trnMat.pkl"),
     ("not a run", ["evaluate", "no-such-run"], "no-such-run"),
     ("resume nothing", ["train", "--resume", "no-such-run"], "no-such-run"),

@@ -16,7 +16,7 @@ from crossalign.errors import ConfigError
 from crossalign.graphs import Neighbors, save_neighbors
 
 IDS = torch.tensor([[1, 2], [0, -1], [3, 0], [2, 1]])
-FILLED = torch.tensor([[1, 2], [0, 0], [3, 0], [2, 1]])
+FILLED = torch.tensor([[1, 2], [0, 1], [3, 0], [2, 1]])
 WAYS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "path": ("n.npz", lambda path: path),
     "text": ("n.npz", str),
@@ -47,7 +47,7 @@ def tables(n: int = 4) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_both_take_it(given: Callable[[str], Any], way: str) -> None:
-    """The loss and the alignment have the table that was written, filled up."""
+    """The loss and the alignment have the table that was written, the item itself in its gaps."""
     torch.testing.assert_close(CNALoss(given(way)).neighbors, FILLED)
     align = CROSS(3, neighbors=given(way), n_prototypes=4)
     torch.testing.assert_close(align.cna.neighbors, FILLED)

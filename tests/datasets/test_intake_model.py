@@ -106,7 +106,7 @@ def shop(data: Dataset, folder: Path) -> Recommender:
     about = {"format": export.FORMAT, "content_map": None}
     (folder / export.ABOUT).write_text(json.dumps(about))
     export._write_vectors(folder / export.VECTORS, user, item, None)
-    export._write_ids(folder, data, counts, counts < 0)
+    export._write_ids(folder, data, counts, counts < 0, {})
     export._write_seen(folder / export.SEEN, data)
     return Recommender.load(folder)
 

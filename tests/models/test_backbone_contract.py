@@ -69,6 +69,8 @@ def step(backbone: Backbone, batch: Batch) -> Tensor:
 @every_backbone
 def test_it_learns_a_data_set_with_a_known_answer(name: str, checkerboard, registered) -> None:
     little = {"reg_weight": 1e-4} if "reg_weight" in BACKBONES[name].options() else {}
+    if name == "directau":  # its default spreads 24 users over a circle harder than they agree
+        little["gamma"] = 0.2
     backbone = registered(name, checkerboard, dim=4, **little)
     options = TrainingOptions(epochs=60, batch_size=64, learning_rate=0.02, monitor="ndcg@2")
     fit(backbone, checkerboard, options, context=RunContext(progress=False))

@@ -149,5 +149,6 @@ def test_the_level_of_a_curve_has_the_colour_of_its_method_or_ink() -> None:
             "p", {"a": [(1.0, 0.1)]}, Ticks("x", ["1"]), ylabel="y", level=("one-way", 0.5),
             styles=styles,
         )  # fmt: skip
-        dotted = re.findall(r"stroke-dasharray: 1\.2[^;]*;[^\"]*stroke: (var\(--[\w-]+\))", svg)
-        assert set(dotted) == {f"var(--{colors.VARIABLES[color]})"}
+        pattern = r"stroke-dasharray: ([\d.]+),[^\"]*stroke: (var\(--[\w-]+\)); stroke-width: \1"
+        dotted = {stroke for _, stroke in re.findall(pattern, svg)}  # dots as long as wide
+        assert dotted == {f"var(--{colors.VARIABLES[color]})"}

@@ -25,7 +25,9 @@ def write_run(folder: Path, scores: list[float], judged: dict | None = None) -> 
         for epoch, value in enumerate(scores, start=1)
     ]
     (folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    summary = {} if judged is None else {"directions": judged}
+    numbers = {"recall@20": scores[-1], "n_users": 1}
+    summary = {"valid": numbers, "test": numbers}
+    summary |= {} if judged is None else {"directions": judged}
     (folder / "metrics.json").write_text(json.dumps(summary))
     return folder
 

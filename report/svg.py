@@ -48,7 +48,7 @@ STYLE: dict[Any, Any] = {
     **{f"{axis}tick.minor.size": 2 * UNIT for axis in "xy"},
     **{f"{axis}tick.minor.width": 0.6 * UNIT for axis in "xy"},
     "lines.linewidth": 1.6 * UNIT,
-    "figure.constrained_layout.h_pad": 0.08 * UNIT,  # exponents of the topmost tick stick out
+    "figure.constrained_layout.h_pad": 0.15 * UNIT,  # exponents of the topmost tick stick out
     "figure.constrained_layout.w_pad": 0.04 * UNIT,
     "legend.frameon": False,
     "legend.fontsize": 10 * UNIT,

@@ -122,7 +122,7 @@ def _learning_curves(run: RunRecord) -> Iterator[Html]:
             title,
             series,
             xlabel="epoch",
-            ylabel="weighted term (log scale)",
+            ylabel="weighted, log scale",
             scale="magnitudes",
         )
         yield markup.figure(title, losses)

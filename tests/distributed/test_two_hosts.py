@@ -23,12 +23,14 @@ SMALL = ["--set", "data.planted_users=60", "--set", "data.planted_items=40"]
 CHOSEN = ["backbone.dim=8", "training.batch_size=64", "training.learning_rate=0.02"]
 STUCK = 400.0
 
-long = pytest.mark.skipif(
-    "CROSSALIGN_LONG" not in os.environ, reason="takes minutes: set CROSSALIGN_LONG=1"
-)
-pytestmark = pytest.mark.skipif(
-    not namespace(), reason="this system allows no mounts of one's own (unshare -m)"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        "CROSSALIGN_LONG" not in os.environ, reason="takes minutes: set CROSSALIGN_LONG=1"
+    ),
+    pytest.mark.skipif(
+        not namespace(), reason="this system allows no mounts of one's own (unshare -m)"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,6 @@ def test_resume_on_another_number_of_hosts(run, parts, tmp_path):
     assert result.training.history[2]["loss"] < json.loads(before[0])["loss"]
 
 
-@long
 @pytest.mark.parametrize("victim", ["client 1", "server 0"])
 def test_a_killed_process_ends_the_run_with_one_line(victim, parts, tmp_path):
     """Within a minute, naming who it was; nothing is left, and the run can be resumed."""
@@ -145,7 +146,6 @@ def test_a_killed_process_ends_the_run_with_one_line(victim, parts, tmp_path):
     assert processes(parts) == {}
 
 
-@long
 def test_a_killed_launcher_leaves_nothing(parts, tmp_path):
     """The agents see that the line is cut."""
     folder = tmp_path / "run"

@@ -17,6 +17,7 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
+from .align.term_options import OWN
 from .datasets import DataOptions
 from .errors import ConfigError, unknown_name, wrong_value
 from .evaluation import EvaluationOptions
@@ -268,10 +269,9 @@ def _inner_component(
         return dict(given)
     where = f"{where}.{given['name']}"
     values = _checked_options(where, registry, registry[given["name"]], given)
-    own = {"weight": float, "start": int, "ramp": int}
     return values | {
-        name: checked_option(f"{where}.{name}", own[name], values[name])
-        for name in own.keys() & values.keys()
+        name: checked_option(f"{where}.{name}", OWN[name], values[name])
+        for name in OWN.keys() & values.keys()
     }
 
 

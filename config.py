@@ -17,7 +17,7 @@ from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
-from .align.term_options import OWN
+from .align.term_options import TERM_OPTIONS
 from .datasets import DataOptions
 from .errors import ConfigError, unknown_name, wrong_value
 from .evaluation import EvaluationOptions
@@ -270,8 +270,8 @@ def _inner_component(
     where = f"{where}.{given['name']}"
     values = _checked_options(where, registry, registry[given["name"]], given)
     return values | {
-        name: checked_option(f"{where}.{name}", OWN[name], values[name])
-        for name in OWN.keys() & values.keys()
+        name: checked_option(f"{where}.{name}", TERM_OPTIONS[name], values[name])
+        for name in TERM_OPTIONS.keys() & values.keys()
     }
 
 

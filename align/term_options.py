@@ -10,7 +10,7 @@ from ..errors import ConfigError, unknown_name
 from ..registry import Entry
 from .base import ALIGNERS, Alignment
 
-OWN = {"weight": float, "start": int, "ramp": int}
+TERM_OPTIONS = {"weight": float, "start": int, "ramp": int}
 """Options that every term has."""
 
 
@@ -93,8 +93,8 @@ def parse_terms(given: Sequence[Mapping[str, Any]]) -> list[Term]:
 def _parse(label: str, entry: Entry[Alignment], given: Mapping[str, Any]) -> Term:
     options = entry.options()
     for name in given:
-        if name not in ("name", *OWN, *options):
-            raise unknown_name(f"option of term '{entry.name}'", name, {**OWN, **options})
+        if name not in ("name", *TERM_OPTIONS, *options):
+            raise unknown_name(f"option of term '{entry.name}'", name, {**TERM_OPTIONS, **options})
     values = {name: value for name, value in given.items() if name != "name"}
     schedule = Schedule(**{name: values.pop(name) for name in ("start", "ramp") if name in values})
     weight = 1.0 if "weight" in options else values.pop("weight", 1.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,8 @@ from ..tensors.ids import Repeated
 from ..tensors.representations import Representations
 from ..tensors.tables import rows_of
 from .base import Batch
+from .objectives import batch_regulariser, batch_rows, bpr_loss
+from .views import Kept, Views
 
 
 @full_precision
@@ -121,6 +125,41 @@ def contrast_of_pairs(
         )
         total = in_batch_contrast(anchor, nodes, candidate, nodes, temperature)
         terms[f"cl_{side}"] = total / len(ids)
+    return terms
+
+
+class TwoViewWeights(NamedTuple):
+    """What the loss of a backbone of two views counts."""
+
+    reg: float
+    """of the squared norm of the batch's rows"""
+    reg_batch_size: int | None
+    """pairs that the norm is divided by; None for those of the batch"""
+    contrast: float
+    """of the contrast of the two views"""
+    temperature: float
+    """of the contrast"""
+
+
+def loss_of_two_views(
+    batch: Batch, representations: Representations, last: Kept[Views], weights: TwoViewWeights
+) -> dict[str, Tensor]:
+    """Terms `bpr`, and unless their weight is 0 `reg`, `cl_user` and `cl_item`.
+
+    Args:
+        batch: positive pairs and negatives.
+        representations: of all users and items.
+        last: the views of the last forward; content is the anchor of ids.
+        weights: what the terms count.
+    """
+    rows = batch_rows(*representations, batch)
+    terms = {"bpr": bpr_loss(rows, eps=0)}
+    if weights.reg > 0:
+        terms["reg"] = weights.reg * batch_regulariser(rows, weights.reg_batch_size)
+    if weights.contrast > 0:
+        ids, content = last.read()
+        found = contrast_of_pairs(content, ids, batch, weights.temperature)
+        terms |= {name: weights.contrast * value for name, value in found.items()}
     return terms
 
 

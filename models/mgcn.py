@@ -17,11 +17,10 @@ from ..tensors.functional import widened
 from ..tensors.representations import Representations
 from ..tensors.tables import Projected, xavier_table
 from .base import BACKBONES, Backbone, Batch
-from .contrast import contrast_of_pairs
+from .contrast import TwoViewWeights, loss_of_two_views
 from .feature_tables import FeatureTables
 from .item_graphs import PREFIX, CosineGraph
 from .linear import TableLinear
-from .objectives import batch_regulariser, batch_rows, bpr_loss
 from .views import Kept, Views
 
 
@@ -149,15 +148,10 @@ class MGCN(Backbone):
 
         The contrast is of the last `forward`.
         """
-        rows = batch_rows(*representations, batch)
-        terms = {"bpr": bpr_loss(rows, eps=0)}
-        if self.reg_weight > 0:
-            terms["reg"] = self.reg_weight * batch_regulariser(rows, self.reg_batch_size)
-        if self.cl_weight > 0:
-            ids, content = self.last.read()
-            contrast = contrast_of_pairs(content, ids, batch, self.temperature)
-            terms |= {name: self.cl_weight * value for name, value in contrast.items()}
-        return terms
+        weights = TwoViewWeights(
+            self.reg_weight, self.reg_batch_size, self.cl_weight, self.temperature
+        )
+        return loss_of_two_views(batch, representations, self.last, weights)
 
     def modalities(self) -> Mapping[str, Projected]:
         """Content through this backbone's own projectors."""

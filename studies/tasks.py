@@ -17,6 +17,7 @@ from ..evidence.kinds import require_possible
 from ..fileio import write_text
 from ..graphs import dataset_hash
 from ..graphs.neighbor_search import make_neighbors
+from ..locks import only_writer
 from ..pipeline import require_content, train
 from ..progress import Bar
 from ..report import write_report
@@ -143,7 +144,8 @@ def unfinished(tasks: Sequence[Task]) -> list[Task]:
             todo.append(task)
             continue
         if not (task.folder / REPORT_FILE).is_file():
-            write_report(task.folder)
+            with only_writer(task.folder):
+                write_report(task.folder)
     return todo
 
 

@@ -9,7 +9,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
@@ -50,10 +51,8 @@ def serve(
         RunError: the address cannot be listened on.
     """
     require_token(options, token)
-    with tempfile.TemporaryDirectory(prefix="crossalign-serve-") as folder:
+    with tempfile.TemporaryDirectory(prefix="crossalign-serve-") as folder, _counted(Path(folder)):
         place = Path(folder)
-        (place / "metrics").mkdir()
-        os.environ[METRICS_VARIABLE] = str(place / "metrics")  # read by the processes
         store = Store(export, place)
         store.take()
         if items is not None:
@@ -145,6 +144,20 @@ class Supervisor:
 
     def _look(self, _: int, __: FrameType | None) -> None:
         self._looks.set()
+
+
+@contextmanager
+def _counted(place: Path) -> Iterator[None]:
+    """Let the processes that start within the block count their answers together."""
+    (place / "metrics").mkdir()
+    before = os.environ.get(METRICS_VARIABLE)
+    os.environ[METRICS_VARIABLE] = str(place / "metrics")
+    try:
+        yield
+    finally:
+        del os.environ[METRICS_VARIABLE]
+        if before is not None:
+            os.environ[METRICS_VARIABLE] = before
 
 
 def _listen(options: ServeOptions) -> socket.socket:

@@ -50,6 +50,7 @@ COMMANDS = {
     "visualize": ["visualize", "RUN", "--perplexity", "5", "--quiet", "--out", "study"],
 }  # fmt: skip
 WITH_TIMES = {"timings.jsonl", "checkpoint.pt", "trials.db"}
+FIGURES = "report-figures"
 LEFT_OUT = ("seconds", "created", "checksum", "command")
 """Keys of times, of what is over them, and of the command, which is another where a run goes on."""
 GOES_ON = {"train": {"again": ["train", "--resume", "run", "--quiet"], "begun": "run/config.yaml"}}
@@ -96,6 +97,8 @@ def contents(folder: Path) -> dict[str, bytes]:
             continue
         if timed and file.name == "report.html":
             continue
+        if file.parent.name == FIGURES and (file.parents[1] / "metrics.json").is_file():
+            continue  # the script draws none, but processes that it starts do
         found[name] = file.read_bytes()
         if file.suffix == ".json":
             found[name] = json.dumps(_timeless(json.loads(found[name]))).encode()

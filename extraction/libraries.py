@@ -56,8 +56,8 @@ def library(module: str, package: str, extra: str = "extract") -> ModuleType:
                 ) from None
             raise ConfigError(
                 f"the package {package} does not import here ({first_line(_root(error))}): install "
-                "builds of it and of what is named that belong to the installed torch; what nothing "
-                "needs, such as torchvision for texts alone, may also be uninstalled"
+                "builds of it and of what is named that belong to the installed torch; what is not "
+                "needed, such as torchvision for texts alone, may also be uninstalled"
             ) from error
 
 

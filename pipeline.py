@@ -315,8 +315,8 @@ def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> A
         "feature_dims": {name: table.shape[1] for name, table in raw.items()},
         "missing": dataset.missing,
     }
-    if cls.wants_neighbors(config.alignment.options):
-        data["neighbors"] = make_neighbors(config.neighbors, dataset).ids
+    if by := cls.wants_neighbors(config.alignment.options):
+        data["neighbors"] = make_neighbors(config.neighbors, dataset, by=by).ids
     return cls(backbone.representation_dim, dataset.modalities, **data, **config.alignment.options)
 
 

@@ -66,7 +66,16 @@ LEFT = (
 """What a run leaves beside its configuration, the most precious first."""
 
 
-LATER = frozenset({("data.hold_out", "True"), ("start_from", "None")})
+LATER = frozenset(
+    {
+        ("data.hold_out", "True"),
+        ("start_from", "None"),
+        ("neighbors.by", "None"),
+        ("neighbors.candidates", "20"),
+        ("neighbors.ridge", "200.0"),
+        ("neighbors.content_weight", "20.0"),
+    }
+)
 """Defaults of options that earlier versions did not have: their runs are known as before."""
 
 
@@ -134,7 +143,7 @@ def _of_evidence(key: str) -> bool:
 def reads_neighbors(config: RunConfig) -> bool:
     """Whether the alignment is given a table of neighbours."""
     aligned = config.alignment
-    return aligned is not None and ALIGNERS[aligned.name].cls.wants_neighbors(aligned.options)
+    return bool(aligned and ALIGNERS[aligned.name].cls.wants_neighbors(aligned.options))
 
 
 def versions() -> dict[str, str]:

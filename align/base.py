@@ -42,6 +42,8 @@ class Alignment(Fields):
     Attributes:
         projectors: modality -> `Linear(d_m, dim)`.
         needs_neighbors: whether `neighbors` must be given, unless `wants_neighbors` knows better.
+        neighbors_by: what makes items neighbours for it: `cooccurrence` of users, or
+            `regression` on feedback and content.
 
     Raises:
         ConfigError: names are empty, repeated or `id`; a mapping names an unknown modality; or
@@ -49,6 +51,7 @@ class Alignment(Fields):
     """
 
     needs_neighbors: ClassVar[bool] = False
+    neighbors_by: ClassVar[str] = "cooccurrence"
 
     dim: int = 64
     modalities: Sequence[str] = ("image", "text")
@@ -148,9 +151,9 @@ class Alignment(Fields):
         return total
 
     @classmethod
-    def wants_neighbors(cls, options: Mapping[str, Any]) -> bool:
-        """Whether an alignment with these options is given a `neighbors` table."""
-        return cls.needs_neighbors
+    def wants_neighbors(cls, options: Mapping[str, Any]) -> str | None:
+        """Of which kind the `neighbors` are that an alignment with these options is given."""
+        return cls.neighbors_by if cls.needs_neighbors else None
 
     def begin_epoch(self, epoch: int, rng: torch.Generator, tables: Callable[[], Tables]) -> None:
         """Called before each epoch, for schedules and for what holds for an epoch.

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import scipy.sparse as sp
 
-from ..errors import DataError
+from ..errors import DataError, shorten
 from .raw_files import open_plain
 
 FORMATS = ("coo", "csr", "csc")
@@ -129,8 +129,9 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a name in the file. Raises `DataError` for all that is not admitted."""
         if (module, name) not in self._names:
+            asked = shorten(f"{module}.{name}")
             raise DataError(
-                f"{self._path}: refused, the pickle asks for '{module}.{name}', which is no part "
+                f"{self._path}: refused, the pickle asks for '{asked}', which is no part "
                 "of a SciPy matrix and could run code; get the file from a source you trust"
             )
         return self._names[module, name]

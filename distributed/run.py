@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
 
 from ..align.base import Alignment
 from ..config import RunConfig
@@ -20,6 +19,7 @@ from ..evaluation.ranking import DEFAULT_KS
 from ..fileio import write_json, write_text
 from ..graphs.dgl_import import dgl
 from ..locks import only_writer
+from ..progress import Bar
 from ..report import write_report
 from ..run_files import HISTORY_FILE, METRICS_FILE, TIMINGS_FILE
 from ..run_folder import (
@@ -114,7 +114,7 @@ def _train(
         _rewrite(folder, state)
     prepared = time.perf_counter()
 
-    bar = tqdm(
+    bar = Bar(
         total=config.training.epochs,
         initial=state.epoch,
         unit="epoch",

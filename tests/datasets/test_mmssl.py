@@ -125,7 +125,7 @@ def _matrix_with(**state):
 
 
 def _odd_type(names):
-    """A pickle in which a type of numbers has `names` of fields, from which NumPy's code crashes."""
+    """A pickle in which a type of numbers has `names` of fields, which NumPy's code crashes on."""
     content = pickle.dumps(sp.coo_matrix(np.eye(2)), 4)
     at = content.index(b"NNNJ")
     return content[:at] + pickle.dumps(names, 4)[2:-1] + content[at + 3 :]

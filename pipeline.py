@@ -42,10 +42,10 @@ from .renewal import moments_of, remember, warm_start
 from .renewal.refit import described_by, refuse_unvalidated, take_evidence
 from .report import write_report
 from .report.opening import opening_lines
+from .run_data import data_of_run
 from .run_files import METRICS_FILE, TENSORBOARD_FOLDER
 from .run_folder import (
     former_fingerprints,
-    refuse_other_data,
     refuse_taken_folder,
     remember_command,
     require_run,
@@ -140,10 +140,10 @@ def _train(
     """`train`, by the only process that writes into the folder."""
     started = time.perf_counter()
     bring_in(config.imports)  # a worker process has read no configuration
-    dataset = load_dataset(config.path, options=config.data)
+    refuse_taken_folder(folder, config, resume=bool(resume))
+    config, dataset = _read_data(config, folder, resume)
     fingerprint = run_fingerprint(config, dataset)
     former = former_fingerprints(folder, config, dataset)
-    refuse_taken_folder(folder, config, resume=bool(resume))
     described = described_by(config)
     refuse_unvalidated(config, dataset)
     for line in opening_lines(dataset):
@@ -152,8 +152,6 @@ def _train(
     backbone, alignment = modules = make_modules(config, dataset)
     start = warm_start(config, dataset, *modules)
     if resume == "anew":
-        if (folder / METRICS_FILE).is_file():
-            refuse_other_data(folder, config.path, dataset_hash(dataset))
         set_aside(folder)
     command = remember_command(folder, command, config, resume=bool(resume))
     save_config(folder, config)  # not before: what cannot be made leaves no run behind
@@ -211,7 +209,7 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
     Raises:
         CrossalignError: anything the user can mend, in one line.
     """
-    dataset = load_dataset(config.path, options=config.data)
+    config, dataset = _read_data(config, Path(folder), resume)
     modules = make_modules(config, dataset)
     start = warm_start(config, dataset, *modules)
     context = RunContext(
@@ -223,6 +221,16 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
         former=former_fingerprints(Path(folder), config, dataset),
     )
     _fit(config, dataset, modules, context)
+
+
+def _read_data(config: RunConfig, folder: Path, resume: Resume) -> tuple[RunConfig, Dataset]:
+    """The data to train on; those of the run in `folder` if it is gone on with."""
+    if not resume:
+        return config, load_dataset(config.path, options=config.data)
+    of_run, dataset = data_of_run(folder, config)
+    if resume == "anew" and of_run != config:  # nothing is left that needs the former order
+        return config, load_dataset(config.path, options=config.data)
+    return of_run, dataset
 
 
 def _fit(
@@ -254,10 +262,7 @@ def load_run(folder: str | Path, data: str | None = None) -> tuple[RunConfig, Da
         RunError: the folder is not a run, or its data are not those it was trained on.
     """
     folder = require_run(Path(folder))
-    config = run_config(folder, data)
-    dataset = load_dataset(config.path, options=config.data)
-    if (folder / METRICS_FILE).is_file():
-        refuse_other_data(folder, config.path, dataset_hash(dataset))
+    config, dataset = data_of_run(folder, run_config(folder, data))
     backbone = make_backbone(config, make_graph(config, dataset), dataset)
     load_weights(folder, backbone)
     return config, dataset, backbone

@@ -39,6 +39,7 @@ from .training import FitResult
 WITHOUT_EFFECT = frozenset(
     {
         "path",  # data are known by their content, wherever they lie
+        "data.row_order",  # likewise
         "cache_dir",
         "imports",
         "training.epochs",

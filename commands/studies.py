@@ -110,6 +110,7 @@ def run_and_print(
     Raises:
         StudyError: runs failed; what is finished has been printed and written before.
     """
+    from ..locks import only_writer
     from ..report import format_terminal, study_table, write_study
     from ..report.numbers import measure
     from ..report.study_settings import settings_lines
@@ -119,7 +120,8 @@ def run_and_print(
     kind = " ".join([options.command, *references, against and f"against {against}"]).strip()
     lines = []
     if references:
-        lines = reference_rows(references, methods, options.out, progress=not options.quiet)
+        with only_writer(options.out):
+            lines = reference_rows(references, methods, options.out, progress=not options.quiet)
     failure = None
     try:
         results = run_study(methods, options.seeds, options.out, kind=kind, **how_to_run(options))
@@ -130,12 +132,13 @@ def run_and_print(
         if split == "valid":
             results.sort(key=lambda result: -measure(result.valid[ranked_by(metrics)]).mean)
         results += lines
-        files = study_files(options.out, kind, methods, options.seeds)
-        save_results(files, results)
         table = study_table(results, metrics, split, against=against)
         differing = settings_lines(table) if split == "test" else []
-        print("\n".join([*format_terminal(table), *differing]))
-        report = write_study(files, table, command=options.command_line)
+        with only_writer(options.out):
+            files = study_files(options.out, kind, methods, options.seeds)
+            save_results(files, results)
+            print("\n".join([*format_terminal(table), *differing]))
+            report = write_study(files, table, command=options.command_line)
         print(f"\nstudy folder  {options.out}\nreport        {report}")
     if failure is not None:
         raise failure

@@ -84,6 +84,11 @@ class DataOptions(Options):
     """Column of ratings in a table, for `min_rating`; by default the one called rating, stars or
     the like."""
 
+    row_order: Literal["sorted", "file"] = "sorted"
+    """In which order interactions stand: sorted by user and item, so that the order of the file
+    does not count; or that of the file, which ties and random splits then follow too. Earlier
+    versions read `file`: their runs are read so where that gives the data they were trained on."""
+
     planted_users: int = Field(default=4000, ge=10)
     """Number of users of the planted data set."""
 

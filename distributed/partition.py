@@ -24,7 +24,7 @@ from ..graphs.build import build_graph
 from ..graphs.content_hash import dataset_hash
 from ..graphs.options import GraphOptions
 from ..run_files import CONFIG_FILE
-from .folder import GRAPH, NODES, SPLITS, Parts, files_in, graph_file, save_parts
+from .folder import GRAPH, NODES, SPLITS, Parts, array, files_in, graph_file, save_parts
 
 Method = Literal["metis", "random"]
 SIMILAR = "similar_"
@@ -187,7 +187,7 @@ def _manifest(
 ) -> Parts:
     """The description of what was written."""
     ends = node_ends(folder)
-    users, items = np.load(folder / "train.npy")
+    users, items = array(folder, "train")
     part_of_user = np.searchsorted(ends["user"], users, side="right")
     part_of_item = np.searchsorted(ends["item"], items, side="right")
     similar = options.similar and bool(dataset.features or dataset.item_graphs)

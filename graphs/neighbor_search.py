@@ -142,19 +142,23 @@ def _write(file: Path, options: NeighborOptions, dataset: Dataset, *, progress: 
     return neighbors
 
 
-def neighbor_scores(neighbors: Neighbors, dataset: Dataset, score: Score) -> Tensor:
+def neighbor_scores(
+    neighbors: Neighbors, dataset: Dataset, score: Score, rows: Tensor | None = None
+) -> Tensor:
     """What neighbours are ranked by, `(n_items, k)` float32; 0 where there is none.
 
     Args:
         neighbors: of the training split of `dataset`.
         dataset: the data.
         score: see `Similarity`.
+        rows: the items whose neighbours they are; None is all of them.
     """
     count = neighbors.counts.float()
     if score == "count":
         return count
     degree = dataset.train[1].bincount(minlength=dataset.n_items).float()
-    own, other = degree[:, None], degree[neighbors.ids.clamp(min=0)]
+    own = degree[:, None] if rows is None else degree[rows, None]
+    other = degree[neighbors.ids.clamp(min=0)]
     total = (own * other).sqrt() if score == "cosine" else own + other - count
     return count / total.clamp(min=1)  # there is no neighbour where a degree is 0
 
@@ -165,4 +169,17 @@ def _neighbor_recall(neighbors: Neighbors, options: NeighborOptions, dataset: Da
     rows = order[:RECALL_SAMPLE]
     options = replace(options, k=neighbors.ids.shape[1])
     exact = cooccurrence_neighbors(**_arguments(options, dataset), rows=rows, how=_work(options))
-    return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)
+    found = Neighbors(neighbors.ids[rows], neighbors.counts[rows])
+    scored = (
+        replace(lists, scores=_order(lists, dataset, options.score, rows))
+        for lists in (found, exact)
+    )
+    return recall_at_k(*scored)
+
+
+def _order(neighbors: Neighbors, dataset: Dataset, score: Score, rows: Tensor) -> Tensor:
+    """What decides the order of the lists of `rows`, `(n, k)`, but for ids: equal ones tie."""
+    if score != "count":
+        return neighbor_scores(neighbors, dataset, score, rows)
+    # Of equal counts the higher cosine comes first, and a cosine is at most 1.
+    return neighbors.counts + neighbor_scores(neighbors, dataset, "cosine", rows).double() / 2

@@ -37,6 +37,7 @@ from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
 from .locks import only_writer
 from .models import BACKBONES, Backbone
+from .own_code import remember_code, tell_changed_code
 from .own_parts import bring_in
 from .renewal import moments_of, remember, warm_start
 from .renewal.refit import described_by, refuse_unvalidated, take_evidence
@@ -154,6 +155,8 @@ def _train(
     if resume == "anew":
         set_aside(folder)
     command = remember_command(folder, command, config, resume=bool(resume))
+    tell_changed_code(folder, config.imports)
+    remember_code(folder, config.imports)
     save_config(folder, config)  # not before: what cannot be made leaves no run behind
     prepared = time.perf_counter()
 
@@ -264,6 +267,7 @@ def load_run(folder: str | Path, data: str | None = None) -> tuple[RunConfig, Da
     folder = require_run(Path(folder))
     config, dataset = data_of_run(folder, run_config(folder, data))
     backbone = make_backbone(config, make_graph(config, dataset), dataset)
+    tell_changed_code(folder, config.imports)
     load_weights(folder, backbone)
     return config, dataset, backbone
 

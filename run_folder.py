@@ -29,6 +29,7 @@ from .run_files import (
     CONFIG_FILE,
     HISTORY_FILE,
     METRICS_FILE,
+    OWN_CODE_FILE,
     REPORT_FILE,
     TIMINGS_FILE,
     USERS_FILE,
@@ -63,6 +64,7 @@ LEFT = (
     HISTORY_FILE,
     TIMINGS_FILE,
     REPORT_FILE,
+    OWN_CODE_FILE,
 )
 """What a run leaves beside its configuration, the most precious first."""
 

@@ -24,7 +24,7 @@ from . import (
     tune,
     visualize,
 )
-from .parser import Commands, Parser
+from .parser import Commands, Parser, Version
 
 MODULES = (
     train,
@@ -48,6 +48,7 @@ MODULES = (
 def make_parser() -> Parser:
     """The parser of `crossalign` with all its commands."""
     parser = Parser(prog="crossalign", description="Multi-modal alignment for any recommender.")
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version")
     commands = Commands(parser)
     for module in MODULES:
         module.add(commands)

@@ -58,9 +58,12 @@ def add(commands: Commands) -> None:
     add_study(command, seeds="0")
 
     command = commands.add(
-        "demo", demo, "backbone, FETTLE and CROSS on built-in data", example="--out runs/demo"
+        "demo",
+        demo,
+        "backbone, FETTLE and CROSS on built-in data; minutes",
+        example="--jobs 2",
     )
-    add_study(command, seeds="0,1,2")
+    add_study(command, seeds="0,1,2", out="runs/demo")
 
 
 def compare(options: argparse.Namespace) -> None:

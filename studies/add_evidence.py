@@ -21,6 +21,7 @@ from ..run_files import (
     CONFIG_FILE,
     HISTORY_FILE,
     METRICS_FILE,
+    OWN_CODE_FILE,
     TIMINGS_FILE,
     WEIGHTS_FILE,
 )
@@ -31,7 +32,7 @@ from ..run_folder import (
     versions,
 )
 
-COPIED = (WEIGHTS_FILE, CHECKPOINT_FILE, HISTORY_FILE, TIMINGS_FILE)
+COPIED = (WEIGHTS_FILE, CHECKPOINT_FILE, HISTORY_FILE, TIMINGS_FILE, OWN_CODE_FILE)
 
 
 def add_evidence(

@@ -1,21 +1,22 @@
 """Sampled blocks: the part of the user-item graph that the representations of a few nodes need.
 
 DGL's neighbour sampler draws, around the nodes of a batch, some neighbours of each, some neighbours
-of those, and so on; its edge loader cuts the edges into batches. Propagation over such blocks has
-the call of propagation over the whole graph, so backbones use either.
+of those, and so on. Propagation over such blocks has the call of propagation over the whole graph,
+so backbones use either.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from .adjacency import Adjacency, SampledRelation
+from ..tensors.functional import first_order
+from .adjacency import SampledRelation, checked_rows
 from .dgl_import import DGLGraph, dgl
 from .engines import CSR
 from .item_blocks import ItemHops, ItemLayers
@@ -78,12 +79,12 @@ class SampledPropagation(nn.Module):
         """
         if n_layers != len(self.layers):
             raise ValueError(f"{len(self.layers)} layers were sampled, not {n_layers}")
-        # Horner form, acc = x + A acc, of the sum of A^l x
-        acc_user, acc_item = user, item[: self.n_items]
-        for layer in self.layers:
-            to_user, to_item = layer(acc_user, acc_item)
-            acc_user, acc_item = user[: len(to_user)] + to_user, item[: len(to_item)] + to_item
-        return acc_user / (n_layers + 1), acc_item / (n_layers + 1)
+        if not n_layers:
+            return user, item[: self.n_items]
+        widest = cast(SampledLayer, self.layers[0])
+        user = checked_rows(user, widest.to_item.n_src)
+        item = checked_rows(item[: self.n_items], widest.to_user.n_src)
+        return _SampledMean.apply(user, item, tuple(self.layers))
 
     def similar(self, item: Tensor) -> Tensor:
         """`S^n item` at the seed items, `S` the backbone's graphs between items.
@@ -94,6 +95,46 @@ class SampledPropagation(nn.Module):
         if self.item_layers is None:
             raise ValueError("no graph between items was sampled: the sampler was given none")
         return self.item_layers(item)
+
+
+class _SampledMean(torch.autograd.Function):
+    """Mean of the layers of `SampledPropagation`, of which nothing is saved.
+
+    Horner form, `acc = x + A acc`, of the sum of `A^l x`. Backwards, the adjoint of a layer gives
+    the gradient of what it read, to whose first rows that of its own rows is added in place.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, user: Tensor, item: Tensor, layers: tuple[SampledLayer, ...]
+    ) -> tuple[Tensor, Tensor]:
+        ctx.layers = layers
+        acc_user, acc_item = user, item
+        for layer in layers:
+            to_user, to_item = layer.to_user.product(acc_item), layer.to_item.product(acc_user)
+            acc_user, acc_item = (
+                to_user.add_(user[: len(to_user)]),
+                to_item.add_(item[: len(to_item)]),
+            )
+        n = len(layers) + 1
+        return acc_user.div_(n), acc_item.div_(n)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, to_user: Tensor, to_item: Tensor) -> tuple[Tensor, Tensor, None]:
+        n = len(ctx.layers) + 1
+        grad_user, grad_item = to_user / n, to_item / n
+        of_layers = []
+        for layer in reversed(ctx.layers):
+            of_layers.append((grad_user, grad_item))
+            grad_user, grad_item = (
+                layer.to_item.adjoint(grad_item),
+                layer.to_user.adjoint(grad_user),
+            )
+        for own_user, own_item in of_layers:
+            grad_user[: len(own_user)] += own_user
+            grad_item[: len(own_item)] += own_item
+        return grad_user, grad_item, None
 
 
 @dataclass(frozen=True)
@@ -133,10 +174,10 @@ class View:
 
 
 class BlockSampler:
-    """Draws views of a user-item graph with DGL's neighbour sampler and edge loader.
+    """Draws views of a user-item graph with DGL's neighbour sampler.
 
-    Draws come from DGL's own generator (`dgl.seed`) and use one thread: with several threads they
-    would depend on how many there are.
+    Draws come from DGL's own generator (`dgl.seed`) of the thread that draws, and use that thread
+    alone: with several they would depend on how many there are. Ids have 32 bits where they fit.
 
     Args:
         graph: heterograph with `interacts` and `interacted_by`, edges of both in the same order.
@@ -154,11 +195,14 @@ class BlockSampler:
         exclude: bool = True,
         eps: float = 1e-7,
     ) -> None:
-        self._whole = dgl.edge_type_subgraph(graph, [EDGE, REVERSE])
+        own = dgl.edge_type_subgraph(graph, [EDGE, REVERSE])
+        small = max(own.num_edges(EDGE), own.num_nodes("user"), own.num_nodes("item")) < 2**31
+        self._whole = own.int() if small else own
         self.graph = self._whole.formats("csc")
         self.fanouts = tuple(fanouts)
         self.exclude = exclude
         self.eps = eps
+        self._left_out = torch.zeros(own.num_edges(EDGE), dtype=torch.bool)
         # The fused sampler of DGL orders nodes as its threads arrive.
         self._sampler = dgl.dataloading.NeighborSampler(list(reversed(fanouts)), fused=False)
         self.draw_from()
@@ -171,12 +215,11 @@ class BlockSampler:
             similar: graphs between items, for backbones that have them.
         """
         self.similar = similar
-        self._drawn_from, self._place = self.graph, None
+        self._drawn_from, self._kept = self.graph, kept
         if kept is not None:
-            part = dgl.edge_subgraph(self._whole, {EDGE: kept, REVERSE: kept}, relabel_nodes=False)
+            ids = kept.to(self.graph.idtype)
+            part = dgl.edge_subgraph(self._whole, {EDGE: ids, REVERSE: ids}, relabel_nodes=False)
             self._drawn_from = part.formats("csc")
-            self._place = torch.full((self._whole.num_edges(EDGE),), -1)
-            self._place[kept] = torch.arange(len(kept))
         self._degree = {
             destination: self._drawn_from.in_degrees(etype=(source, relation, destination)).double()
             for source, relation, destination in (EDGE, REVERSE)
@@ -190,17 +233,8 @@ class BlockSampler:
             batch_size: edges per batch; the last one may be smaller.
             seeds: names the users and items of a batch.
         """
-        loader = dgl.dataloading.DataLoader(
-            self.graph,
-            edges,
-            _EdgeSampler(self, seeds),
-            batch_size=batch_size,
-            shuffle=False,
-            generator=torch.Generator(),  # else torch's own moves on, for a seed that none reads
-        )
-        with warnings.catch_warnings():  # advice on binding processors, at every start
-            warnings.filterwarnings("ignore", message="Dataloader CPU affinity")
-            return iter(loader)
+        for batch in edges.split(batch_size):
+            yield batch, self.view(*seeds(batch), batch if self.exclude else None)
 
     def view(self, users: Tensor, items: Tensor, excluded: Tensor | None = None) -> View:
         """Draw around `users` and `items`, both distinct and sorted.
@@ -208,40 +242,50 @@ class BlockSampler:
         Args:
             users: `(n_seed_users,)` int64.
             items: `(n_seed_items,)` int64.
-            excluded: ids of edges that are left out in both directions.
+            excluded: ids of edges that are left out in both directions: they keep their place among
+                the drawn ones, and weigh nothing.
         """
-        left_out = None if excluded is None else self._edge_ids(excluded)
-        seeds = {"user": users, "item": items}
-        with _one_thread():
-            read, _, blocks = self._sampler.sample_blocks(self._drawn_from, seeds, left_out)
-        fanouts = reversed(self.fanouts)
-        layers = [
-            sampled_layer(block, k, lambda kind, ids: self._degree[kind][ids], eps=self.eps)
-            for block, k in zip(blocks, fanouts, strict=True)
-        ]
-        items_read, similar = read["item"], None
+        ids = {"user": users.to(self.graph.idtype), "item": items.to(self.graph.idtype)}
+        with one_thread():
+            read, _, blocks = self._sampler.sample_blocks(self._drawn_from, ids)
+            layers = self._layers(blocks, excluded)
+        read_users, read_items = read["user"].long(), read["item"].long()
+        n_items, similar = len(read_items), None
         if self.similar is not None:
-            items_read, similar = self.similar.around(items, items_read)
-        propagation = SampledPropagation(layers, len(read["item"]), similar)
-        return View(read["user"], items_read, len(users), len(items), propagation)
+            read_items, similar = self.similar.around(items, read_items)
+        propagation = SampledPropagation(layers, n_items, similar)
+        return View(read_users, read_items, len(users), len(items), propagation)
 
-    def _edge_ids(self, excluded: Tensor) -> dict[tuple[str, str, str], Tensor]:
-        """Ids of `excluded` edges and their reverses in the graph that is drawn from."""
-        if self._place is not None:
-            excluded = self._place[excluded]
-            excluded = excluded[excluded >= 0]
-        edges = {EDGE: excluded.clone()}  # DGL sorts them where they are
-        return dgl.dataloading.find_exclude_eids(
-            self._drawn_from, edges, "reverse_types", reverse_etypes={EDGE: REVERSE}
-        )
+    def _layers(self, blocks: Sequence[DGLGraph], excluded: Tensor | None) -> list[SampledLayer]:
+        def degrees(kind: str, ids: Tensor) -> Tensor:
+            return self._degree[kind][ids]
+
+        def left_out(edges: Tensor) -> Tensor:
+            return self._left_out[edges if self._kept is None else self._kept[edges]]
+
+        each = zip(blocks, reversed(self.fanouts), strict=True)
+        if excluded is None:
+            return [sampled_layer(block, k, degrees, eps=self.eps) for block, k in each]
+        self._left_out[excluded] = True
+        layers = [sampled_layer(block, k, degrees, left_out, eps=self.eps) for block, k in each]
+        self._left_out[excluded] = False
+        return layers
 
 
 Degrees = Callable[[str, Tensor], Tensor]
 """Node type and ids `(n,)` -> `(n,)` float64, their degrees in the graph that is drawn from."""
 
+LeftOut = Callable[[Tensor], Tensor]
+"""Ids of edges `(n,)` in the graph that is drawn from -> `(n,)` bool, which of them weigh 0."""
+
 
 def sampled_layer(
-    block: DGLGraph, fanout: int, degrees: Degrees, *, eps: float = 1e-7
+    block: DGLGraph,
+    fanout: int,
+    degrees: Degrees,
+    left_out: LeftOut | None = None,
+    *,
+    eps: float = 1e-7,
 ) -> SampledLayer:
     """A layer of `SampledPropagation` from a block of both relations.
 
@@ -249,6 +293,7 @@ def sampled_layer(
         block: as `dgl.to_block` makes it, of `interacts` and `interacted_by`.
         fanout: neighbours that were drawn of each node; -1 is all.
         degrees: of the nodes of the block.
+        left_out: edges of the block that weigh nothing; None is none.
         eps: added to degrees.
     """
 
@@ -256,37 +301,39 @@ def sampled_layer(
         source, _, destination = etype
         src = degrees(source, block.srcnodes[source].data[dgl.NID])
         dst = degrees(destination, block.dstnodes[destination].data[dgl.NID])
-        indptr, indices, _ = block.adj_tensors("csc", etype)
-        by_dst = CSR(indptr, indices, len(src))
-        indptr, indices, _ = block.adj_tensors("csr", etype)
-        by_src = CSR(indptr, indices, len(dst))
         # Excluded edges are dropped after the draw, so what is left stands for the same share.
         drawn_of = (dst / fanout).clamp_min(1.0) if fanout > 0 else 1.0
-        return SampledRelation(
-            Adjacency(by_dst, by_src, norm="none", engine="auto", eps=0.0),
-            (src + eps).rsqrt(),
-            (dst + eps).rsqrt() * drawn_of,
-        )
+        src_scale, dst_scale = (src + eps).rsqrt(), (dst + eps).rsqrt() * drawn_of
+        dropped = None if left_out is None else left_out(block.edges[etype].data[dgl.EID])
+
+        def weighted(layout: str, ends: Tensor, others: Tensor) -> tuple[CSR, Tensor]:
+            indptr, indices, edges = block.adj_tensors(layout, etype)
+            counts = indptr.diff()
+            weights = ends.repeat_interleave(counts) * others[indices]
+            if dropped is not None:
+                weights.masked_fill_(dropped[edges], 0.0)
+            return CSR(indptr, indices, len(others)), weights
+
+        by_dst, by_dst_weights = weighted("csc", dst_scale, src_scale)
+        by_src, by_src_weights = weighted("csr", src_scale, dst_scale)
+        return SampledRelation(by_dst, by_src, by_dst_weights, by_src_weights)
 
     return SampledLayer(relation(REVERSE), relation(EDGE))
 
 
-class _EdgeSampler:
-    """What DGL's edge loader asks for each batch of edges."""
+def start_drawing(seed: int) -> None:
+    """Seed DGL's generator of the calling thread, and let it compute on itself alone.
 
-    def __init__(self, sampler: BlockSampler, seeds: Seeds) -> None:
-        self.sampler = sampler
-        self.seeds = seeds
-
-    def sample(self, graph: DGLGraph, edges: Tensor) -> tuple[Tensor, View]:
-        """The edges and their view."""
-        excluded = edges if self.sampler.exclude else None
-        return edges, self.sampler.view(*self.seeds(edges), excluded)
+    DGL's generator cannot be saved, so whoever resumes seeds it anew.
+    """
+    torch.get_num_threads()  # at the first call of a thread, torch sets its number of threads
+    dgl.utils.set_num_threads(1)  # of torch too: they share an OpenMP
+    dgl.seed(seed)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """DGL on one thread, within the block."""
+def one_thread() -> Iterator[None]:
+    """DGL and torch on one thread, within the block, for what the calling thread does."""
     before = dgl.utils.get_num_threads()
     dgl.utils.set_num_threads(1)
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import scipy.sparse
 import torch
 from torch import Tensor, nn
 
@@ -208,17 +209,31 @@ class SampledRelation(nn.Module):
             self.register_buffer(f"{prefix}weights", weights, persistent=False)
 
     @classmethod
+    def from_csr(cls, indptr: Any, indices: Any, weights: Any, n_src: int) -> SampledRelation:
+        """Of arrays of edges by destination, on the CPU.
+
+        Args:
+            indptr: `(n_dst + 1,)`
+            indices: `(n_edges,)` source of each edge.
+            weights: `(n_edges,)`
+            n_src: number of source nodes.
+        """
+        by_dst = scipy.sparse.csr_array((weights, indices, indptr), (len(indptr) - 1, n_src))
+        by_src = by_dst.tocsc()
+        csrs = (
+            CSR(torch.from_numpy(part.indptr), torch.from_numpy(part.indices), n)
+            for part, n in ((by_dst, n_src), (by_src, len(indptr) - 1))
+        )
+        return cls(*csrs, *(torch.from_numpy(part.data) for part in (by_dst, by_src)))
+
+    @classmethod
     def from_edges(
         cls, src: Tensor, dst: Tensor, weights: Tensor, n_src: int, n_dst: int
     ) -> SampledRelation:
-        """Of the edges `src -> dst` `(n_edges,)` and their weights."""
-        each = torch.arange(len(src), device=src.device)
-        by_dst, by_src = to_csr(each, dst, len(src), n_dst), to_csr(each, src, len(src), n_src)
-        csrs = (
-            CSR(by_dst.indptr, src[by_dst.indices].to(by_dst.indptr), n_src),
-            CSR(by_src.indptr, dst[by_src.indices].to(by_src.indptr), n_dst),
-        )
-        return cls(*csrs, weights[by_dst.indices], weights[by_src.indices])
+        """Of the edges `src -> dst` `(n_edges,)` and their weights, on the CPU; equal ones add."""
+        ends = (dst.numpy(), src.numpy())
+        by_dst = scipy.sparse.coo_array((weights.numpy(), ends), (n_dst, n_src)).tocsr()
+        return cls.from_csr(by_dst.indptr, by_dst.indices, by_dst.data, n_src)
 
     @property
     def n_src(self) -> int:

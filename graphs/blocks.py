@@ -1,25 +1,27 @@
 """Sampled blocks: the part of the user-item graph that the representations of a few nodes need.
 
-DGL's neighbour sampler draws, around the nodes of a batch, some neighbours of each, some neighbours
-of those, and so on. Propagation over such blocks has the call of propagation over the whole graph,
-so backbones use either.
+Around the nodes of a batch some neighbours of each are drawn, some neighbours of those, and so on.
+Propagation over such blocks has the call of propagation over the whole graph, so backbones use
+either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..tensors.functional import first_order
 from .adjacency import SampledRelation, checked_rows
-from .dgl_import import DGLGraph, dgl
-from .engines import CSR
 from .item_blocks import ItemHops, ItemLayers
+from .neighbor_draws import Ids, InEdges, Places
+
+if TYPE_CHECKING:
+    from .dgl_import import DGLGraph
 
 EDGE = ("user", "interacts", "item")
 REVERSE = ("item", "interacted_by", "user")
@@ -174,10 +176,10 @@ class View:
 
 
 class BlockSampler:
-    """Draws views of a user-item graph with DGL's neighbour sampler.
+    """Draws views of a user-item graph.
 
-    Draws come from DGL's own generator (`dgl.seed`) of the thread that draws, and use that thread
-    alone: with several they would depend on how many there are. Ids have 32 bits where they fit.
+    Draws come from one generator and are made by one thread: they follow the seed, and not the
+    number of threads. Ids have 32 bits where they fit.
 
     Args:
         graph: heterograph with `interacts` and `interacted_by`, edges of both in the same order.
@@ -195,35 +197,32 @@ class BlockSampler:
         exclude: bool = True,
         eps: float = 1e-7,
     ) -> None:
-        own = dgl.edge_type_subgraph(graph, [EDGE, REVERSE])
-        small = max(own.num_edges(EDGE), own.num_nodes("user"), own.num_nodes("item")) < 2**31
-        self._whole = own.int() if small else own
-        self.graph = self._whole.formats("csc")
+        self._every = {d: InEdges.of_graph(graph, (s, r, d)) for s, r, d in (EDGE, REVERSE)}
+        self._places = {kind: Places(graph.num_nodes(kind)) for kind in ("user", "item")}
+        self._left_out = np.zeros(graph.num_edges(EDGE), dtype=bool)
         self.fanouts = tuple(fanouts)
         self.exclude = exclude
         self.eps = eps
-        self._left_out = torch.zeros(own.num_edges(EDGE), dtype=torch.bool)
-        # The fused sampler of DGL orders nodes as its threads arrive.
-        self._sampler = dgl.dataloading.NeighborSampler(list(reversed(fanouts)), fused=False)
         self.draw_from()
 
-    def draw_from(self, kept: Tensor | None = None, similar: ItemHops | None = None) -> None:
+    def draw_from(
+        self, kept: Tensor | None = None, similar: ItemHops | None = None, *, seed: int = 0
+    ) -> None:
         """Draw from now on among some of the edges.
 
         Args:
             kept: `(n_kept,)` distinct ids of the edges to draw among; None is all of them.
             similar: graphs between items, for backbones that have them.
+            seed: of all draws that follow.
         """
+        self._rng = np.random.default_rng(seed)
         self.similar = similar
-        self._drawn_from, self._kept = self.graph, kept
+        self._into = self._every
         if kept is not None:
-            ids = kept.to(self.graph.idtype)
-            part = dgl.edge_subgraph(self._whole, {EDGE: ids, REVERSE: ids}, relabel_nodes=False)
-            self._drawn_from = part.formats("csc")
-        self._degree = {
-            destination: self._drawn_from.in_degrees(etype=(source, relation, destination)).double()
-            for source, relation, destination in (EDGE, REVERSE)
-        }
+            self._into = {kind: into.kept(kept.numpy()) for kind, into in self._every.items()}
+        degrees = {kind: into.degrees() for kind, into in self._into.items()}
+        self._degree = {kind: degree.astype(np.float64) for kind, degree in degrees.items()}
+        self._scale = {kind: (degree + self.eps) ** -0.5 for kind, degree in self._degree.items()}
 
     def load(self, edges: Tensor, batch_size: int, seeds: Seeds) -> Iterator[tuple[Tensor, View]]:
         """The edges in batches, in their order, each with the view of what `seeds` asks for.
@@ -245,98 +244,41 @@ class BlockSampler:
             excluded: ids of edges that are left out in both directions: they keep their place among
                 the drawn ones, and weigh nothing.
         """
-        ids = {"user": users.to(self.graph.idtype), "item": items.to(self.graph.idtype)}
-        with one_thread():
-            read, _, blocks = self._sampler.sample_blocks(self._drawn_from, ids)
-            layers = self._layers(blocks, excluded)
-        read_users, read_items = read["user"].long(), read["item"].long()
+        left_out = None if excluded is None else excluded.numpy()
+        if left_out is not None:
+            self._left_out[left_out] = True
+        nodes, layers = {"user": users.numpy(), "item": items.numpy()}, []
+        for k in self.fanouts:
+            nodes, layer = self._layer(nodes, k, excluding=left_out is not None)
+            layers.insert(0, layer)
+        if left_out is not None:
+            self._left_out[left_out] = False
+        read_users, read_items = (torch.from_numpy(nodes[kind]) for kind in ("user", "item"))
         n_items, similar = len(read_items), None
         if self.similar is not None:
             read_items, similar = self.similar.around(items, read_items)
         propagation = SampledPropagation(layers, n_items, similar)
         return View(read_users, read_items, len(users), len(items), propagation)
 
-    def _layers(self, blocks: Sequence[DGLGraph], excluded: Tensor | None) -> list[SampledLayer]:
-        def degrees(kind: str, ids: Tensor) -> Tensor:
-            return self._degree[kind][ids]
-
-        def left_out(edges: Tensor) -> Tensor:
-            return self._left_out[edges if self._kept is None else self._kept[edges]]
-
-        each = zip(blocks, reversed(self.fanouts), strict=True)
-        if excluded is None:
-            return [sampled_layer(block, k, degrees, eps=self.eps) for block, k in each]
-        self._left_out[excluded] = True
-        layers = [sampled_layer(block, k, degrees, left_out, eps=self.eps) for block, k in each]
-        self._left_out[excluded] = False
-        return layers
-
-
-Degrees = Callable[[str, Tensor], Tensor]
-"""Node type and ids `(n,)` -> `(n,)` float64, their degrees in the graph that is drawn from."""
-
-LeftOut = Callable[[Tensor], Tensor]
-"""Ids of edges `(n,)` in the graph that is drawn from -> `(n,)` bool, which of them weigh 0."""
-
-
-def sampled_layer(
-    block: DGLGraph,
-    fanout: int,
-    degrees: Degrees,
-    left_out: LeftOut | None = None,
-    *,
-    eps: float = 1e-7,
-) -> SampledLayer:
-    """A layer of `SampledPropagation` from a block of both relations.
-
-    Args:
-        block: as `dgl.to_block` makes it, of `interacts` and `interacted_by`.
-        fanout: neighbours that were drawn of each node; -1 is all.
-        degrees: of the nodes of the block.
-        left_out: edges of the block that weigh nothing; None is none.
-        eps: added to degrees.
-    """
-
-    def relation(etype: tuple[str, str, str]) -> SampledRelation:
-        source, _, destination = etype
-        src = degrees(source, block.srcnodes[source].data[dgl.NID])
-        dst = degrees(destination, block.dstnodes[destination].data[dgl.NID])
-        # Excluded edges are dropped after the draw, so what is left stands for the same share.
-        drawn_of = (dst / fanout).clamp_min(1.0) if fanout > 0 else 1.0
-        src_scale, dst_scale = (src + eps).rsqrt(), (dst + eps).rsqrt() * drawn_of
-        dropped = None if left_out is None else left_out(block.edges[etype].data[dgl.EID])
-
-        def weighted(layout: str, ends: Tensor, others: Tensor) -> tuple[CSR, Tensor]:
-            indptr, indices, edges = block.adj_tensors(layout, etype)
-            counts = indptr.diff()
-            weights = ends.repeat_interleave(counts) * others[indices]
-            if dropped is not None:
-                weights.masked_fill_(dropped[edges], 0.0)
-            return CSR(indptr, indices, len(others)), weights
-
-        by_dst, by_dst_weights = weighted("csc", dst_scale, src_scale)
-        by_src, by_src_weights = weighted("csr", src_scale, dst_scale)
-        return SampledRelation(by_dst, by_src, by_dst_weights, by_src_weights)
-
-    return SampledLayer(relation(REVERSE), relation(EDGE))
-
-
-def start_drawing(seed: int) -> None:
-    """Seed DGL's generator of the calling thread, and let it compute on itself alone.
-
-    DGL's generator cannot be saved, so whoever resumes seeds it anew.
-    """
-    torch.get_num_threads()  # at the first call of a thread, torch sets its number of threads
-    dgl.utils.set_num_threads(1)  # of torch too: they share an OpenMP
-    dgl.seed(seed)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """DGL and torch on one thread, within the block, for what the calling thread does."""
-    before = dgl.utils.get_num_threads()
-    dgl.utils.set_num_threads(1)
-    try:
-        yield
-    finally:
-        dgl.utils.set_num_threads(before)
+    def _layer(
+        self, ends: Mapping[str, Ids], k: int, *, excluding: bool
+    ) -> tuple[dict[str, Ids], SampledLayer]:
+        """All nodes that the layer to `ends` reads, and the layer."""
+        drawn = {kind: self._into[kind].draw(ends[kind], k, self._rng) for kind in ends}
+        nodes, relations = {}, {}
+        for source, end in (("item", "user"), ("user", "item")):
+            (indptr, places), into = drawn[end], self._into[end]
+            nodes[source], positions = self._places[source].number(
+                ends[source], into.sources[places]
+            )
+            # Excluded edges are dropped after the draw, so what is left stands for the same share.
+            to = self._scale[end][ends[end]]
+            if k > 0:
+                to = to * np.maximum(self._degree[end][ends[end]] / k, 1.0)
+            weights = np.repeat(to, np.diff(indptr)) * self._scale[source][into.sources[places]]
+            if excluding:
+                weights[self._left_out[into.ids[places]]] = 0.0
+            relations[end] = SampledRelation.from_csr(
+                indptr, positions, weights, len(nodes[source])
+            )
+        return nodes, SampledLayer(relations["user"], relations["item"])

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from ..align.base import Alignment
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
+from ..graphs.blocks import BlockSampler
 from ..graphs.build import build_graph
 from ..models.base import BACKBONES, Backbone, Batch
 from ..tensors.ids import HostIds, part_of
@@ -27,7 +28,7 @@ from .seeding import generator
 from .team import ALONE, Team
 
 if TYPE_CHECKING:
-    from ..graphs.blocks import BlockSampler, View
+    from ..graphs.blocks import View
 
 Terms = dict[str, Tensor]
 
@@ -161,8 +162,6 @@ class SampledBlocks:
     def __init__(
         self, trained: Trained, dataset: Dataset, options: TrainingOptions, seed: int
     ) -> None:
-        from ..graphs.blocks import BlockSampler  # DGL takes seconds to import
-
         self.trained = trained
         self.pairs = dataset.train
         self.options = options
@@ -177,8 +176,6 @@ class SampledBlocks:
 
     def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
-        from ..graphs.blocks import start_drawing
-
         options = self.options
         drawn = draw_epoch(
             self.pairs,
@@ -200,14 +197,14 @@ class SampledBlocks:
             users, items = self.of_batch.seeds(batch_of(edges))
             return users[team.part(len(users))], items[team.part(len(items))]
 
-        blocks = self.blocks_of_epoch()
+        blocks = self.blocks_of_epoch(seed)
         views = blocks.load(drawn.order, options.batch_size, seeds_of)
-        for edges, view in made_ahead(views, start=functools.partial(start_drawing, seed)):
+        for edges, view in made_ahead(views):
             yield self.of_batch(batch_of(edges), view)
 
-    def blocks_of_epoch(self) -> BlockSampler:
+    def blocks_of_epoch(self, seed: int = 0) -> BlockSampler:
         """Draws from what the backbone keeps of the graph in this epoch."""
-        self.blocks.draw_from(*self.trained.backbone.block_graph())
+        self.blocks.draw_from(*self.trained.backbone.block_graph(), seed=seed)
         return self.blocks
 
 

@@ -85,7 +85,9 @@ class SampledPropagation(nn.Module):
             return user, item[: self.n_items]
         widest = cast(SampledLayer, self.layers[0])
         user = checked_rows(user, widest.to_item.n_src)
-        item = checked_rows(item[: self.n_items], widest.to_user.n_src)
+        if len(item) > self.n_items:
+            item = item[: self.n_items]
+        item = checked_rows(item, widest.to_user.n_src)
         return _SampledMean.apply(user, item, tuple(self.layers))
 
     def similar(self, item: Tensor) -> Tensor:
@@ -268,14 +270,13 @@ class BlockSampler:
         nodes, relations = {}, {}
         for source, end in (("item", "user"), ("user", "item")):
             (indptr, places), into = drawn[end], self._into[end]
-            nodes[source], positions = self._places[source].number(
-                ends[source], into.sources[places]
-            )
+            read = into.sources[places]
+            nodes[source], positions = self._places[source].number(ends[source], read)
             # Excluded edges are dropped after the draw, so what is left stands for the same share.
             to = self._scale[end][ends[end]]
             if k > 0:
                 to = to * np.maximum(self._degree[end][ends[end]] / k, 1.0)
-            weights = np.repeat(to, np.diff(indptr)) * self._scale[source][into.sources[places]]
+            weights = np.repeat(to, np.diff(indptr)) * self._scale[source][read]
             if excluding:
                 weights[self._left_out[into.ids[places]]] = 0.0
             relations[end] = SampledRelation.from_csr(

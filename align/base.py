@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from .batch import Batch
 from .checks import require_table
 from .directions import DirectionPolicy
 from .loss import Fields, Loss
+
+NeighborKind = Literal["cooccurrence", "regression"]
+"""What makes items neighbours: common users, or a regression on feedback and content."""
 
 
 @dataclass(eq=False, repr=False)
@@ -51,7 +54,7 @@ class Alignment(Fields):
     """
 
     needs_neighbors: ClassVar[bool] = False
-    neighbors_by: ClassVar[str] = "cooccurrence"
+    neighbors_by: ClassVar[NeighborKind] = "cooccurrence"
 
     dim: int = 64
     modalities: Sequence[str] = ("image", "text")
@@ -151,7 +154,7 @@ class Alignment(Fields):
         return total
 
     @classmethod
-    def wants_neighbors(cls, options: Mapping[str, Any]) -> str | None:
+    def wants_neighbors(cls, options: Mapping[str, Any]) -> NeighborKind | None:
         """Of which kind the `neighbors` are that an alignment with these options is given."""
         return cls.neighbors_by if cls.needs_neighbors else None
 

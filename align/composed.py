@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..tensors.tables import Tables
-from .base import ALIGNERS, Alignment, union_of_reach
+from .base import ALIGNERS, Alignment, NeighborKind, union_of_reach
 from .batch import Batch
 from .directions import DirectionPolicy
 from .term_options import Term, parse_terms
@@ -73,7 +73,7 @@ class Composed(Alignment):
         self._factors = [1.0 for _ in parsed]
 
     @classmethod
-    def wants_neighbors(cls, options: Mapping[str, Any]) -> str | None:
+    def wants_neighbors(cls, options: Mapping[str, Any]) -> NeighborKind | None:
         """Of the kind that the terms want.
 
         Raises:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from .base import ALIGNERS, Alignment
+from .base import ALIGNERS, Alignment, NeighborKind
 from .batch import Batch, Views
 from .neighbor import CNALoss
 
@@ -40,7 +40,7 @@ class RegressedNeighborAlignment(Alignment):
     """
 
     needs_neighbors: ClassVar[bool] = True
-    neighbors_by: ClassVar[str] = "regression"
+    neighbors_by: ClassVar[NeighborKind] = "regression"
 
     weight: float = 0.01
     temperature: float = 0.2

@@ -18,7 +18,7 @@ from .best_items import Score, Similarity
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
 from .neighbors import Neighbors, file_kind, load_neighbors, save_neighbors
-from .options import NeighborOptions
+from .options import NeighborKind, NeighborOptions
 from .regression import Regression, regressed_neighbors
 from .resumable import Work, remove_parts
 
@@ -30,7 +30,7 @@ def make_neighbors(
     options: NeighborOptions,
     dataset: Dataset,
     *,
-    by: str = "cooccurrence",
+    by: NeighborKind = "cooccurrence",
     parts: Path | None = None,
     progress: bool = False,
 ) -> Neighbors:

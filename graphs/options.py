@@ -13,6 +13,8 @@ from .best_items import Score
 from .knn import Search
 from .regression import Regression
 
+NeighborKind = Literal["cooccurrence", "regression"]
+"""Common users, or a regression on feedback and content."""
 DEFAULT_COOCCURRING = 40
 """Neighbours where `cooccur_k` is 0, the number of users in DualGNN's published settings."""
 
@@ -59,7 +61,7 @@ class NeighborOptions(Options):
 
     k: PositiveInt = 5
     """Neighbours per item."""
-    by: Literal["cooccurrence", "regression"] | None = None
+    by: NeighborKind | None = None
     """Common users (cooccurrence), or a regression of each item on feedback and content; what the
     alignment asks for if not given."""
     candidates: PositiveInt = Regression.candidates

@@ -50,7 +50,7 @@ def test_reasons_follow_what_feedback_says_of_the_content() -> None:
     lost = {name: table[order] for name, table in dataset.features.items()}
     assert "hardly share users" in reasons(replace(dataset, features=lost))["alignment.name"]
     bare = replace(dataset, features={}, missing={}, truth=None)
-    assert "there is no content" in reasons(bare)["alignment.name"]
+    assert "there is no content" in reasons(bare)["alignment"]
     assert "content" not in reasons(bare)["evidence.kind"]
 
 

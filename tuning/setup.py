@@ -83,30 +83,31 @@ def setup_yaml(dataset: Dataset, choices: list[Choice]) -> str:
 
 def _alignment(dataset: Dataset) -> Iterator[Choice]:
     """Backbone, alignment and its neighbours."""
-    yield Choice(
-        "backbone.name", "lightgcn", "cheap, and with the two parts below ahead of the others"
-    )
+    yield Choice("backbone.name", "lightgcn", "cheap, and strong with the parts below")
     trust = content_trust(dataset)
+    if not trust:
+        yield Choice(
+            "alignment", None, "there is no content to align; evidence uses feedback alone"
+        )
+        return
     said = ", ".join(f"{name} {value:.2f}" for name, value in trust.items())
     if any(value > CONFIRMED for value in trust.values()):
         reason = (
             f"items near by content share users (trust of {NEAREST} nearest: {said}), so an item "
             "is drawn to those that predict it from feedback and content"
         )
-    elif trust:
+    else:
         reason = (
             f"items near by content hardly share users (trust of {NEAREST} nearest: {said}): the "
             "neighbours come from feedback, and content counts as little"
         )
-    else:
-        reason = "there is no content: an item is drawn to those that predict it from feedback"
     yield Choice("alignment.name", "rna", reason)
     missing = {name: float(mask.float().mean()) for name, mask in dataset.missing.items()}
     lacking = ", ".join(f"{share:.0%} without {name}" for name, share in missing.items())
     yield Choice(
         "neighbors.k",
         max(1, min(10, dataset.n_items - 1)),
-        "of 5, 10 and 20 the best on Amazon Baby" + (f"; items {lacking}" if lacking else ""),
+        "predictors of an item" + (f"; items {lacking}" if lacking else ""),
     )
 
 

@@ -31,7 +31,7 @@ from .evaluation import (
 from .evaluation.metrics import NOTHING_MEASURED
 from .evidence.kinds import require_possible
 from .evidence.of_run import Measured, final_scores, measure_run
-from .fileio import write_json
+from .fileio import require_memory, write_json
 from .graphs import build_graph, dataset_hash
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
@@ -60,6 +60,9 @@ from .tensors.representations import Representations
 from .tensors.tables import Tables
 from .training import ALONE, FitResult, RunContext, Team, fit, load_weights, seed_everything
 from .training.tensorboard import tensorboard_log
+
+BYTES_OF_WEIGHT = 16
+"""In single precision: the weight, its gradient, and two moments of Adam."""
 
 logger = logging.getLogger(__name__)
 
@@ -286,9 +289,21 @@ def load_aligned_run(
 
 def make_modules(config: RunConfig, dataset: Dataset) -> tuple[Backbone, Alignment | None]:
     """The configured backbone and alignment, initialised from the seed of the run."""
+    _require_memory(config, dataset)
     seed_everything(config.seed)
     backbone = make_backbone(config, make_graph(config, dataset), dataset)
     return backbone, make_alignment(config, dataset, backbone)
+
+
+def _require_memory(config: RunConfig, dataset: Dataset) -> None:
+    """Refuse tables too large for this machine, before the system ends what fills its memory."""
+    dim = config.backbone.options.get("dim", 0)
+    aligned = config.alignment.options if config.alignment else {}
+    for what, rows in (
+        (f"backbone.dim={dim}", dataset.n_users + dataset.n_items),
+        (f"alignment.n_prototypes={aligned.get('n_prototypes')}", aligned.get("n_prototypes") or 0),
+    ):
+        require_memory(f"training with {what}", rows * dim * BYTES_OF_WEIGHT)
 
 
 def make_graph(config: RunConfig, dataset: Dataset) -> DGLGraph:

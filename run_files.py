@@ -5,6 +5,8 @@ CONFIG_FILE = "config.yaml"
 COMMAND_FILE = "command.txt"
 """The commands that made the run, a line each: the first one, and every resume that asked for
 something else."""
+OWN_CODE_FILE = "own_code.json"
+"""Checksums of the files and modules of one's own that the run was trained with, if any."""
 HISTORY_FILE = "history.jsonl"
 """One row per epoch: learning rate, losses, diagnostics, validation metrics. Equal runs have equal
 histories."""

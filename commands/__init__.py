@@ -18,17 +18,19 @@ from . import (
     probe,
     serve,
     service,
+    setup,
     studies,
     train,
     tune,
     visualize,
 )
-from .parser import Commands, Parser
+from .parser import Commands, Parser, Version
 
 MODULES = (
     train,
     serve,
     service,
+    setup,
     data,
     partition,
     extract,
@@ -46,6 +48,7 @@ MODULES = (
 def make_parser() -> Parser:
     """The parser of `crossalign` with all its commands."""
     parser = Parser(prog="crossalign", description="Multi-modal alignment for any recommender.")
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version")
     commands = Commands(parser)
     for module in MODULES:
         module.add(commands)

@@ -69,13 +69,15 @@ def add_out_file(command: argparse.ArgumentParser, text: str) -> None:
     command.add_argument("-o", "--out", type=_file, required=True, metavar="FILE", help=text)
 
 
-def add_study(command: argparse.ArgumentParser, seeds: str) -> None:
-    """The options of a command that trains several runs, with its default `seeds`."""
+def add_study(command: argparse.ArgumentParser, seeds: str, out: str | None = None) -> None:
+    """The options of a command that trains several runs, with its default `seeds` and `out`."""
     command.add_argument(
         "--seeds", type=seed_list, default=seeds, help=f"comma-separated (default {seeds})"
     )
     command.add_argument("--jobs", type=positive, default=1, help="processes at a time (default 1)")
-    add_out(command, "study folder", required=True)
+    text = "study folder" if out is None else f"study folder (default {out})"
+    add_out(command, text, required=out is None)
+    command.set_defaults(out=out)
     add_tensorboard(command)
     add_quiet(command)
 

@@ -29,7 +29,8 @@ from .studies import table_metrics
 
 if TYPE_CHECKING:
     from ..report.markup import Html
-    from ..studies.study import Method, MethodResult
+    from ..studies.methods import Method
+    from ..studies.study import MethodResult
 
 
 def add(commands: Commands) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from ..errors import ConfigError
@@ -79,6 +80,18 @@ class Commands:
             add_set(command)
         add_import(command)
         return command
+
+
+class Version(argparse.Action):
+    """`--version`: of the installed distribution."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Look it up, show it and leave."""
+        try:
+            print(f"{parser.prog} {metadata.version(parser.prog)}")
+        except metadata.PackageNotFoundError:
+            raise ConfigError("not installed, so it has no version: pip install -e .") from None
+        raise SystemExit(0)
 
 
 class _OptionsHelp(argparse.Action):

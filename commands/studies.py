@@ -13,7 +13,8 @@ from .matrix import add_matrix, compared_configs
 from .parser import Commands, run_config
 
 if TYPE_CHECKING:
-    from ..studies.study import Method, MethodResult
+    from ..studies.methods import Method
+    from ..studies.study import MethodResult
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 """Columns of the tables, as far as the runs have them."""
@@ -58,15 +59,18 @@ def add(commands: Commands) -> None:
     add_study(command, seeds="0")
 
     command = commands.add(
-        "demo", demo, "backbone, FETTLE and CROSS on built-in data", example="--out runs/demo"
+        "demo",
+        demo,
+        "backbone, FETTLE and CROSS on built-in data; minutes",
+        example="--jobs 2",
     )
-    add_study(command, seeds="0,1,2")
+    add_study(command, seeds="0,1,2", out="runs/demo")
 
 
 def compare(options: argparse.Namespace) -> None:
     """Train every method on every data set; print test metrics."""
+    from ..studies.methods import compared_methods
     from ..studies.reference_rows import parse_names
-    from ..studies.study import compared_methods
 
     references = [] if options.references is None else parse_names(options.references)
     methods = compared_methods(compared_configs(options))
@@ -79,7 +83,7 @@ def compare(options: argparse.Namespace) -> None:
 
 def search(options: argparse.Namespace) -> None:
     """Train every point of a grid; print validation metrics, best first."""
-    from ..studies.study import grid_methods
+    from ..studies.methods import grid_methods
 
     if not options.grid:
         raise ConfigError("nothing to search: give --grid key=value,value")
@@ -90,7 +94,7 @@ def search(options: argparse.Namespace) -> None:
 def demo(options: argparse.Namespace) -> None:
     """Compare the presets of the built-in data."""
     from ..config import load_config
-    from ..studies.study import compared_methods
+    from ..studies.methods import compared_methods
 
     configs = [load_config(file) for file in sorted((PRESETS / "planted").glob("*.yaml"))]
     run_and_print(options, compared_methods(configs), split="test")

@@ -92,6 +92,8 @@ def global_time_split(time: np.ndarray) -> np.ndarray:
 
 def split_rule(options: DataOptions, *, given: bool) -> str:
     """How rows come into their splits, in words; `given` where the data bring labels."""
+    if not options.hold_out:
+        return "nothing is held out (data.hold_out=false)"
     name, seed = options.split, f"data.split_seed={options.split_seed}"
     if name == "chronological":
         ties = "data.row_order=file" if options.row_order == "file" else seed

@@ -11,6 +11,9 @@ from .load import format_of
 from .options import DataOptions
 from .titles import find_titles
 
+RECORD = ".json"
+"""Beside features, what made them."""
+
 
 def unread_files(path: str | Path, options: DataOptions, dataset: Dataset) -> tuple[str, ...]:
     """Names of the files in the folder of `dataset` that it was not made of, in order.
@@ -58,9 +61,9 @@ def _interactions(path: Path, layout: str) -> set[str]:
 
 
 def _is_content(file: Path, options: DataOptions, dataset: Dataset) -> bool:
-    """Whether `file` holds features or a ready graph that `dataset` has from it."""
+    """Whether `file` is of features or a ready graph that `dataset` has from it."""
     name, mark, rest = file.stem.rpartition("_feat")
-    if mark and not rest and file.suffix in FEATURE_SUFFIXES:
+    if mark and not rest and file.suffix in (*FEATURE_SUFFIXES, RECORD):
         return name in dataset.features and name not in options.features
     name, mark, _ = file.stem.rpartition("_knn")
     return bool(mark) and file.suffix == ".npz" and name in dataset.item_graphs

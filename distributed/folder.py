@@ -45,6 +45,7 @@ class Parts:
         missing: modalities that some items lack.
         relations: names of the graph's edge types.
         neighbors: neighbours of an item; 0 if none were stored.
+        neighbors_by: what they are neighbours by.
         dropped: split -> held-out rows left out because their user has no training row.
         files: path in the folder -> bytes.
         seconds: that the partition took.
@@ -63,6 +64,7 @@ class Parts:
     missing: tuple[str, ...]
     relations: tuple[str, ...]
     neighbors: int
+    neighbors_by: str
     dropped: dict[str, int]
     files: dict[str, int]
     seconds: float

@@ -22,13 +22,8 @@ from ..locks import only_writer
 from ..progress import Bar
 from ..report import write_report
 from ..run_files import HISTORY_FILE, METRICS_FILE, TIMINGS_FILE
-from ..run_folder import (
-    refuse_taken_folder,
-    save_config,
-    settings_hash,
-    summarise_training,
-    versions,
-)
+from ..run_folder import refuse_taken_folder, save_config, summarise_training, versions
+from ..run_identity import settings_hash
 from ..tensors.tables import Tables
 from ..training.fit import FitResult, fit_result
 from ..training.optimizer import make_optimizer

@@ -13,6 +13,9 @@ from .base import ENCODERS, ContentEncoder
 from .libraries import from_hub, library, loading
 from .media import Kind
 
+IMAGES = "extract-images"
+"""The extra that brings the libraries."""
+
 
 @ENCODERS.register("timm", paper="Wightman, PyTorch Image Models, 2019")
 class Timm(ContentEncoder):
@@ -27,7 +30,7 @@ class Timm(ContentEncoder):
     packages = ("timm", "torchvision", "pillow")
 
     def __init__(self, *, model: str = "resnet50.a1_in1k", checkpoint: str | None = None) -> None:
-        timm, data = library("timm", "timm"), library("timm.data", "timm")
+        timm, data = (library(name, "timm", IMAGES) for name in ("timm", "timm.data"))
         with loading(checkpoint or model, from_hub(checkpoint or f"timm/{model}")):
             network: Any = timm.create_model(
                 f"local-dir:{model}" if Path(model).is_dir() else model,
@@ -65,7 +68,7 @@ class OpenClip(ContentEncoder):
     packages = ("open_clip_torch", "torchvision", "pillow")
 
     def __init__(self, *, model: str = "ViT-B-32", pretrained: str = "laion2b_s34b_b79k") -> None:
-        clip = library("open_clip", "open_clip_torch")
+        clip = library("open_clip", "open_clip_torch", IMAGES)
         folder = Path(model).is_dir()
         name = f"local-dir:{Path(model).resolve()}" if folder else model
         fetch = (

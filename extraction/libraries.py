@@ -34,12 +34,13 @@ def foreign_packages() -> Iterator[None]:
         sys.path[:0] = hidden
 
 
-def library(module: str, package: str) -> ModuleType:
+def library(module: str, package: str, extra: str = "extract") -> ModuleType:
     """The third-party `module`.
 
     Args:
         module: what is imported.
         package: what pip calls it, for the message.
+        extra: of crossalign, that brings it.
 
     Raises:
         ConfigError: it is not installed, or does not import beside the torch that is.
@@ -47,16 +48,24 @@ def library(module: str, package: str) -> ModuleType:
     with foreign_packages():
         try:
             return importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise ConfigError(
-                f"the package {package} is not installed ({error}): "
-                f"pip install 'crossalign[extract]', or pip install {package}"
-            ) from None
         except (ImportError, OSError, RuntimeError) as error:
+            if isinstance(error, ModuleNotFoundError) and error.name:
+                raise ConfigError(
+                    f"the package {package} is not installed ({error}): "
+                    f"pip install 'crossalign[{extra}]', or pip install {package}"
+                ) from None
             raise ConfigError(
-                f"the package {package} does not import here ({first_line(error)}): install the "
-                "build of it that belongs to the installed torch"
+                f"the package {package} does not import here ({first_line(_root(error))}): install "
+                "builds of it and of what is named that belong to the installed torch; what is not "
+                "needed, such as torchvision for texts alone, may also be uninstalled"
             ) from error
+
+
+def _root(error: BaseException) -> BaseException:
+    """What went wrong first: libraries say in their own words that something did."""
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return error
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:

@@ -57,8 +57,11 @@ def next_lines(
         f"visualize {quote(run)}": "maps of the items, before training and after",
         f"export {quote(run)} --out {quote(f'{run}-export')}": "vectors and an index to serve from",
     }
-    if config.alignment or reads:
+    if config.data.hold_out and (config.alignment or reads):
         commands[again] = "the backbone alone" if config.alignment else "with an alignment"
+    if config.data.hold_out:
+        refit = f"train --refit {quote(run)} --out {quote(f'{run}-all')}"
+        commands[refit] = "the same on all rows, to be shipped"
     if best_epoch == epochs and config.data.hold_out:
         more = f"train --resume {quote(run)} --set training.epochs={2 * epochs}"
         commands = {more: "not converged, the last epoch was the best: go on", **commands}

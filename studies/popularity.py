@@ -25,15 +25,16 @@ from ..evaluation.groups import (
     popularity_groups,
 )
 from ..evaluation.ranking import evaluate
-from ..pipeline import load_run, run_scores
+from ..pipeline import load_run
 from ..progress import Bar
 from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
 from ..run_data import data_of_run
 from ..run_files import CONFIG_FILE
 from ..run_folder import run_config
+from ..run_measures import run_scores
 from .finished import FinishedMethod
-from .study import method_label
+from .methods import method_label
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -133,6 +135,36 @@ def test_parts_that_moved_are_told_and_can_be_given_anew(
     longer = ["--set", "training.epochs=2", "--quiet"]
     assert run(capsys, "train", "--resume", out, "--import", moved, *longer)[0] == 0
     assert load_config(out / "config.yaml").imports == (str(moved),)
+
+
+def test_code_that_changed_since_training_is_told_in_a_line(
+    parts: Path, tmp_path: Path, capsys: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run knows the checksum of what trained it, and a resume adds what it goes on with."""
+    folder = tmp_path / "run"
+    train = ["train", "planted", "--alignment", "wider", "--import", str(parts), *SMALL]
+    assert run(capsys, *train, "--out", folder)[0] == 0
+    said = f"{parts.name} has changed since {folder} was trained"
+    assert run(capsys, "evaluate", folder)[0] == 0
+    assert caplog.text.count(said) == 0
+    first = hashlib.sha256(parts.read_bytes()).hexdigest()
+
+    parts.write_text(parts.read_text() + "\nCHANGED = True\n")
+    assert run(capsys, "evaluate", folder)[0] == 0
+    assert caplog.text.count(said) == 1
+    more = ["--set", "training.epochs=2", "--quiet"]
+    assert run(capsys, "train", "--resume", folder, *more)[0] == 0
+    assert caplog.text.count(said) == 2
+    second = hashlib.sha256(parts.read_bytes()).hexdigest()
+    recorded = json.loads((folder / "own_code.json").read_text())["sha256"]
+    assert recorded == {parts.name: [first, second]}
+    assert run(capsys, "evaluate", folder)[0] == 0
+    assert caplog.text.count(said) == 2
+
+
+def test_runs_without_own_code_record_none(tmp_path: Path, capsys: Capture) -> None:
+    assert run(capsys, "train", "planted", *SMALL, "--out", tmp_path / "run")[0] == 0
+    assert not (tmp_path / "run" / "own_code.json").exists()
 
 
 def test_a_name_that_the_parts_do_not_register_is_told(

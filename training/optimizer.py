@@ -58,11 +58,19 @@ class LazyAdam(torch.optim.Adam):
         mean = state["exp_avg"].index_select(0, ids).lerp_(gradient, 1 - beta1)
         square = state["exp_avg_sq"].index_select(0, ids).mul_(beta2)
         square.addcmul_(gradient, gradient, value=1 - beta2)
-        state["exp_avg"].index_copy_(0, ids, mean)
-        state["exp_avg_sq"].index_copy_(0, ids, square)
+        write_rows(state["exp_avg"], ids, mean)
+        write_rows(state["exp_avg_sq"], ids, square)
 
         width = square.div_(1 - beta2**step).sqrt_().add_(group["eps"])
         rows.addcdiv_(mean, width, value=-group["lr"] / (1 - beta1**step))
+        write_rows(table, ids, rows)
+
+
+def write_rows(table: Tensor, ids: Tensor, rows: Tensor) -> None:
+    """`table[ids] = rows` of distinct ids: on a CPU numpy takes two thirds of torch's time."""
+    if table.device.type == "cpu":
+        table.detach().numpy()[ids.numpy()] = rows.numpy()
+    else:
         table.index_copy_(0, ids, rows)
 
 

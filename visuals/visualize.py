@@ -15,7 +15,7 @@ from ..fileio import require_writable, write_text
 from ..locks import only_writer
 from ..progress import Bar
 from ..report.page_files import write_page
-from ..studies.study import method_label
+from ..studies.methods import method_label
 from .maps import MapOptions, items_picture, pairs_picture
 from .nearest import chosen_items, nearest_items, original_ids
 from .page import render

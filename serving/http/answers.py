@@ -34,6 +34,8 @@ class RankedList(Answer):
     items: list[Scored]
     unknown: list[str] = []
     """Ids of the history that the export does not have; they were left out."""
+    note: str | None = None
+    """For a user without history: that these are the items most bought, scores their buyers."""
 
 
 class RankedLists(Answer):
@@ -128,6 +130,8 @@ class Reason(Answer):
     nearest: list[Neighbor]
     evidence: EvidenceReason | None = None
     """None where lists carry no evidence."""
+    note: str | None = None
+    """For a user without history: that the list is of the items most bought, whoever asks."""
 
 
 class History(Answer):

@@ -19,6 +19,9 @@ from .shop import Shop
 WIDEST = 2048
 """Rows to ask an index for; beyond, all items are scored."""
 
+POPULAR = "this user has no history: these are the items most bought, scores their buyers"
+"""What is said beside the list of someone of whom nothing is known."""
+
 Search = Callable[[int, np.ndarray | None], Awaitable[Found]]
 """Finds so many items at most, of those in rows, or of all."""
 
@@ -41,8 +44,17 @@ class Ranking:
     async def for_users(self, request: ForUsers) -> RankedLists:
         """Lists for known users."""
         self.bounds.lists(request, len(request.users))
-        rows = torch.from_numpy(self.shop.users.rows(request.users))
-        return await self._for_people(request, self.shop.recommender.of_users(rows))
+        rows = self.shop.users.rows(request.users)
+        strangers = self.shop.strangers[rows]
+        parts = []
+        if not strangers.all():
+            asking = self.shop.recommender.of_users(torch.from_numpy(rows[~strangers]))
+            parts.append(await self._for_people(request, asking))
+        if strangers.any():
+            parts.append(await self._for_strangers(request, int(strangers.sum())))
+        places = np.argsort(strangers, kind="stable").argsort()
+        lists = [ranked for part in parts for ranked in part.lists]
+        return parts[0].model_copy(update={"lists": [lists[place] for place in places]})
 
     async def for_histories(self, request: ForHistories) -> RankedLists:
         """Lists for people unknown: by the mean of the vectors of what they have."""
@@ -78,6 +90,14 @@ class Ranking:
         nothing = [np.empty(0, np.int64)] * len(queries)
         return await self._answer(request, nothing, self._by_vectors(queries, cosine=True))
 
+    async def _for_strangers(self, request: Lists, number: int) -> RankedLists:
+        """The items most bought, as many times."""
+        nothing = [np.empty(0, np.int64)] * number
+        answer = await self._answer(request, nothing, self._by_popularity(number))
+        for ranked in answer.lists:
+            ranked.note = POPULAR
+        return answer
+
     async def _for_people(self, request: Lists, asking: Asking) -> RankedLists:
         """By final scores: inner products, with evidence where the export has some."""
         if self.shop.evidence is None:
@@ -110,6 +130,20 @@ class Ranking:
                 return await self._index.search(queries, width)
             run = asyncio.get_running_loop().run_in_executor
             return await run(self._slow, self._scan, queries, width, only, cosine)
+
+        return search
+
+    def _by_popularity(self, number: int) -> Search:
+        """Search of all items by their interactions in training."""
+
+        def best(width: int, only: np.ndarray | None) -> Found:
+            order = self.shop.popular
+            rows = (order if only is None else order[np.isin(order, only)])[:width]
+            found = Found(rows, self.shop.bought[rows].astype(np.float32))
+            return Found(*(np.tile(part, (number, 1)) for part in (found.rows, found.scores)))
+
+        async def search(width: int, only: np.ndarray | None) -> Found:
+            return await asyncio.get_running_loop().run_in_executor(self._slow, best, width, only)
 
         return search
 

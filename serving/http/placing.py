@@ -60,6 +60,8 @@ class Placing:
         if len(request.users) * len(request.items) > MOST_PLACES:
             raise Refused(f"items times users are more than the {MOST_PLACES} allowed")
         users = shop.users.rows(request.users)
+        if shop.strangers[users].any():
+            raise Refused("a user has no history, so nothing is known of where an item would stand")
         run = asyncio.get_running_loop().run_in_executor
         made = await run(self._slow, self._vectors, request.items)
         lengths = np.linalg.norm(made, axis=1, keepdims=True).clip(TINY)
@@ -77,11 +79,12 @@ class Placing:
         """For each new item, whom it suits best, and where it stands for some users."""
         shop = self._ranking.shop
         names = shop.users.names
-        best = best_rows(made, shop.user, k)
+        best = best_rows(made, shop.user, k, left_out=shop.strangers)
         audiences = [
             [
                 Audience(user=names[row], score=score)
                 for row, score in zip(rows, scores, strict=True)
+                if score > -np.inf
             ]
             for rows, scores in zip(best.rows.tolist(), best.scores.tolist(), strict=True)
         ]

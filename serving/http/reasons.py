@@ -10,7 +10,7 @@ from ...evidence import EvidenceScorer
 from ..asking import Asking
 from .answers import EvidenceReason, Neighbor, Reason, Saying
 from .errors import Refused
-from .lists import Ranking, item_answer
+from .lists import POPULAR, Ranking, item_answer
 from .requests import Why
 from .scoring import score_one
 from .shop import Shop, rank_among
@@ -31,6 +31,8 @@ def explain(ranking: Ranking, request: Why) -> Reason:
     person = None
     if request.user is not None:
         person = shop.users.row(request.user)
+        if shop.strangers[person]:
+            return _popularity(shop, item)
         asking = shop.recommender.of_users(torch.tensor([person]))
     else:
         rows, _ = ranking.read_history(request.history or [])
@@ -43,10 +45,28 @@ def explain(ranking: Ranking, request: Why) -> Reason:
         score=float(scores[item]),
         rank=rank_among(scores, scores[item], has),
         users=len(_others(shop, item, person)),
-        vector="content" if shop.made[item] else "trained",
+        vector=_source(shop, item),
         nearest=_nearest(shop, item, has, request.n, person),
         evidence=_evidence(shop, scorer, asking, item, request.n),
     )
+
+
+def _popularity(shop: Shop, item: int) -> Reason:
+    """Why an item stands in the list of someone without history."""
+    return Reason(
+        export=shop.name,
+        item=item_answer(shop, item),
+        score=float(shop.bought[item]),
+        rank=1 + int(np.flatnonzero(shop.popular == item)[0]),
+        users=len(shop.owners(item)),
+        vector=_source(shop, item),
+        nearest=[],
+        note=POPULAR,
+    )
+
+
+def _source(shop: Shop, item: int) -> str:
+    return "content" if shop.made[item] else "trained"
 
 
 def _evidence(

@@ -26,7 +26,11 @@ class Found:
 
 
 def best_rows(
-    queries: np.ndarray, table: np.ndarray, width: int, scale: np.ndarray | None = None
+    queries: np.ndarray,
+    table: np.ndarray,
+    width: int,
+    scale: np.ndarray | None = None,
+    left_out: np.ndarray | None = None,
 ) -> Found:
     """Exact search: rows of `table` with the largest inner products, ties by the lower row.
 
@@ -35,6 +39,7 @@ def best_rows(
         table: `(n_rows, dim)`, read in blocks.
         width: how many.
         scale: `(n_rows,)` factor of each row's scores.
+        left_out: `(n_rows,)` bool, rows that score minus infinity.
     """
     n = len(queries)
     rows, scores = np.empty((n, 0), np.int64), np.empty((n, 0), np.float32)
@@ -42,6 +47,8 @@ def best_rows(
         block = queries @ table[first : first + ROWS_AT_ONCE].T
         if scale is not None:
             block *= scale[first : first + ROWS_AT_ONCE]
+        if left_out is not None:
+            block[:, left_out[first : first + ROWS_AT_ONCE]] = -np.inf
         found = _top(block, width)
         rows = np.concatenate([rows, found + first], axis=1)
         scores = np.concatenate([scores, np.take_along_axis(block, found, 1)], axis=1)

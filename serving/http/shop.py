@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,21 @@ class Shop:
     def evidence(self) -> ServedEvidence | None:
         """What lists carry beside inner products."""
         return self.recommender.evidence
+
+    @cached_property
+    def strangers(self) -> np.ndarray:
+        """`(n_users,)` bool, users without history: nothing moved their vectors in training."""
+        return np.diff(self.has.indptr) == 0
+
+    @property
+    def bought(self) -> np.ndarray:
+        """`(n_items,)` interactions in training."""
+        return self.recommender.bought.numpy()
+
+    @cached_property
+    def popular(self) -> np.ndarray:
+        """Rows of all items, those most bought in training first, ties by the lower row."""
+        return np.argsort(-self.bought, kind="stable")
 
     def history(self, user: int) -> np.ndarray:
         """Rows of the items that a user has."""

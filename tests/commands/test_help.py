@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib import metadata
 
 import pytest
 
@@ -30,6 +31,17 @@ def test_every_command_shows_one_example_that_its_parser_takes(capsys: Capture) 
         program, command, *rest = shlex.split(example)
         assert (program, command) == ("crossalign", name)
         make_parser().parse_args([command, *rest])
+
+
+def test_the_version_is_that_of_the_distribution(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["--version"])
+    assert leaving.value.code == 0
+    assert capsys.readouterr().out == f"crossalign {metadata.version('crossalign')}\n"
+
+
+def test_the_demo_needs_no_argument() -> None:
+    assert make_parser().parse_args(["demo"]).out == "runs/demo"
 
 
 def test_encode_lists_the_options_of_the_encoder_and_of_the_data(capsys: Capture) -> None:

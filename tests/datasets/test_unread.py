@@ -23,6 +23,7 @@ def shop(tmp_path: Path) -> Path:
     rows += [f"u{user},9,2024-01-06" for user in range(8)]
     (tmp_path / "interactions.csv").write_text("\n".join(["user,item,time", *rows]) + "\n")
     np.savez(tmp_path / "look_feat.npz", ids=np.arange(10), features=np.eye(10, dtype=np.float32))
+    (tmp_path / "look_feat.json").write_text('{"encoder": "eyes"}')
     (tmp_path / "image_features.npy").write_bytes(b"misspelt")
     (tmp_path / "titles.csv").write_text("item,title\n9,Hat\n")
     (tmp_path / ".hidden").write_text("")
@@ -47,13 +48,18 @@ def test_describe_names_the_rule_cold_items_with_content_and_unread_files(
     assert "split: one time for all users, the latest rows are held out" in out
     assert "not read, beside the data: image_features.npy" in out
     assert "titles.csv" not in out
+    assert "look_feat" not in out
     assert "1 item(s) have no training row, 1 of them with content" in out
 
 
 def test_a_modality_that_is_left_out_is_an_unread_file(shop: Path) -> None:
     options = DataOptions(modalities=())
     data = load_dataset(shop, options=options)
-    assert unread_files(shop, options, data) == ("image_features.npy", "look_feat.npz")
+    assert unread_files(shop, options, data) == (
+        "image_features.npy",
+        "look_feat.json",
+        "look_feat.npz",
+    )
     assert unread_files("planted", DataOptions(), data) == ()
 
 
@@ -62,6 +68,7 @@ def test_a_modality_that_is_left_out_is_an_unread_file(shop: Path) -> None:
     [
         (DataOptions(), "random rows of each user are held out, MMRec's rule (data.split=auto"),
         (DataOptions(split="chronological"), "the latest rows of each user are held out"),
+        (DataOptions(split="part", hold_out=False), "nothing is held out (data.hold_out=false)"),
         (DataOptions(split="part"), "as the data bring it (data.split=part)"),
     ],
 )

@@ -14,6 +14,7 @@ from torch import nn
 
 from crossalign.errors import ConfigError
 from crossalign.extraction import ENCODERS, Sound, encode_sources, make_encoder
+from crossalign.extraction.libraries import library
 
 GOLDEN = {
     "Red leather shoes": [-0.10288971, 0.00461499, -0.02158484, 0.00614604, 0.03483081],
@@ -193,8 +194,20 @@ def test_missing_sentence_weights_say_what_to_fetch(minilm, monkeypatch):
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(ConfigError, match=r"pip install 'crossalign\[extract\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'crossalign\[extract-images\]'"):
         make_encoder("open-clip", {}, "image")
+
+
+def test_a_library_that_is_broken_is_not_called_missing(tmp_path, monkeypatch):
+    """As transformers beside a torchvision of another build: the first cause is told."""
+    (tmp_path / "broken_library.py").write_text(
+        "try:\n    raise RuntimeError('operator torchvision::nms does not exist')\n"
+        "except RuntimeError as error:\n"
+        "    raise ModuleNotFoundError('Could not import module Model') from error\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"does not import here \(operator torchvision::nms"):
+        library("broken_library", "broken")
 
 
 def test_an_encoder_that_reads_other_content_is_refused():

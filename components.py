@@ -8,18 +8,34 @@ from .align import ALIGNERS, Alignment
 from .config import RunConfig
 from .datasets import Dataset
 from .errors import ConfigError
+from .fileio import require_memory
 from .graphs import build_graph
 from .graphs.dgl_import import DGLGraph
 from .graphs.neighbor_search import make_neighbors
 from .models import BACKBONES, Backbone
 from .training import seed_everything
 
+BYTES_OF_WEIGHT = 16
+"""In single precision: the weight, its gradient, and two moments of Adam."""
+
 
 def make_modules(config: RunConfig, dataset: Dataset) -> tuple[Backbone, Alignment | None]:
     """The configured backbone and alignment, initialised from the seed of the run."""
+    _require_memory(config, dataset)
     seed_everything(config.seed)
     backbone = make_backbone(config, make_graph(config, dataset), dataset)
     return backbone, make_alignment(config, dataset, backbone)
+
+
+def _require_memory(config: RunConfig, dataset: Dataset) -> None:
+    """Refuse tables too large for this machine, before the system ends what fills its memory."""
+    dim = config.backbone.options.get("dim", 0)
+    prototypes = (config.alignment.options if config.alignment else {}).get("n_prototypes") or 0
+    for what, rows in (
+        (f"backbone.dim={dim}", dataset.n_users + dataset.n_items),
+        (f"alignment.n_prototypes={prototypes}", prototypes),
+    ):
+        require_memory(f"training with {what}", rows * dim * BYTES_OF_WEIGHT)
 
 
 def make_graph(config: RunConfig, dataset: Dataset) -> DGLGraph:

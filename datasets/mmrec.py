@@ -79,7 +79,6 @@ def read(path: Path, options: DataOptions) -> Dataset:
     time = None if time is None else time[rows]
     label = choose_labels(file, users, options, given=given, time=time)
     splits = split_pairs(file, users, items, label)
-    splits["also_seen"] = torch.cat([splits["also_seen"], low], dim=1)
     content = read_content(file.parent, np.arange(n_items), options, all_items=True)
     content.notes[:0] = (*frame.notes, *((ratings,) if ratings else ()))
     if time is not None and not as_written:
@@ -96,6 +95,7 @@ def read(path: Path, options: DataOptions) -> Dataset:
         **content.fields(),
         intake=Intake(len(frame), left_out),
         split_rule=split_rule(options, given=given is not None),
+        rated_low=low,
     )
 
 

@@ -142,8 +142,6 @@ def number_and_split(records: Records, options: DataOptions) -> Dataset:
     given = None if records.label is None else records.label[kept]
     label = choose_labels(file, users.codes, options, given=given, time=time)
     splits = split_pairs(file, users.codes, items.codes, label)
-    low = _pairs_of(records, ~counts, users, items)
-    splits["also_seen"] = torch.cat([splits["also_seen"], low], dim=1)
     content = read_content(file.parent, items.names, options, all_items=False)
     left_out = {
         "rated below min_rating": n - len(rows),
@@ -166,6 +164,7 @@ def number_and_split(records: Records, options: DataOptions) -> Dataset:
         item_ids=items.names,
         intake=Intake(n, left_out),
         split_rule=split_rule(options, given=given is not None),
+        rated_low=_pairs_of(records, ~counts, users, items),
     )
 
 

@@ -14,6 +14,7 @@ from data_folders import (
     NPY,
     PAIRS,
     RAGGED,
+    USERS,
     Frame,
     csv,
     frame,
@@ -123,20 +124,49 @@ def test_ids_come_out_as_they_went_in(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "lies in the export" in refusal(inside, capsys)
 
 
-def test_nobody_is_shown_what_they_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a low rating, of a user who was never trained; one who has nothing is unknown."""
-    labels = [("train", "train", "train", "train", "valid", "test")[n % 6] for n in range(36)]
-    table = frame().assign(split=labels, rating=5)
+def test_nobody_is_shown_what_they_have(tmp_path: Path) -> None:
+    """In no split, and not in rows rated low."""
+    table = frame().assign(rating=5)
     table.loc[0, "rating"] = 1  # user 0 and item 0
-    more = [(90, 0, 0, "test", 5), (90, 1, 0, "test", 5), (91, 0, 0, "train", 1)]
+    parquet(tmp_path, table)
+    shop, out = shop_of(tmp_path, "data.min_rating=3"), tmp_path / "lists.csv"
+    lists = listed(shop, out, "-k", "99")
+    shown = set(zip(lists.user, lists.item, strict=True))
+    assert not shown & {(str(u), str(i)) for u, i in PAIRS}
+    assert len(shown) == USERS * ITEMS - len(PAIRS)
+
+
+WITHOUT_TRAINING: dict[str, tuple[list[tuple[int, int, str, int]], list[str]]] = {
+    # rows of user 90 as (user, item, split, rating) -> items that are theirs; none: unknown
+    "tested alone": ([(90, 0, "test", 5), (90, 1, "test", 5)], ["0", "1"]),
+    "validated alone": ([(90, 2, "valid", 5)], ["2"]),
+    "validated and tested": ([(90, 2, "valid", 5), (90, 0, "test", 4)], ["0", "2"]),
+    "tested, else rated low": ([(90, 3, "train", 1), (90, 4, "test", 5)], ["3", "4"]),
+    "rated low alone": ([(90, 0, "train", 1), (90, 1, "valid", 2)], []),
+    "rated low in test": ([(90, 0, "test", 1)], []),
+    "no rows": ([], []),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_TRAINING)
+def test_users_left_out_of_training_are_served_or_unknown(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As someone new with what they have; never are they shown it."""
+    more, theirs = WITHOUT_TRAINING[name]
+    labels = [("train", "train", "train", "train", "valid", "test")[n % 6] for n in range(36)]
+    table = frame()[["user", "item"]].assign(split=labels, rating=5)
     parquet(tmp_path, pd.concat([table, Frame(more, columns=table.columns)]))
     shop, out = shop_of(tmp_path, "data.min_rating=3"), tmp_path / "lists.csv"
-    assert "0" not in set(listed(shop, out, "--users", "0", "-k", "99").item)
-    assert not {"0", "1"} & set(listed(shop, out, "--users", "90", "-k", "99").item)
-    new = listed(shop, out, "--history", "0,1", "-k", "99")
-    assert listed(shop, out, "--users", "90", "-k", "99").item.tolist() == new.item.tolist()
-    capsys.readouterr()
-    assert "user '91' is unknown" in refusal(["recommend", shop, "--users", "91"], capsys)
+    if not theirs:
+        ask = ["recommend", shop, "--users", "90"]
+        assert "user '90' is unknown" in refusal(ask, capsys)
+        return
+    shown = listed(shop, out, "--users", "90", "-k", "99").item.tolist()
+    assert sorted([*shown, *theirs]) == list(map(str, range(ITEMS)))
+    liked = [str(item) for _, item, _, rating in more if rating >= 3]
+    new = listed(shop, out, "--history", ",".join(liked), "-k", "99").item.tolist()
+    assert shown == [item for item in new if item not in theirs]
 
 
 def test_another_order_of_rows_is_the_same_data(tmp_path: Path) -> None:

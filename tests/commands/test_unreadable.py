@@ -165,6 +165,15 @@ TIMES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a word": (
         lambda d: csv(d, DATES.replace("2024-01-05 10:00", "noon", 1)), "line 6: time is 'noon'",
     ),
+    "no day of February": (
+        lambda d: csv(d, DATES.replace("2024-01-05", "2024-02-30", 1)), "line 6: time is '2024-02-",
+    ),
+    "the year 10000": (
+        lambda d: csv(d, DATES.replace("2024-01-05", "10000-01-05", 1)), "line 6: time is '10000-",
+    ),
+    "a zone that is none": (
+        lambda d: csv(d, DATES.replace("05 10:00", "05T10:00+99:00", 1)), "line 6: time is '2024",
+    ),
     "infinite": (lambda d: csv(d, lines().replace(",4\n", ",1e999\n", 1)), "time is '1e999"),
     "null in JSON": (
         lambda d: csv(d, '{"user":1,"item":1,"time":3}\n{"user":1,"item":2}\n', LINES),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -54,15 +55,18 @@ class LazyAdam(torch.optim.Adam):
         state, (beta1, beta2) = self.state[table], group["betas"]
         step = float(state["step"])
         rows = table.index_select(0, ids)
-        gradient = gradient.add(rows, alpha=group["weight_decay"])
+        if group["weight_decay"]:
+            gradient = gradient.add(rows, alpha=group["weight_decay"])
         mean = state["exp_avg"].index_select(0, ids).lerp_(gradient, 1 - beta1)
         square = state["exp_avg_sq"].index_select(0, ids).mul_(beta2)
         square.addcmul_(gradient, gradient, value=1 - beta2)
         write_rows(state["exp_avg"], ids, mean)
         write_rows(state["exp_avg_sq"], ids, square)
 
-        width = square.div_(1 - beta2**step).sqrt_().add_(group["eps"])
-        rows.addcdiv_(mean, width, value=-group["lr"] / (1 - beta1**step))
+        # sqrt(square / c) + eps, times sqrt(c): the correction of the square is in the step size
+        corrected = math.sqrt(1 - beta2**step)
+        width = square.sqrt_().add_(group["eps"] * corrected)
+        rows.addcdiv_(mean, width, value=-group["lr"] * corrected / (1 - beta1**step))
         write_rows(table, ids, rows)
 
 

@@ -12,54 +12,50 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import torch
-from torch import Tensor
-
-from .align import ALIGNERS, Alignment, alignment_directions
+from .align import Alignment
+from .components import (
+    make_alignment,
+    make_backbone,
+    make_graph,
+    make_modules,
+    method_title,
+)
 from .config import RunConfig
 from .datasets import Dataset, load_dataset
-from .errors import ConfigError
 from .evaluation import (
-    BlockScorer,
     DirectionAgreement,
     Metrics,
     direction_agreement,
-    evaluate,
 )
-from .evaluation.metrics import NOTHING_MEASURED
 from .evidence.kinds import require_possible
-from .evidence.of_run import Measured, final_scores, measure_run
+from .evidence.of_run import final_scores
 from .fileio import write_json
-from .graphs import build_graph, dataset_hash
-from .graphs.dgl_import import DGLGraph
-from .graphs.neighbor_search import make_neighbors
+from .graphs import dataset_hash
 from .locks import only_writer
-from .models import BACKBONES, Backbone
+from .models import Backbone
 from .own_code import remember_code, tell_changed_code
 from .own_parts import bring_in
 from .renewal import moments_of, remember, warm_start
-from .renewal.refit import described_by, refuse_unvalidated, take_evidence
+from .renewal.refit import described_by, refuse_unvalidated
 from .report import write_report
 from .report.opening import opening_lines
+from .run_data import data_of_run
 from .run_files import METRICS_FILE, TENSORBOARD_FOLDER
 from .run_folder import (
-    former_fingerprints,
-    refuse_other_data,
     refuse_taken_folder,
     remember_command,
     require_run,
     run_config,
-    run_fingerprint,
     save_config,
     set_aside,
     summarise,
     versions,
 )
-from .tensors.representations import Representations
-from .tensors.tables import Tables
-from .training import ALONE, FitResult, RunContext, Team, fit, load_weights, seed_everything
+from .run_identity import former_fingerprints, run_fingerprint
+from .run_measures import learnt_directions, measure, representations
+from .training import ALONE, FitResult, RunContext, Team, fit, load_weights
 from .training.tensorboard import tensorboard_log
 
 logger = logging.getLogger(__name__)
@@ -141,10 +137,10 @@ def _train(
     """`train`, by the only process that writes into the folder."""
     started = time.perf_counter()
     bring_in(config.imports)  # a worker process has read no configuration
-    dataset = load_dataset(config.path, options=config.data)
+    refuse_taken_folder(folder, config, resume=bool(resume))
+    config, dataset = _read_data(config, folder, resume)
     fingerprint = run_fingerprint(config, dataset)
     former = former_fingerprints(folder, config, dataset)
-    refuse_taken_folder(folder, config, resume=bool(resume))
     described = described_by(config)
     refuse_unvalidated(config, dataset)
     for line in opening_lines(dataset):
@@ -153,8 +149,6 @@ def _train(
     backbone, alignment = modules = make_modules(config, dataset)
     start = warm_start(config, dataset, *modules)
     if resume == "anew":
-        if (folder / METRICS_FILE).is_file():
-            refuse_other_data(folder, config.path, dataset_hash(dataset))
         set_aside(folder)
     command = remember_command(folder, command, config, resume=bool(resume))
     tell_changed_code(folder, config.imports)
@@ -214,7 +208,7 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
     Raises:
         CrossalignError: anything the user can mend, in one line.
     """
-    dataset = load_dataset(config.path, options=config.data)
+    config, dataset = _read_data(config, Path(folder), resume)
     modules = make_modules(config, dataset)
     start = warm_start(config, dataset, *modules)
     context = RunContext(
@@ -226,6 +220,16 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
         former=former_fingerprints(Path(folder), config, dataset),
     )
     _fit(config, dataset, modules, context)
+
+
+def _read_data(config: RunConfig, folder: Path, resume: Resume) -> tuple[RunConfig, Dataset]:
+    """The data to train on; those of the run in `folder` if it is gone on with."""
+    if not resume:
+        return config, load_dataset(config.path, options=config.data)
+    of_run, dataset = data_of_run(folder, config)
+    if resume == "anew" and of_run != config:  # nothing is left that needs the former order
+        return config, load_dataset(config.path, options=config.data)
+    return of_run, dataset
 
 
 def _fit(
@@ -257,10 +261,7 @@ def load_run(folder: str | Path, data: str | None = None) -> tuple[RunConfig, Da
         RunError: the folder is not a run, or its data are not those it was trained on.
     """
     folder = require_run(Path(folder))
-    config = run_config(folder, data)
-    dataset = load_dataset(config.path, options=config.data)
-    if (folder / METRICS_FILE).is_file():
-        refuse_other_data(folder, config.path, dataset_hash(dataset))
+    config, dataset = data_of_run(folder, run_config(folder, data))
     backbone = make_backbone(config, make_graph(config, dataset), dataset)
     tell_changed_code(folder, config.imports)
     load_weights(folder, backbone)
@@ -281,144 +282,3 @@ def load_aligned_run(
         load_weights(folder, backbone, alignment)
         alignment.eval()
     return config, dataset, backbone, alignment
-
-
-def make_modules(config: RunConfig, dataset: Dataset) -> tuple[Backbone, Alignment | None]:
-    """The configured backbone and alignment, initialised from the seed of the run."""
-    seed_everything(config.seed)
-    backbone = make_backbone(config, make_graph(config, dataset), dataset)
-    return backbone, make_alignment(config, dataset, backbone)
-
-
-def make_graph(config: RunConfig, dataset: Dataset) -> DGLGraph:
-    """The heterograph with the relations that the configured backbone reads."""
-    relations = BACKBONES[config.backbone.name].cls.relations
-    if "user_cooccurs" in relations:
-        config.graph.require_user_neighbors(config.backbone.options["n_neighbors"])
-    return build_graph(dataset, config.graph, relations=relations, cache_dir=config.cache_dir)
-
-
-def make_backbone(config: RunConfig, graph: DGLGraph, dataset: Dataset) -> Backbone:
-    """The configured backbone, freshly initialised from the global seed."""
-    require_content(config, dataset)
-    cls = BACKBONES[config.backbone.name].cls
-    backbone = cls(graph, dataset.features, **config.backbone.options)
-    if not hasattr(backbone, "representation_dim"):
-        raise TypeError(f"{cls.__name__}.__init__ must set self.representation_dim")
-    return backbone
-
-
-def make_alignment(config: RunConfig, dataset: Dataset, backbone: Backbone) -> Alignment | None:
-    """The configured alignment in the backbone's dimension, or None."""
-    if config.alignment is None:
-        return None
-    require_content(config, dataset)
-    cls = ALIGNERS[config.alignment.name].cls
-    raw = backbone.unprojected(dataset.features)
-    data: dict[str, Any] = {
-        "feature_dims": {name: table.shape[1] for name, table in raw.items()},
-        "missing": dataset.missing,
-    }
-    if cls.wants_neighbors(config.alignment.options):
-        data["neighbors"] = make_neighbors(config.neighbors, dataset).ids
-    return cls(backbone.representation_dim, dataset.modalities, **data, **config.alignment.options)
-
-
-def require_content(config: RunConfig, dataset: Dataset) -> None:
-    """Raise `ConfigError` if a part of `config` needs content and `dataset` has none."""
-    if dataset.features:
-        return
-    if BACKBONES[config.backbone.name].cls.needs_features:
-        raise ConfigError(
-            f"backbone '{config.backbone.name}' needs content features, but '{dataset.name}' has "
-            "none: add <modality>_feat.npy files or choose another backbone"
-        )
-    if config.alignment is not None:
-        raise ConfigError(
-            f"alignment '{config.alignment.name}' needs content features, but '{dataset.name}' "
-            "has none: add <modality>_feat.npy files or set alignment to none"
-        )
-
-
-def method_title(config: RunConfig) -> str:
-    """Backbone and alignment on one short line, with the seed."""
-    alignment = f" + {config.alignment.name}" if config.alignment else ""
-    return f"{config.backbone.name}{alignment}, seed {config.seed}"
-
-
-def reads_content(config: RunConfig) -> bool:
-    """Whether content makes any difference to what `config` trains."""
-    backbone = BACKBONES[config.backbone.name].cls
-    alone = backbone.needs_features or "similar" in backbone.relations
-    return alone or config.alignment is not None
-
-
-def representations(backbone: Backbone) -> Representations:
-    """Those of a trained backbone, without gradients."""
-    backbone.eval()
-    with torch.no_grad():
-        found: Representations = backbone()
-    return found
-
-
-def measure(
-    model: Representations,
-    config: RunConfig,
-    dataset: Dataset,
-    folder: Path,
-    *,
-    progress: bool = False,
-) -> Measured:
-    """Metrics of a trained model with the configured evidence, see `measure_run`.
-
-    Where nothing is held out there are none, and the evidence is that of the run refitted.
-    """
-    if not dataset.holds_out:
-        take_evidence(config, folder)
-        return Measured(NOTHING_MEASURED, NOTHING_MEASURED, {})
-    return measure_run(
-        model,
-        dataset,
-        config.evidence,
-        folder,
-        monitor=config.training.monitor,
-        ks=config.evaluation.ks,
-        progress=progress,
-    )
-
-
-def evaluate_split(backbone: Backbone, dataset: Dataset, split: str, config: RunConfig) -> Metrics:
-    """Full-ranking metrics of a trained backbone alone on one split."""
-    return evaluate(representations(backbone), dataset, split, config.evaluation.ks)
-
-
-def run_scores(
-    folder: str | Path, config: RunConfig, dataset: Dataset, backbone: Backbone
-) -> Representations | BlockScorer:
-    """The scores by which the finished run in `folder` ranks, of what `load_run` gave."""
-    return final_scores(representations(backbone), dataset, config.evidence, Path(folder))
-
-
-def learnt_directions(
-    config: RunConfig, dataset: Dataset, backbone: Backbone, alignment: Alignment
-) -> dict[str, Tensor]:
-    """Which directions are active for which item after training, see `alignment_directions`.
-
-    Scores are taken over the whole training split with the rule the alignment was trained with,
-    FETTLE's one-way rule for an alignment that has none.
-    """
-    with torch.no_grad():
-        user, item = backbone.aligned()
-    device = user.device
-    content = backbone.content({name: t.to(device) for name, t in dataset.features.items()})
-    tables = alignment.projected(Tables(user, item, content))
-    users, items = dataset.train.to(device)
-    draws = torch.Generator().manual_seed(config.seed)
-    return alignment_directions(
-        tables,
-        users,
-        items,
-        alignment.policy,
-        missing={name: mask.to(device) for name, mask in dataset.missing.items()},
-        generator=draws,
-    )

@@ -3,6 +3,7 @@
 Depends on torch alone, so that it can be lifted into any project together with `tensors/`,
 `registry.py` and `errors.py`. Where to look: `batch.py` is what every loss sees, `item.py`,
 `cluster.py` and `neighbor.py` are the three losses, `fettle.py` and `cross.py` bundle them,
+`regressed.py` is our own,
 `infonce.py`, `bm3.py` and `alignrec.py` are other ways, `composed.py` is any of them together,
 `directions.py` says who learns from whom and `feedback.py` by what.
 """
@@ -22,6 +23,7 @@ from .infonce import InfoNCE, InfoNCELoss
 from .item import ILALoss, ItemAlignment
 from .loss import Loss
 from .neighbor import CNALoss, NeighborAlignment
+from .regressed import RegressedNeighborAlignment, RNALoss
 from .sinkhorn import sinkhorn
 
 __all__ = [
@@ -46,6 +48,8 @@ __all__ = [
     "Loss",
     "NeighborAlignment",
     "Projected",
+    "RNALoss",
+    "RegressedNeighborAlignment",
     "Table",
     "Tables",
     "Views",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from .batch import Batch
 from .checks import require_table
 from .directions import DirectionPolicy
 from .loss import Fields, Loss
+
+NeighborKind = Literal["cooccurrence", "regression"]
+"""What makes items neighbours: common users, or a regression on feedback and content."""
 
 
 @dataclass(eq=False, repr=False)
@@ -42,6 +45,8 @@ class Alignment(Fields):
     Attributes:
         projectors: modality -> `Linear(d_m, dim)`.
         needs_neighbors: whether `neighbors` must be given, unless `wants_neighbors` knows better.
+        neighbors_by: what makes items neighbours for it: `cooccurrence` of users, or
+            `regression` on feedback and content.
 
     Raises:
         ConfigError: names are empty, repeated or `id`; a mapping names an unknown modality; or
@@ -49,6 +54,7 @@ class Alignment(Fields):
     """
 
     needs_neighbors: ClassVar[bool] = False
+    neighbors_by: ClassVar[NeighborKind] = "cooccurrence"
 
     dim: int = 64
     modalities: Sequence[str] = ("image", "text")
@@ -148,9 +154,9 @@ class Alignment(Fields):
         return total
 
     @classmethod
-    def wants_neighbors(cls, options: Mapping[str, Any]) -> bool:
-        """Whether an alignment with these options is given a `neighbors` table."""
-        return cls.needs_neighbors
+    def wants_neighbors(cls, options: Mapping[str, Any]) -> NeighborKind | None:
+        """Of which kind the `neighbors` are that an alignment with these options is given."""
+        return cls.neighbors_by if cls.needs_neighbors else None
 
     def begin_epoch(self, epoch: int, rng: torch.Generator, tables: Callable[[], Tables]) -> None:
         """Called before each epoch, for schedules and for what holds for an epoch.

@@ -148,6 +148,12 @@ class Batch:
         return views
 
     @cached_property
+    def item_around(self) -> Tensor:
+        """The items of `reach`, unit rows of their representations; reads no content."""
+        read = "around" in self.__dict__
+        return self.around.rows[0] if read else unit_rows(read_rows(self.tables.item, self.reach))
+
+    @cached_property
     def around(self) -> Views:
         """The items of `reach`, unit rows."""
         return self.raw_around.unit

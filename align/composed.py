@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from ..tensors.tables import Tables
-from .base import ALIGNERS, Alignment, union_of_reach
+from .base import ALIGNERS, Alignment, NeighborKind, union_of_reach
 from .batch import Batch
 from .directions import DirectionPolicy
 from .term_options import Term, parse_terms
@@ -72,10 +73,21 @@ class Composed(Alignment):
         self._factors = [1.0 for _ in parsed]
 
     @classmethod
-    def wants_neighbors(cls, options: Mapping[str, Any]) -> bool:
-        """Whether one of the terms does."""
+    def wants_neighbors(cls, options: Mapping[str, Any]) -> NeighborKind | None:
+        """Of the kind that the terms want.
+
+        Raises:
+            ConfigError: they want different ones.
+        """
         terms = parse_terms(options["terms"]) if "terms" in options else ()
-        return any(term.entry.cls.wants_neighbors(term.options) for term in terms)
+        wanted = {kind: t.label for t in terms if (kind := t.entry.cls.wants_neighbors(t.options))}
+        if len(wanted) > 1:
+            kinds = " and ".join(f"'{label}' by {kind}" for kind, label in wanted.items())
+            raise ConfigError(
+                f"terms want neighbours of different kinds ({kinds}), and a run has one table of "
+                "them: leave one term out"
+            )
+        return next(iter(wanted), None)
 
     def begin_epoch(self, epoch: int, rng: torch.Generator, tables: Callable[[], Tables]) -> None:
         """Set the strength of every term, and let those that take part begin the epoch."""

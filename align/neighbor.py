@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import InitVar, dataclass
 from pathlib import Path
@@ -151,17 +149,19 @@ class CNALoss(Loss):
 
     def on(self, batch: Batch) -> dict[str, Tensor]:
         """The parts of the loss, `cna` and `cna_reg`; the latter includes `reg_weight`."""
+        contrast, norm = self.contrast(batch, batch.around)
+        return {"cna": contrast, "cna_reg": norm * self.reg_weight}
+
+    def contrast(self, batch: Batch, views: Views) -> tuple[Tensor, Tensor]:
+        """What `neighbor_level` gives for the batch's items in some views of `batch.reach`."""
         self._require_same_catalogue(batch.tables.item)
         items = batch.items.ids
         anchors, near = batch.positions(items), batch.positions(self._table[items])
         usable = None if self.usable is None else self.usable[items]
         learnt = self.reduction == "param_attn"
         weights = self.rank_weights if learnt else torch.ones_like(self.rank_weights)
-        attention = weights.softmax(0).to(batch.around.rows[0].dtype)
-        contrast, norm = neighbor_level(
-            batch.around, anchors, near, usable, attention, self.cl_temp
-        )
-        return {"cna": contrast, "cna_reg": norm * self.reg_weight}
+        attention = weights.softmax(0).to(views.rows[0].dtype)
+        return neighbor_level(views, anchors, near, usable, attention, self.cl_temp)
 
     @property
     def _table(self) -> Tensor:
@@ -230,7 +230,7 @@ def _opened(file: Any) -> Any:
         raise ConfigError(
             f"neighbour file {error.filename} does not exist: make it with `crossalign neighbors`"
         ) from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a damaged file can raise nearly anything
         raise _no_neighbors(_name(file)) from error
 
 

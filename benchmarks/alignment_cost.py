@@ -19,10 +19,10 @@ import torch
 from epochs import our_epoch
 from timing import compare
 
+from crossalign.components import make_modules
 from crossalign.config import load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.fileio import write_text
-from crossalign.pipeline import make_modules
 
 
 @dataclass(frozen=True)

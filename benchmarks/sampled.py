@@ -137,7 +137,7 @@ def cost_of_step(steps: SampledBlocks, batch: int, lazy: bool) -> Cost:
     users, items = steps.pairs[:, torch.randperm(steps.pairs.shape[1])[:batch]]
     view = steps.blocks_of_epoch().view(*steps.of_batch.seeds(Batch(users, items, items.roll(1))))
     relations = [m for m in view.propagation.modules() if isinstance(m, SampledRelation)]
-    edges = sum(len(relation.edges.indices) for relation in relations)
+    edges = sum(len(relation.indices) for relation in relations)
     read = len(view.users) + len(view.items)
     tables = sum(len(table) for table in steps.trained.backbone.parameters())
     updated = read if lazy else tables

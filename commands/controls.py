@@ -29,6 +29,7 @@ def add(commands: Commands) -> None:
 def controls(options: argparse.Namespace) -> None:
     """Train every configuration under every content; print what of its gain survives."""
     from ..fileio import write_text
+    from ..locks import only_writer
     from ..report import write_study_report
     from ..studies.content_controls import control_methods, control_report
     from ..studies.study import run_study, study_files
@@ -39,9 +40,10 @@ def controls(options: argparse.Namespace) -> None:
     metrics = table_metrics(results)
     found = control_report(methods, results, metrics)
     print("\n".join(found.lines()))
-    files = study_files(options.out, kind, methods, options.seeds)
-    write_text(files.path(CONTROLS_FILE), json.dumps(found.to_dict(), indent=2) + "\n")
-    report = write_study_report(
-        files, results, metrics, title="Content controls", command=options.command_line
-    )
+    with only_writer(options.out):
+        files = study_files(options.out, kind, methods, options.seeds)
+        write_text(files.path(CONTROLS_FILE), json.dumps(found.to_dict(), indent=2) + "\n")
+        report = write_study_report(
+            files, results, metrics, title="Content controls", command=options.command_line
+        )
     print(f"\nstudy folder  {options.out}\nreport        {report}")

@@ -29,7 +29,8 @@ from .studies import table_metrics
 
 if TYPE_CHECKING:
     from ..report.markup import Html
-    from ..studies.study import Method, MethodResult
+    from ..studies.methods import Method
+    from ..studies.study import MethodResult
 
 
 def add(commands: Commands) -> None:
@@ -215,23 +216,25 @@ def robustness(options: argparse.Namespace) -> None:
 
 def popularity(options: argparse.Namespace) -> None:
     """Reload runs; print their metrics by popularity group, and what their lists look like."""
+    from ..locks import only_writer
     from ..run_folder import refuse_run_folder
     from ..studies.finished import finished_methods
     from ..studies.popularity import popularity_report
     from ..studies.popularity_page import write_popularity
 
     refuse_run_folder(options.out)
-    found = popularity_report(
-        finished_methods(options.folders),
-        n_groups=options.groups,
-        by=options.by,
-        k=options.k,
-        split=options.split,
-        progress=not options.quiet,
-        data=options.moved,
-    )
-    print("\n".join(found.lines()))
-    report = write_popularity(options.out, found, options.command_line)
+    with only_writer(options.out):
+        found = popularity_report(
+            finished_methods(options.folders),
+            n_groups=options.groups,
+            by=options.by,
+            k=options.k,
+            split=options.split,
+            progress=not options.quiet,
+            data=options.moved,
+        )
+        print("\n".join(found.lines()))
+        report = write_popularity(options.out, found, options.command_line)
     print(f"results  {options.out}\nreport   {report}")
 
 
@@ -264,18 +267,20 @@ def _write(
 ) -> None:
     """Print a report and write it, with the table of the study, into the study folder."""
     from ..fileio import write_text
+    from ..locks import only_writer
     from ..report import study_table, write_study
     from ..studies.study import study_files
 
     print("\n".join(found.lines()))
-    files = study_files(options.out, _kind(options), methods, options.seeds)
     name = {"ablate": "ablation"}.get(options.command, options.command)
-    write_text(files.path(f"{name}.json"), json.dumps(found.to_dict(), indent=2) + "\n")
-    page = write_study(
-        files,
-        study_table(results, table_metrics(results)),
-        title=title,
-        command=options.command_line,
-        sections=found.sections(),
-    )
+    with only_writer(options.out):
+        files = study_files(options.out, _kind(options), methods, options.seeds)
+        write_text(files.path(f"{name}.json"), json.dumps(found.to_dict(), indent=2) + "\n")
+        page = write_study(
+            files,
+            study_table(results, table_metrics(results)),
+            title=title,
+            command=options.command_line,
+            sections=found.sections(),
+        )
     print(f"\nstudy folder  {options.out}\nreport        {page}")

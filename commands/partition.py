@@ -60,7 +60,13 @@ def partition(options: argparse.Namespace) -> None:
     partition(
         dataset,
         options.out,
-        PartitionOptions(options.parts, options.method, options.balance, similar),
+        PartitionOptions(
+            options.parts,
+            options.method,
+            options.balance,
+            similar,
+            config.neighbors.by or "cooccurrence",
+        ),
         graph_options=config.graph,
         neighbors=neighbors,
         config_text=to_yaml(config),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,14 +88,15 @@ def _probe_features(options: argparse.Namespace) -> None:
 
     config = run_config(options)
     dataset = load_dataset(config.path, options=config.data)
-    result = probe_features(
-        dataset,
-        split=options.split,
-        normalise=not options.raw,
-        shrink=options.shrink,
-        progress=not options.quiet,
-    )
-    _show(result, options.out)
+    with _held(options.out):
+        result = probe_features(
+            dataset,
+            split=options.split,
+            normalise=not options.raw,
+            shrink=options.shrink,
+            progress=not options.quiet,
+        )
+        _show(result, options.out)
 
 
 def _probe_run(options: argparse.Namespace) -> None:
@@ -104,7 +106,9 @@ def _probe_run(options: argparse.Namespace) -> None:
         raise ConfigError("a run knows its data and options: give --run RUN without any of them")
     folder = options.out or options.run_folder
     require_writable(folder)
-    _show(probe_run(options.run_folder, n_clusters=options.clusters, data=options.moved), folder)
+    with _held(folder):
+        found = probe_run(options.run_folder, n_clusters=options.clusters, data=options.moved)
+        _show(found, folder)
 
 
 def _mask_modality(options: argparse.Namespace) -> None:
@@ -131,6 +135,13 @@ def _show(result: _Result, folder: str | None) -> None:
         file = Path(folder) / PROBE_FILE
         write_text(file, json.dumps(result.to_dict(), indent=2) + "\n")
         print(f"\nwritten to {file}")
+
+
+def _held(folder: str | None) -> AbstractContextManager[None]:
+    """The lock of the folder that is written, if there is one."""
+    from ..locks import only_writer
+
+    return nullcontext() if folder is None else only_writer(folder)
 
 
 def _ratios(text: str) -> list[float]:

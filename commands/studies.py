@@ -13,7 +13,8 @@ from .matrix import add_matrix, compared_configs
 from .parser import Commands, run_config
 
 if TYPE_CHECKING:
-    from ..studies.study import Method, MethodResult
+    from ..studies.methods import Method
+    from ..studies.study import MethodResult
 
 METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 """Columns of the tables, as far as the runs have them."""
@@ -68,8 +69,8 @@ def add(commands: Commands) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Train every method on every data set; print test metrics."""
+    from ..studies.methods import compared_methods
     from ..studies.reference_rows import parse_names
-    from ..studies.study import compared_methods
 
     references = [] if options.references is None else parse_names(options.references)
     methods = compared_methods(compared_configs(options))
@@ -82,7 +83,7 @@ def compare(options: argparse.Namespace) -> None:
 
 def search(options: argparse.Namespace) -> None:
     """Train every point of a grid; print validation metrics, best first."""
-    from ..studies.study import grid_methods
+    from ..studies.methods import grid_methods
 
     if not options.grid:
         raise ConfigError("nothing to search: give --grid key=value,value")
@@ -93,7 +94,7 @@ def search(options: argparse.Namespace) -> None:
 def demo(options: argparse.Namespace) -> None:
     """Compare the presets of the built-in data."""
     from ..config import load_config
-    from ..studies.study import compared_methods
+    from ..studies.methods import compared_methods
 
     configs = [load_config(file) for file in sorted((PRESETS / "planted").glob("*.yaml"))]
     run_and_print(options, compared_methods(configs), split="test")
@@ -113,6 +114,7 @@ def run_and_print(
     Raises:
         StudyError: runs failed; what is finished has been printed and written before.
     """
+    from ..locks import only_writer
     from ..report import format_terminal, study_table, write_study
     from ..report.numbers import measure
     from ..report.study_settings import settings_lines
@@ -122,7 +124,8 @@ def run_and_print(
     kind = " ".join([options.command, *references, against and f"against {against}"]).strip()
     lines = []
     if references:
-        lines = reference_rows(references, methods, options.out, progress=not options.quiet)
+        with only_writer(options.out):
+            lines = reference_rows(references, methods, options.out, progress=not options.quiet)
     failure = None
     try:
         results = run_study(methods, options.seeds, options.out, kind=kind, **how_to_run(options))
@@ -133,12 +136,13 @@ def run_and_print(
         if split == "valid":
             results.sort(key=lambda result: -measure(result.valid[ranked_by(metrics)]).mean)
         results += lines
-        files = study_files(options.out, kind, methods, options.seeds)
-        save_results(files, results)
         table = study_table(results, metrics, split, against=against)
         differing = settings_lines(table) if split == "test" else []
-        print("\n".join([*format_terminal(table), *differing]))
-        report = write_study(files, table, command=options.command_line)
+        with only_writer(options.out):
+            files = study_files(options.out, kind, methods, options.seeds)
+            save_results(files, results)
+            print("\n".join([*format_terminal(table), *differing]))
+            report = write_study(files, table, command=options.command_line)
         print(f"\nstudy folder  {options.out}\nreport        {report}")
     if failure is not None:
         raise failure

@@ -155,7 +155,8 @@ def train(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     """Print the metrics of a run on one split."""
     from ..evaluation import evaluate
-    from ..pipeline import load_run, representations, run_scores
+    from ..pipeline import load_run
+    from ..run_measures import representations, run_scores
 
     folder = options.run_folder
     config, dataset, backbone = load_run(folder, options.moved)

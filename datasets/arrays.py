@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -47,10 +47,30 @@ def load_array(path: Path) -> np.ndarray:
         return _read(path, file, size)
 
 
+def map_array(path: Path, mode: Literal["r", "c"] = "r") -> np.ndarray:
+    """The array of a `.npy` file, mapped: of it, only what is read takes memory.
+
+    Args:
+        path: the file.
+        mode: `r` to read, `c` for an array that may be written, without changing the file.
+
+    Raises:
+        DataError: as for `load_array`.
+    """
+    with _damage_in_one_line(path, ".npy"), open_plain(path) as file:
+        _refuse_other_kind(path, file, ".npy array")
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        shape, in_columns, dtype = _header(file, size)
+        return np.memmap(file, dtype, mode, file.tell(), shape, "F" if in_columns else "C")
+
+
 def load_arrays(
-    path: Path, names: Sequence[str], optional: Sequence[str] = ()
+    path: Path, names: Sequence[str] | None = None, optional: Sequence[str] = ()
 ) -> dict[str, np.ndarray]:
     """The named arrays of an `.npz` file, the optional ones if they are there; no others are read.
+
+    Without names, all arrays are read.
 
     Raises:
         DataError: the file is missing or damaged, or lacks an array.
@@ -59,6 +79,8 @@ def load_arrays(
         _refuse_other_kind(path, file, ".npz archive")
         with zipfile.ZipFile(file) as archive:
             members = set(archive.namelist())
+            if names is None:
+                names = sorted(member.removesuffix(".npy") for member in members)
             absent = [name for name in names if f"{name}.npy" not in members]
             if absent:
                 raise DataError(f"{path}: lacks the array '{absent[0]}'; needs {', '.join(names)}")
@@ -94,8 +116,8 @@ def _refuse_other_kind(path: Path, file: IO[bytes], wanted: str) -> None:
         raise DataError(f"{path}: is no {wanted} but a {found}; give it the right name")
 
 
-def _read(path: Path, file: IO[bytes], size: int) -> np.ndarray:
-    """The array in `file`, which has `size` bytes or claims so."""
+def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and type, of what `size` bytes can hold."""
     read_header = HEADERS.get(npy.read_magic(file))
     if read_header is None:
         raise ValueError("its version is unknown")
@@ -107,6 +129,13 @@ def _read(path: Path, file: IO[bytes], size: int) -> np.ndarray:
     n_bytes = math.prod(shape) * max(1, dtype.itemsize)  # text of no length is given one
     if min(shape, default=0) < 0 or n_bytes > size:
         raise ValueError(f"its header says {n_bytes} bytes, but it has {size}")
+    return shape, in_columns, dtype
+
+
+def _read(path: Path, file: IO[bytes], size: int) -> np.ndarray:
+    """The array in `file`, which has `size` bytes or claims so."""
+    shape, in_columns, dtype = _header(file, size)
+    n_bytes = math.prod(shape) * max(1, dtype.itemsize)
     require_memory(f"{path}: an array of shape {shape}", n_bytes)
     array = np.empty(math.prod(shape), dtype=dtype)
     raw, done = array.view(np.uint8) if n_bytes else array, 0

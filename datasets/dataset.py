@@ -74,10 +74,11 @@ class Dataset:
         truth: `(n_items,)` int64 index into `modalities` of the modality that carries the
             preference signal (planted data only), else None.
         notes: warnings of the reader, for `describe`.
-        also_seen: `(2, n)` int64 pairs that are in no split and are not recommended either: of
-            users without a training row, and rows rated too low to count.
+        also_seen: `(2, n)` int64 pairs of users without a training row, which are in no split: not
+            recommended either, they say what these users like.
         intake: rows read and left out; None where no file was read.
         split_rule: how rows came into their splits, in words.
+        rated_low: `(2, n)` int64 pairs rated too low to count: in no split, not recommended either.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Dataset:
     also_seen: Tensor = field(default_factory=lambda: torch.empty(2, 0, dtype=torch.int64))
     intake: Intake | None = None
     split_rule: str = ""
+    rated_low: Tensor = field(default_factory=lambda: torch.empty(2, 0, dtype=torch.int64))
 
     def __post_init__(self) -> None:
         check_dataset(self)
@@ -126,10 +128,11 @@ def check_dataset(data: Dataset) -> None:
     for split, pairs in (("train", data.train), ("valid", data.valid), ("test", data.test)):
         _check_pairs(f"{split} split", pairs, data.n_users, data.n_items)
     _check_some_rows(data)
-    _check_tensor("also_seen", data.also_seen, (torch.int64,))
-    _check_shape("also_seen", data.also_seen, (2, None), "stack users and items as two rows")
-    _check_range("also_seen", "user", data.also_seen[0], data.n_users)
-    _check_range("also_seen", "item", data.also_seen[1], data.n_items)
+    for name, pairs in (("also_seen", data.also_seen), ("rated_low", data.rated_low)):
+        _check_tensor(name, pairs, (torch.int64,))
+        _check_shape(name, pairs, (2, None), "stack users and items as two rows")
+        _check_range(name, "user", pairs[0], data.n_users)
+        _check_range(name, "item", pairs[1], data.n_items)
     _check_cold_users(data)
     for modality, table in data.features.items():
         _check_name(modality)

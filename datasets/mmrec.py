@@ -21,6 +21,7 @@ EXPECTS = "<name>.inter (MMRec: tab-separated userID, itemID, ..., x_label)"
 OPTIONS = (
     "split",
     "split_seed",
+    "row_order",
     "time_column",
     "rating_column",
     "min_rating",
@@ -68,7 +69,8 @@ def read(path: Path, options: DataOptions) -> Dataset:
     given = _given_labels(frame) if options.split == "auto" else None
     time, (counts, ratings) = time_column(frame, options), liked(frame, options)
     low = torch.from_numpy(np.stack([users, items])[:, ~counts])
-    rows = np.lexsort((items, users))
+    as_written = options.row_order == "file"
+    rows = np.arange(len(users)) if as_written else np.lexsort((items, users))
     rows = rows[counts[rows]]
     if not rows.size:
         raise DataError(f"{file}: no row is rated data.min_rating or higher; lower it")
@@ -77,10 +79,9 @@ def read(path: Path, options: DataOptions) -> Dataset:
     time = None if time is None else time[rows]
     label = choose_labels(file, users, options, given=given, time=time)
     splits = split_pairs(file, users, items, label)
-    splits["also_seen"] = torch.cat([splits["also_seen"], low], dim=1)
     content = read_content(file.parent, np.arange(n_items), options, all_items=True)
     content.notes[:0] = (*frame.notes, *((ratings,) if ratings else ()))
-    if time is not None:
+    if time is not None and not as_written:
         content.notes.extend(tie_notes(users, time, label))
     left_out = {
         "rated below min_rating": len(frame) - len(rows),
@@ -94,6 +95,7 @@ def read(path: Path, options: DataOptions) -> Dataset:
         **content.fields(),
         intake=Intake(len(frame), left_out),
         split_rule=split_rule(options, given=given is not None),
+        rated_low=low,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import DataError
 from .content import read_content
 from .dataset import Dataset
+from .mmrec import MOST_IDS_A_ROW
 from .options import DataOptions
 from .safe_pickle import load_matrix
 from .splits import TEST, TRAIN, VALID, choose_labels, split_pairs, split_rule
@@ -44,6 +45,9 @@ def read(path: Path, options: DataOptions) -> Dataset:
                 f"{path / FILES[label]}: shape {matrix.shape} differs from {shape} of "
                 f"{FILES[TRAIN]}; all three are users x items"
             )
+    n_rows = sum(matrix.nnz for matrix in matrices.values())
+    if max(shape) > MOST_IDS_A_ROW * (n_rows + 1000):
+        raise DataError(f"{path}: {n_rows} entries in matrices of shape {shape}; is it damaged?")
     users = np.concatenate([matrix.row for matrix in matrices.values()]).astype(np.int64)
     items = np.concatenate([matrix.col for matrix in matrices.values()]).astype(np.int64)
     given = np.repeat(list(matrices), [matrix.nnz for matrix in matrices.values()])

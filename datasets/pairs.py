@@ -15,7 +15,14 @@ from .table import Records, number_and_split
 
 PAPER = "Ni et al., MicroLens, 2023"
 EXPECTS = "pairs.tsv (MicroLens: user, tab, item ids in order, separated by spaces)"
-OPTIONS = ("split", "split_seed", "min_user_interactions", "min_item_interactions", "encoding")
+OPTIONS = (
+    "split",
+    "split_seed",
+    "row_order",
+    "min_user_interactions",
+    "min_item_interactions",
+    "encoding",
+)
 NAMES = ("pairs.tsv", *(f"pairs.tsv{packed}" for packed in COMPRESSED))
 
 

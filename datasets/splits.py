@@ -47,7 +47,8 @@ def choose_labels(
             raise DataError(f"{where}: has no times; choose another split than {options.split}")
         if options.split == "global_time":
             return global_time_split(time)
-        return chronological_split(users, time, options.split_seed)
+        seed = None if options.row_order == "file" else options.split_seed
+        return chronological_split(users, time, seed)
     if options.split == "random" or (options.split == "auto" and given is None):
         return random_split(users, options.split_seed)
     if given is None:
@@ -66,9 +67,13 @@ def random_split(users: np.ndarray, seed: int) -> np.ndarray:
     return hold_out_last(users, np.random.default_rng(seed).permutation(len(users)))
 
 
-def chronological_split(users: np.ndarray, time: np.ndarray, seed: int) -> np.ndarray:
-    """The latest rows of each user are held out, test after validation; ties go by a draw."""
-    draw = np.random.default_rng(seed).permutation(len(users))
+def chronological_split(users: np.ndarray, time: np.ndarray, seed: int | None) -> np.ndarray:
+    """The latest rows of each user are held out, test after validation.
+
+    Ties go by a draw, or without a seed by the order of rows.
+    """
+    n = len(users)
+    draw = np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
     rank = np.empty(len(users), dtype=np.int64)
     rank[np.lexsort((draw, time))] = np.arange(len(users))
     return hold_out_last(users, rank)
@@ -91,7 +96,8 @@ def split_rule(options: DataOptions, *, given: bool) -> str:
         return "nothing is held out (data.hold_out=false)"
     name, seed = options.split, f"data.split_seed={options.split_seed}"
     if name == "chronological":
-        return f"the latest rows of each user are held out (data.split={name}, ties by {seed})"
+        ties = "data.row_order=file" if options.row_order == "file" else seed
+        return f"the latest rows of each user are held out (data.split={name}, ties by {ties})"
     if name == "global_time":
         return f"one time for all users, the latest rows are held out (data.split={name})"
     if name == "random" or not given:

@@ -33,6 +33,7 @@ EXPECTS = "interactions.csv, .tsv, .jsonl or .parquet (a table of user, item[, t
 OPTIONS = (
     "split",
     "split_seed",
+    "row_order",
     "min_user_interactions",
     "min_item_interactions",
     "user_column",
@@ -93,7 +94,7 @@ def read(path: Path, options: DataOptions) -> Dataset:
     Repeated pairs count once: of several times the earliest, of several splits training before
     validation before test. Users and items are numbered in the sorted order of their ids, after
     k-core filtering, and interactions are sorted by them, so that nothing depends on the order of
-    rows.
+    rows (unless `options.row_order` says so).
 
     Raises:
         DataError: a file, column or value is missing or broken, with the line.
@@ -119,7 +120,8 @@ def number_and_split(records: Records, options: DataOptions) -> Dataset:
     """From raw records to a `Dataset`: order, repeats, k-core, numbering, split, content."""
     file, n = records.file, len(records.users.codes)
     counts = np.ones(n, dtype=bool) if records.counts is None else records.counts
-    rows = _in_order(records)
+    as_written = options.row_order == "file"
+    rows = np.arange(n) if as_written else _in_order(records)
     rows = rows[counts[rows]]
     once = rows[_first_of_pairs(records, rows)]
     kept = once[
@@ -140,8 +142,6 @@ def number_and_split(records: Records, options: DataOptions) -> Dataset:
     given = None if records.label is None else records.label[kept]
     label = choose_labels(file, users.codes, options, given=given, time=time)
     splits = split_pairs(file, users.codes, items.codes, label)
-    low = _pairs_of(records, ~counts, users, items)
-    splits["also_seen"] = torch.cat([splits["also_seen"], low], dim=1)
     content = read_content(file.parent, items.names, options, all_items=False)
     left_out = {
         "rated below min_rating": n - len(rows),
@@ -151,7 +151,7 @@ def number_and_split(records: Records, options: DataOptions) -> Dataset:
     }
     content.notes[:0] = records.notes
     content.notes.extend(_notes(left_out))
-    if time is not None:
+    if time is not None and not as_written:
         content.notes.extend(tie_notes(users.codes, time, label))
     stem = table_stem(file)
     return Dataset(
@@ -164,6 +164,7 @@ def number_and_split(records: Records, options: DataOptions) -> Dataset:
         item_ids=items.names,
         intake=Intake(n, left_out),
         split_rule=split_rule(options, given=given is not None),
+        rated_low=_pairs_of(records, ~counts, users, items),
     )
 
 
@@ -174,10 +175,11 @@ def _in_order(records: Records) -> np.ndarray:
 
 
 def _first_of_pairs(records: Records, rows: np.ndarray) -> np.ndarray:
-    """`(len(rows),)` bool, True for the first of the rows of each pair; `rows` are in order."""
-    users, items = records.users.codes[rows], records.items.codes[rows]
-    again = (users[1:] == users[:-1]) & (items[1:] == items[:-1])
-    return np.append(np.ones(min(1, len(rows)), dtype=bool), ~again)
+    """`(len(rows),)` bool, True for the first of the rows of each pair."""
+    pairs = records.users.codes[rows] * len(records.items.names) + records.items.codes[rows]
+    first = np.zeros(len(rows), dtype=bool)
+    first[np.unique(pairs, return_index=True)[1]] = True
+    return first
 
 
 def _pairs_of(records: Records, rows: np.ndarray, users: Ids, items: Ids) -> torch.Tensor:

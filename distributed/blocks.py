@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from ..graphs.blocks import (
-    EDGE,
-    REVERSE,
-    SampledLayer,
-    SampledPropagation,
-    View,
-    sampled_layer,
-)
+from ..graphs.adjacency import SampledRelation
+from ..graphs.blocks import EDGE, REVERSE, SampledLayer, SampledPropagation, View
 from ..graphs.dgl_import import DGLGraph, dgl
 from ..graphs.item_blocks import ItemHops
 from .cluster import Cluster
@@ -82,6 +76,35 @@ class RemoteBlocks:
 
 
 Etype = tuple[str, str, str]
+Degrees = Callable[[str, Tensor], Tensor]
+"""Node type and ids `(n,)` -> `(n,)` float64, their degrees in the whole graph."""
+
+
+def sampled_layer(
+    block: DGLGraph, fanout: int, degrees: Degrees, *, eps: float = 1e-7
+) -> SampledLayer:
+    """A layer of `SampledPropagation` from a block of both relations.
+
+    Args:
+        block: as `dgl.to_block` makes it, of `interacts` and `interacted_by`.
+        fanout: neighbours that were drawn of each node; -1 is all.
+        degrees: of the nodes of the block.
+        eps: added to degrees.
+    """
+
+    def relation(etype: Etype) -> SampledRelation:
+        source, _, destination = etype
+        src = degrees(source, block.srcnodes[source].data[dgl.NID])
+        dst = degrees(destination, block.dstnodes[destination].data[dgl.NID])
+        # Excluded edges are dropped after the draw, so what is left stands for the same share.
+        drawn_of = (dst / fanout).clamp_min(1.0) if fanout > 0 else 1.0
+        indptr, indices, _ = block.adj_tensors("csc", etype)
+        to = ((dst + eps).rsqrt() * drawn_of).repeat_interleave(indptr.diff())
+        weights = to * (src + eps).rsqrt()[indices]
+        arrays = (indptr.numpy(), indices.numpy(), weights.numpy())
+        return SampledRelation.from_csr(*arrays, len(src))
+
+    return SampledLayer(relation(REVERSE), relation(EDGE))
 
 
 def edges_into(

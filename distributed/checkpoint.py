@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..datasets.arrays import map_array
 from ..errors import RunError
 from ..evaluation.metrics import Metrics
 from ..fileio import atomic_path, read_json, write_text
@@ -152,8 +153,8 @@ class PartCheckpoint:
                     temporary, np.float32, "r+", offset=places[full], shape=shapes[full]
                 )
                 for part in self._trainers(target):
-                    ids = np.load(part / f"{rows.kinds[name]}_ids.npy", mmap_mode="r")
-                    held = np.load(part / f"{name}.npy", mmap_mode="r")
+                    ids = map_array(part / f"{rows.kinds[name]}_ids.npy")
+                    held = map_array(part / f"{name}.npy")
                     for block in blocks(0, len(ids)):
                         where = slice(int(block[0]), int(block[-1]) + 1)
                         out[ids[where]] = held[where]
@@ -186,8 +187,8 @@ class PartCheckpoint:
         kind = self._kind(name)
         first, last = self.cluster.own(kind)
         places = array(self.cluster.folder, f"{kind}_places")
-        ids = np.load(part / f"{kind}_ids.npy", mmap_mode="r")
-        held = np.load(part / f"{name}.npy", mmap_mode="r")
+        ids = map_array(part / f"{kind}_ids.npy")
+        held = map_array(part / f"{name}.npy")
         for block in blocks(0, len(ids)):
             where = slice(int(block[0]), int(block[-1]) + 1)
             place = places[ids[where]]

@@ -33,6 +33,7 @@ def parts_lines(folder: str | Path) -> list[str]:
         )
     ]
     content = [f"{name} ({width})" for name, width in parts.modalities.items()]
+    near = f"{parts.neighbors} by {parts.neighbors_by}" if parts.neighbors else "none"
     return [
         head,
         *text_table(["part", "users", "items", "training pairs", "bytes"], rows),
@@ -41,7 +42,7 @@ def parts_lines(folder: str | Path) -> list[str]:
         f"content                  {', '.join(content) or 'none'}",
         f"missing rows             {', '.join(parts.missing) or 'none'}",
         f"relations                {', '.join(parts.relations)}",
-        f"neighbours of an item    {parts.neighbors or 'none'}",
+        f"neighbours of an item    {near}",
         f"maps, splits, original ids  {shared:,} bytes",
         "checked: sizes of all files, maps of places and ids, splits",
     ]

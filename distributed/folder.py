@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import RunError
+from ..datasets.arrays import map_array
+from ..errors import DataError, RunError
 from ..fileio import read_json, write_text
 
 MANIFEST = "parts.json"
@@ -44,6 +45,7 @@ class Parts:
         missing: modalities that some items lack.
         relations: names of the graph's edge types.
         neighbors: neighbours of an item; 0 if none were stored.
+        neighbors_by: what they are neighbours by.
         dropped: split -> held-out rows left out because their user has no training row.
         files: path in the folder -> bytes.
         seconds: that the partition took.
@@ -62,6 +64,7 @@ class Parts:
     missing: tuple[str, ...]
     relations: tuple[str, ...]
     neighbors: int
+    neighbors_by: str
     dropped: dict[str, int]
     files: dict[str, int]
     seconds: float
@@ -127,9 +130,9 @@ def array(folder: str | Path, name: str) -> np.ndarray:
     """The array `name` of the folder, mapped: of it, only what is read takes memory."""
     path = Path(folder) / f"{name}.npy"
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}): partition the data again") from error
+        return map_array(path)
+    except DataError as error:
+        raise RunError(f"{path} is missing or damaged: partition the data again") from error
 
 
 def tensor(folder: str | Path, name: str) -> Tensor:

@@ -107,8 +107,11 @@ def _make_alignment(config: RunConfig, cluster: Cluster, backbone: Backbone) -> 
         "feature_dims": dict(raw),
         "missing": {name: tensor(cluster.folder, f"missing_{name}") for name in parts.missing},
     }
-    if cls.wants_neighbors(config.alignment.options):
+    if by := cls.wants_neighbors(config.alignment.options):
         _require(parts.neighbors > 0, "neighbours", "partition again without --without neighbors")
+        by = config.neighbors.by or by
+        mend = f"partition again with --set neighbors.by={by}"
+        _require(parts.neighbors_by == by, f"neighbours by {by}", mend)
         data["neighbors"] = tensor(cluster.folder, "neighbors")
     options = config.alignment.options
     return cls(backbone.representation_dim, tuple(parts.modalities), **data, **options)

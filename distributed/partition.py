@@ -24,7 +24,7 @@ from ..graphs.build import build_graph
 from ..graphs.content_hash import dataset_hash
 from ..graphs.options import GraphOptions
 from ..run_files import CONFIG_FILE
-from .folder import GRAPH, NODES, SPLITS, Parts, files_in, graph_file, save_parts
+from .folder import GRAPH, NODES, SPLITS, Parts, array, files_in, graph_file, save_parts
 
 Method = Literal["metis", "random"]
 SIMILAR = "similar_"
@@ -41,12 +41,14 @@ class PartitionOptions:
         balance: `nodes` gives every part as many users and as many items, `edges` as many edges as
             well.
         similar: whether the graphs of content neighbours travel along, which FREEDOM reads.
+        neighbors_by: what the neighbours that travel along are neighbours by.
     """
 
     parts: int
     method: Method = "metis"
     balance: Literal["edges", "nodes"] = "edges"
     similar: bool = True
+    neighbors_by: str = "cooccurrence"
 
 
 def partition(
@@ -65,7 +67,7 @@ def partition(
         folder: made; must not exist. It appears when all of it is written.
         options: how to cut.
         graph_options: of the graphs of content neighbours.
-        neighbors: `(n_items, k)` ids of items of similar feedback, -1 where there are fewer.
+        neighbors: `(n_items, k)` ids of neighbours, -1 where there are fewer.
         config_text: configuration with which the data are read again, YAML.
 
     Raises:
@@ -185,7 +187,7 @@ def _manifest(
 ) -> Parts:
     """The description of what was written."""
     ends = node_ends(folder)
-    users, items = np.load(folder / "train.npy")
+    users, items = array(folder, "train")
     part_of_user = np.searchsorted(ends["user"], users, side="right")
     part_of_item = np.searchsorted(ends["item"], items, side="right")
     similar = options.similar and bool(dataset.features or dataset.item_graphs)
@@ -204,6 +206,7 @@ def _manifest(
         missing=tuple(dataset.missing),
         relations=("interacts", "interacted_by", *(f"{SIMILAR}{name}" for name in names)),
         neighbors=0 if neighbors is None else neighbors.shape[1],
+        neighbors_by=options.neighbors_by,
         dropped={name: int(count) for name, count in dataset.dropped.items()},
         files=files_in(folder),
         seconds=seconds,

@@ -5,28 +5,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
 
 from ..align.base import Alignment
 from ..config import RunConfig
 from ..errors import ConfigError
 from ..evaluation.metrics import Metrics, parse_metric
 from ..evaluation.ranking import DEFAULT_KS
-from ..fileio import write_text
+from ..fileio import write_json, write_text
 from ..graphs.dgl_import import dgl
+from ..locks import only_writer
+from ..progress import Bar
 from ..report import write_report
 from ..run_files import HISTORY_FILE, METRICS_FILE, TIMINGS_FILE
-from ..run_folder import (
-    refuse_taken_folder,
-    save_config,
-    settings_hash,
-    summarise_training,
-    versions,
-)
+from ..run_folder import refuse_taken_folder, save_config, summarise_training, versions
+from ..run_identity import settings_hash
 from ..tensors.tables import Tables
 from ..training.fit import FitResult, fit_result
 from ..training.optimizer import make_optimizer
@@ -76,7 +73,23 @@ def train_parts(
     Raises:
         CrossalignError: anything the user can mend, in one line.
     """
-    folder, started, team = Path(folder), time.perf_counter(), cluster.team
+    with only_writer(folder) if cluster.team.first else nullcontext():
+        return _train(
+            config, Path(folder), cluster, resume=resume, progress=progress, command=command
+        )
+
+
+def _train(
+    config: RunConfig,
+    folder: Path,
+    cluster: Cluster,
+    *,
+    resume: bool,
+    progress: bool,
+    command: str,
+) -> PartsRun:
+    """`train_parts`; of all processes the first one alone writes the run folder."""
+    started, team = time.perf_counter(), cluster.team
     require_known(config.training)
     if config.evidence.kind != "none":
         raise ConfigError(
@@ -96,7 +109,7 @@ def train_parts(
         _rewrite(folder, state)
     prepared = time.perf_counter()
 
-    bar = tqdm(
+    bar = Bar(
         total=config.training.epochs,
         initial=state.epoch,
         unit="epoch",
@@ -128,7 +141,7 @@ def train_parts(
         summary = summarise_training(config, result, valid, test) | _facts(cluster)
         summary |= {"seconds": seconds, "command": command, "versions": versions()}
         summary["data_hash"] = cluster.parts.data_hash
-        write_text(folder / METRICS_FILE, json.dumps(summary, indent=2) + "\n")
+        write_json(folder / METRICS_FILE, summary)
         write_report(folder)
     cluster.barrier()
     return PartsRun(folder, valid, test, result)

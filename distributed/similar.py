@@ -57,3 +57,9 @@ class RemoteItemRows(ItemRows):
         """`degree^-1/2` of both; 0 for a source that is no row."""
         of, to = (self._degree[ids].double() for ids in (sources, items))
         return (of + EPS).rsqrt().masked_fill(of == 0, 0.0), self.weight * (to + EPS).rsqrt()
+
+    def weights(self, source: Tensor, items: Tensor, end: Tensor) -> Tensor:
+        """Of the edges that `edges_into` gives; the degree of a source is fetched once."""
+        distinct, of = source.unique(return_inverse=True)
+        of_sources, of_items = self.scales(distinct, items)
+        return of_sources[of] * of_items[end]

@@ -163,7 +163,7 @@ def list_statistics(
     Training items of a user are left out of their list.
     """
     users = dataset.split(split)[0].unique()
-    ids, _ = recommend(scores, users, k, exclude=dataset.train)
+    ids, _ = recommend(scores, users, min(k, dataset.n_items), exclude=dataset.train)
     listed = ids >= 0
     shown = ids[listed]
     counts = shown.bincount(minlength=dataset.n_items)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ..errors import RunError
+from ..datasets.arrays import load_arrays
+from ..errors import DataError, RunError
 from ..fileio import atomic_path
 from .metrics import Metrics, average
 from .ranking import Evaluator
@@ -69,9 +70,11 @@ def load_user_metrics(path: str | os.PathLike[str]) -> UserMetrics:
         RunError: the file is not there or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            users = file["users"]
-            values = {n: file[n].astype(np.float64) for n in file.files if n != "users"}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path} cannot be read ({error}): train the run anew") from None
+        arrays = load_arrays(Path(path))
+        users = arrays.pop("users")
+        values = {name: array.astype(np.float64) for name, array in arrays.items()}
+    except (DataError, KeyError, ValueError) as error:
+        raise RunError(f"{path} is missing or damaged: train the run anew") from error
+    if users.ndim != 1 or any(array.shape != users.shape for array in values.values()):
+        raise RunError(f"{path} is damaged (its columns differ in length): train the run anew")
     return UserMetrics(users, values)

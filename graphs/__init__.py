@@ -11,6 +11,7 @@ from .knn import FeatureNeighbors, feature_knn, feature_neighbors
 from .neighbors import Neighbors, load_neighbors, save_neighbors
 from .options import GraphOptions, NeighborOptions
 from .propagation import BipartitePropagation
+from .regression import Regression, content_trust, regressed_neighbors
 from .resumable import Work
 
 __all__ = [
@@ -22,16 +23,19 @@ __all__ = [
     "GraphOptions",
     "NeighborOptions",
     "Neighbors",
+    "Regression",
     "Similarity",
     "Work",
     "approximate_neighbors",
     "build_graph",
+    "content_trust",
     "cooccurrence_neighbors",
     "dataset_hash",
     "feature_knn",
     "feature_neighbors",
     "load_neighbors",
     "recall_at_k",
+    "regressed_neighbors",
     "save_neighbors",
     "write_graph",
 ]

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import scipy.sparse
 import torch
 from torch import Tensor, nn
 
 from ..errors import unknown_name
-from ..tensors.functional import widened
+from ..tensors.functional import first_order, widened
 from .engines import CSR, Engine, NeighborSum, neighbor_sum, resolve_engine, to_csr
 
 if TYPE_CHECKING:
@@ -178,27 +179,100 @@ class Adjacency(nn.Module):
 
 
 class SampledRelation(nn.Module):
-    """`x -> diag(dst_scale) S diag(src_scale) x` over the sampled edges of one relation.
+    """`x -> W x` over the sampled edges of one relation, each of which has a weight.
+
+    The weights are those of a scaled adjacency, `dst_scale[v] src_scale[u]`: multiplied out for
+    the few edges of a sample, they save two passes over its many rows.
 
     Args:
-        edges: the unweighted edges, norm `none`.
-        src_scale: `(n_src,)`
-        dst_scale: `(n_dst,)`
+        by_dst: the edges by destination, of `n_src` sources.
+        by_src: the same edges by source.
+        by_dst_weights: `(n_edges,)` in the order of `by_dst`.
+        by_src_weights: `(n_edges,)` in the order of `by_src`.
     """
 
-    src_scale: Tensor
-    dst_scale: Tensor
+    indptr: Tensor
+    indices: Tensor
+    weights: Tensor
+    transposed_indptr: Tensor
+    transposed_indices: Tensor
+    transposed_weights: Tensor
 
-    def __init__(self, edges: Adjacency, src_scale: Tensor, dst_scale: Tensor) -> None:
+    def __init__(
+        self, by_dst: CSR, by_src: CSR, by_dst_weights: Tensor, by_src_weights: Tensor
+    ) -> None:
         super().__init__()
-        self.edges = edges
-        self.register_buffer("src_scale", src_scale.unsqueeze(1), persistent=False)
-        self.register_buffer("dst_scale", dst_scale.unsqueeze(1), persistent=False)
+        of_edges = (("", by_dst, by_dst_weights), ("transposed_", by_src, by_src_weights))
+        for prefix, csr, weights in of_edges:
+            self.register_buffer(f"{prefix}indptr", csr.indptr, persistent=False)
+            self.register_buffer(f"{prefix}indices", csr.indices, persistent=False)
+            self.register_buffer(f"{prefix}weights", weights, persistent=False)
+
+    @classmethod
+    def from_csr(cls, indptr: Any, indices: Any, weights: Any, n_src: int) -> SampledRelation:
+        """Of arrays of edges by destination, on the CPU.
+
+        Args:
+            indptr: `(n_dst + 1,)`
+            indices: `(n_edges,)` source of each edge.
+            weights: `(n_edges,)`
+            n_src: number of source nodes.
+        """
+        by_dst = scipy.sparse.csr_array((weights, indices, indptr), (len(indptr) - 1, n_src))
+        by_src = by_dst.tocsc()
+        csrs = (
+            CSR(torch.from_numpy(part.indptr), torch.from_numpy(part.indices), n)
+            for part, n in ((by_dst, n_src), (by_src, len(indptr) - 1))
+        )
+        return cls(*csrs, *(torch.from_numpy(part.data) for part in (by_dst, by_src)))
+
+    @classmethod
+    def from_edges(
+        cls, src: Tensor, dst: Tensor, weights: Tensor, n_src: int, n_dst: int
+    ) -> SampledRelation:
+        """Of the edges `src -> dst` `(n_edges,)` and their weights, on the CPU; equal ones add."""
+        ends = (dst.numpy(), src.numpy())
+        by_dst = scipy.sparse.coo_array((weights.numpy(), ends), (n_dst, n_src)).tocsr()
+        return cls.from_csr(by_dst.indptr, by_dst.indices, by_dst.data, n_src)
+
+    @property
+    def n_src(self) -> int:
+        """Rows that `forward` takes."""
+        return len(self.transposed_indptr) - 1
 
     def forward(self, x: Tensor) -> Tensor:
         """`(n_src, dim)` to `(n_dst, dim)`."""
-        x = checked_rows(x, self.edges.n_src)
-        return self.edges(x * self.src_scale.to(x.dtype)) * self.dst_scale.to(x.dtype)
+        return _SampledProduct.apply(checked_rows(x, self.n_src), self)
+
+    def product(self, x: Tensor) -> Tensor:
+        """What `forward` gives, without gradients."""
+        return _weighted_sum(x, self.indptr, self.indices, self.weights)
+
+    def adjoint(self, grad: Tensor) -> Tensor:
+        """The product of the transposed matrix, `(n_dst, dim)` to `(n_src, dim)`."""
+        indptr, indices = self.transposed_indptr, self.transposed_indices
+        return _weighted_sum(grad, indptr, indices, self.transposed_weights)
+
+
+class _SampledProduct(torch.autograd.Function):
+    """`W x`; the gradient is the transpose's product."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, relation: SampledRelation) -> Tensor:
+        ctx.relation = relation
+        return relation.product(x)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return ctx.relation.adjoint(grad), None
+
+
+def _weighted_sum(x: Tensor, indptr: Tensor, indices: Tensor, weights: Tensor) -> Tensor:
+    out, *_ = torch.embedding_bag(
+        x.contiguous(), indices, indptr, False, 0, False, weights.to(x.dtype), True
+    )
+    return out
 
 
 class _Product(torch.autograd.Function):

@@ -32,6 +32,8 @@ POPULARITY = 0.25
 """Power of an item's degree that weighs it as a candidate by count. A count is a cosine times the
 roots of both degrees, but the short profiles flatter popular items, so less than 1/2: of Baby's
 ten neighbours 0, 1/4 and 1/2 find 92, 96 and 91 %."""
+TIE = 1e-6
+"""Scores that differ by less, relative to their size, are equal."""
 POWER_STEPS = 2
 """More sharpen the compression no further."""
 
@@ -205,11 +207,18 @@ def compressed_profiles(
 def recall_at_k(approx: Neighbors, exact: Neighbors) -> float:
     """Share of the exact neighbours that the approximate lists hold, over all items.
 
-    Both are lists of the same items; 1.0 if there are no exact neighbours.
+    Both are lists of the same items. Where both have scores, ties are hits: an item counts that
+    scores as high as the last of the exact list, whichever it is, as in `feature_neighbors`.
+    1.0 if there are no exact neighbours.
     """
-    n_exact = int((exact.ids >= 0).sum())
+    wanted = (exact.ids >= 0).sum(1)
+    n_exact = int(wanted.sum())
     if n_exact == 0:
         return 1.0
+    if approx.scores is not None and exact.scores is not None:
+        last = exact.scores.masked_fill(exact.ids < 0, torch.inf).amin(1, keepdim=True)
+        good = (approx.ids >= 0) & (approx.scores >= last * (1 - TIE))
+        return int(torch.minimum(good.sum(1), wanted).sum()) / n_exact
     found = 0
     for mine, true in zip(approx.ids.split(4096), exact.ids.split(4096), strict=True):
         match = (true.unsqueeze(2) == mine.unsqueeze(1)) & (true >= 0).unsqueeze(2)

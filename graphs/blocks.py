@@ -1,24 +1,27 @@
 """Sampled blocks: the part of the user-item graph that the representations of a few nodes need.
 
-DGL's neighbour sampler draws, around the nodes of a batch, some neighbours of each, some neighbours
-of those, and so on; its edge loader cuts the edges into batches. Propagation over such blocks has
-the call of propagation over the whole graph, so backbones use either.
+Around the nodes of a batch some neighbours of each are drawn, some neighbours of those, and so on.
+Propagation over such blocks has the call of propagation over the whole graph, so backbones use
+either.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .adjacency import Adjacency, SampledRelation
-from .dgl_import import DGLGraph, dgl
-from .engines import CSR
+from ..tensors.functional import first_order
+from .adjacency import SampledRelation, checked_rows
 from .item_blocks import ItemHops, ItemLayers
+from .neighbor_draws import Ids, InEdges, Places
+
+if TYPE_CHECKING:
+    from .dgl_import import DGLGraph
 
 EDGE = ("user", "interacts", "item")
 REVERSE = ("item", "interacted_by", "user")
@@ -78,12 +81,14 @@ class SampledPropagation(nn.Module):
         """
         if n_layers != len(self.layers):
             raise ValueError(f"{len(self.layers)} layers were sampled, not {n_layers}")
-        # Horner form, acc = x + A acc, of the sum of A^l x
-        acc_user, acc_item = user, item[: self.n_items]
-        for layer in self.layers:
-            to_user, to_item = layer(acc_user, acc_item)
-            acc_user, acc_item = user[: len(to_user)] + to_user, item[: len(to_item)] + to_item
-        return acc_user / (n_layers + 1), acc_item / (n_layers + 1)
+        if not n_layers:
+            return user, item[: self.n_items]
+        widest = cast(SampledLayer, self.layers[0])
+        user = checked_rows(user, widest.to_item.n_src)
+        if len(item) > self.n_items:
+            item = item[: self.n_items]
+        item = checked_rows(item, widest.to_user.n_src)
+        return _SampledMean.apply(user, item, tuple(self.layers))
 
     def similar(self, item: Tensor) -> Tensor:
         """`S^n item` at the seed items, `S` the backbone's graphs between items.
@@ -94,6 +99,46 @@ class SampledPropagation(nn.Module):
         if self.item_layers is None:
             raise ValueError("no graph between items was sampled: the sampler was given none")
         return self.item_layers(item)
+
+
+class _SampledMean(torch.autograd.Function):
+    """Mean of the layers of `SampledPropagation`, of which nothing is saved.
+
+    Horner form, `acc = x + A acc`, of the sum of `A^l x`. Backwards, the adjoint of a layer gives
+    the gradient of what it read, to whose first rows that of its own rows is added in place.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, user: Tensor, item: Tensor, layers: tuple[SampledLayer, ...]
+    ) -> tuple[Tensor, Tensor]:
+        ctx.layers = layers
+        acc_user, acc_item = user, item
+        for layer in layers:
+            to_user, to_item = layer.to_user.product(acc_item), layer.to_item.product(acc_user)
+            acc_user, acc_item = (
+                to_user.add_(user[: len(to_user)]),
+                to_item.add_(item[: len(to_item)]),
+            )
+        n = len(layers) + 1
+        return acc_user.div_(n), acc_item.div_(n)
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, to_user: Tensor, to_item: Tensor) -> tuple[Tensor, Tensor, None]:
+        n = len(ctx.layers) + 1
+        grad_user, grad_item = to_user / n, to_item / n
+        of_layers = []
+        for layer in reversed(ctx.layers):
+            of_layers.append((grad_user, grad_item))
+            grad_user, grad_item = (
+                layer.to_item.adjoint(grad_item),
+                layer.to_user.adjoint(grad_user),
+            )
+        for own_user, own_item in of_layers:
+            grad_user[: len(own_user)] += own_user
+            grad_item[: len(own_item)] += own_item
+        return grad_user, grad_item, None
 
 
 @dataclass(frozen=True)
@@ -133,10 +178,10 @@ class View:
 
 
 class BlockSampler:
-    """Draws views of a user-item graph with DGL's neighbour sampler and edge loader.
+    """Draws views of a user-item graph.
 
-    Draws come from DGL's own generator (`dgl.seed`) and use one thread: with several threads they
-    would depend on how many there are.
+    Draws come from one generator and are made by one thread: they follow the seed, and not the
+    number of threads. Ids have 32 bits where they fit.
 
     Args:
         graph: heterograph with `interacts` and `interacted_by`, edges of both in the same order.
@@ -154,33 +199,32 @@ class BlockSampler:
         exclude: bool = True,
         eps: float = 1e-7,
     ) -> None:
-        self._whole = dgl.edge_type_subgraph(graph, [EDGE, REVERSE])
-        self.graph = self._whole.formats("csc")
+        self._every = {d: InEdges.of_graph(graph, (s, r, d)) for s, r, d in (EDGE, REVERSE)}
+        self._places = {kind: Places(graph.num_nodes(kind)) for kind in ("user", "item")}
+        self._left_out = np.zeros(graph.num_edges(EDGE), dtype=bool)
         self.fanouts = tuple(fanouts)
         self.exclude = exclude
         self.eps = eps
-        # The fused sampler of DGL orders nodes as its threads arrive.
-        self._sampler = dgl.dataloading.NeighborSampler(list(reversed(fanouts)), fused=False)
         self.draw_from()
 
-    def draw_from(self, kept: Tensor | None = None, similar: ItemHops | None = None) -> None:
+    def draw_from(
+        self, kept: Tensor | None = None, similar: ItemHops | None = None, *, seed: int = 0
+    ) -> None:
         """Draw from now on among some of the edges.
 
         Args:
             kept: `(n_kept,)` distinct ids of the edges to draw among; None is all of them.
             similar: graphs between items, for backbones that have them.
+            seed: of all draws that follow.
         """
+        self._rng = np.random.default_rng(seed)
         self.similar = similar
-        self._drawn_from, self._place = self.graph, None
+        self._into = self._every
         if kept is not None:
-            part = dgl.edge_subgraph(self._whole, {EDGE: kept, REVERSE: kept}, relabel_nodes=False)
-            self._drawn_from = part.formats("csc")
-            self._place = torch.full((self._whole.num_edges(EDGE),), -1)
-            self._place[kept] = torch.arange(len(kept))
-        self._degree = {
-            destination: self._drawn_from.in_degrees(etype=(source, relation, destination)).double()
-            for source, relation, destination in (EDGE, REVERSE)
-        }
+            self._into = {kind: into.kept(kept.numpy()) for kind, into in self._every.items()}
+        degrees = {kind: into.degrees() for kind, into in self._into.items()}
+        self._degree = {kind: degree.astype(np.float64) for kind, degree in degrees.items()}
+        self._scale = {kind: (degree + self.eps) ** -0.5 for kind, degree in self._degree.items()}
 
     def load(self, edges: Tensor, batch_size: int, seeds: Seeds) -> Iterator[tuple[Tensor, View]]:
         """The edges in batches, in their order, each with the view of what `seeds` asks for.
@@ -190,17 +234,8 @@ class BlockSampler:
             batch_size: edges per batch; the last one may be smaller.
             seeds: names the users and items of a batch.
         """
-        loader = dgl.dataloading.DataLoader(
-            self.graph,
-            edges,
-            _EdgeSampler(self, seeds),
-            batch_size=batch_size,
-            shuffle=False,
-            generator=torch.Generator(),  # else torch's own moves on, for a seed that none reads
-        )
-        with warnings.catch_warnings():  # advice on binding processors, at every start
-            warnings.filterwarnings("ignore", message="Dataloader CPU affinity")
-            return iter(loader)
+        for batch in edges.split(batch_size):
+            yield batch, self.view(*seeds(batch), batch if self.exclude else None)
 
     def view(self, users: Tensor, items: Tensor, excluded: Tensor | None = None) -> View:
         """Draw around `users` and `items`, both distinct and sorted.
@@ -208,88 +243,43 @@ class BlockSampler:
         Args:
             users: `(n_seed_users,)` int64.
             items: `(n_seed_items,)` int64.
-            excluded: ids of edges that are left out in both directions.
+            excluded: ids of edges that are left out in both directions: they keep their place among
+                the drawn ones, and weigh nothing.
         """
-        left_out = None if excluded is None else self._edge_ids(excluded)
-        seeds = {"user": users, "item": items}
-        with _one_thread():
-            read, _, blocks = self._sampler.sample_blocks(self._drawn_from, seeds, left_out)
-        fanouts = reversed(self.fanouts)
-        layers = [
-            sampled_layer(block, k, lambda kind, ids: self._degree[kind][ids], eps=self.eps)
-            for block, k in zip(blocks, fanouts, strict=True)
-        ]
-        items_read, similar = read["item"], None
+        left_out = None if excluded is None else excluded.numpy()
+        if left_out is not None:
+            self._left_out[left_out] = True
+        nodes, layers = {"user": users.numpy(), "item": items.numpy()}, []
+        for k in self.fanouts:
+            nodes, layer = self._layer(nodes, k, excluding=left_out is not None)
+            layers.insert(0, layer)
+        if left_out is not None:
+            self._left_out[left_out] = False
+        read_users, read_items = (torch.from_numpy(nodes[kind]) for kind in ("user", "item"))
+        n_items, similar = len(read_items), None
         if self.similar is not None:
-            items_read, similar = self.similar.around(items, items_read)
-        propagation = SampledPropagation(layers, len(read["item"]), similar)
-        return View(read["user"], items_read, len(users), len(items), propagation)
+            read_items, similar = self.similar.around(items, read_items)
+        propagation = SampledPropagation(layers, n_items, similar)
+        return View(read_users, read_items, len(users), len(items), propagation)
 
-    def _edge_ids(self, excluded: Tensor) -> dict[tuple[str, str, str], Tensor]:
-        """Ids of `excluded` edges and their reverses in the graph that is drawn from."""
-        if self._place is not None:
-            excluded = self._place[excluded]
-            excluded = excluded[excluded >= 0]
-        edges = {EDGE: excluded.clone()}  # DGL sorts them where they are
-        return dgl.dataloading.find_exclude_eids(
-            self._drawn_from, edges, "reverse_types", reverse_etypes={EDGE: REVERSE}
-        )
-
-
-Degrees = Callable[[str, Tensor], Tensor]
-"""Node type and ids `(n,)` -> `(n,)` float64, their degrees in the graph that is drawn from."""
-
-
-def sampled_layer(
-    block: DGLGraph, fanout: int, degrees: Degrees, *, eps: float = 1e-7
-) -> SampledLayer:
-    """A layer of `SampledPropagation` from a block of both relations.
-
-    Args:
-        block: as `dgl.to_block` makes it, of `interacts` and `interacted_by`.
-        fanout: neighbours that were drawn of each node; -1 is all.
-        degrees: of the nodes of the block.
-        eps: added to degrees.
-    """
-
-    def relation(etype: tuple[str, str, str]) -> SampledRelation:
-        source, _, destination = etype
-        src = degrees(source, block.srcnodes[source].data[dgl.NID])
-        dst = degrees(destination, block.dstnodes[destination].data[dgl.NID])
-        indptr, indices, _ = block.adj_tensors("csc", etype)
-        by_dst = CSR(indptr, indices, len(src))
-        indptr, indices, _ = block.adj_tensors("csr", etype)
-        by_src = CSR(indptr, indices, len(dst))
-        # Excluded edges are dropped after the draw, so what is left stands for the same share.
-        drawn_of = (dst / fanout).clamp_min(1.0) if fanout > 0 else 1.0
-        return SampledRelation(
-            Adjacency(by_dst, by_src, norm="none", engine="auto", eps=0.0),
-            (src + eps).rsqrt(),
-            (dst + eps).rsqrt() * drawn_of,
-        )
-
-    return SampledLayer(relation(REVERSE), relation(EDGE))
-
-
-class _EdgeSampler:
-    """What DGL's edge loader asks for each batch of edges."""
-
-    def __init__(self, sampler: BlockSampler, seeds: Seeds) -> None:
-        self.sampler = sampler
-        self.seeds = seeds
-
-    def sample(self, graph: DGLGraph, edges: Tensor) -> tuple[Tensor, View]:
-        """The edges and their view."""
-        excluded = edges if self.sampler.exclude else None
-        return edges, self.sampler.view(*self.seeds(edges), excluded)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """DGL on one thread, within the block."""
-    before = dgl.utils.get_num_threads()
-    dgl.utils.set_num_threads(1)
-    try:
-        yield
-    finally:
-        dgl.utils.set_num_threads(before)
+    def _layer(
+        self, ends: Mapping[str, Ids], k: int, *, excluding: bool
+    ) -> tuple[dict[str, Ids], SampledLayer]:
+        """All nodes that the layer to `ends` reads, and the layer."""
+        drawn = {kind: self._into[kind].draw(ends[kind], k, self._rng) for kind in ends}
+        nodes, relations = {}, {}
+        for source, end in (("item", "user"), ("user", "item")):
+            (indptr, places), into = drawn[end], self._into[end]
+            read = into.sources[places]
+            nodes[source], positions = self._places[source].number(ends[source], read)
+            # Excluded edges are dropped after the draw, so what is left stands for the same share.
+            to = self._scale[end][ends[end]]
+            if k > 0:
+                to = to * np.maximum(self._degree[end][ends[end]] / k, 1.0)
+            weights = np.repeat(to, np.diff(indptr)) * self._scale[source][read]
+            if excluding:
+                weights[self._left_out[into.ids[places]]] = 0.0
+            relations[end] = SampledRelation.from_csr(
+                indptr, positions, weights, len(nodes[source])
+            )
+        return nodes, SampledLayer(relations["user"], relations["item"])

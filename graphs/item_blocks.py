@@ -18,14 +18,13 @@ class ItemLayers(nn.Module):
     """`S^n x` at a few items, from the rows of those that it reads.
 
     Args:
-        layers: the widest first; each is the sum of its relations. The items of a layer are the
-            first of those it reads.
+        layers: the widest first. The items of a layer are the first of those it reads.
         n_seeds: the first items read, for which the product is asked.
     """
 
-    def __init__(self, layers: Sequence[Sequence[SampledRelation]], n_seeds: int) -> None:
+    def __init__(self, layers: Sequence[SampledRelation], n_seeds: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(_Sum(relations) for relations in layers)
+        self.layers = nn.ModuleList(layers)
         self.n_seeds = n_seeds
 
     def forward(self, item: Tensor) -> Tensor:
@@ -33,13 +32,6 @@ class ItemLayers(nn.Module):
         for layer in self.layers:
             item = layer(item)
         return item[: self.n_seeds]
-
-
-class _Sum(nn.ModuleList):
-    """Sum of several products with the same rows."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([relation(x) for relation in self]).sum(0)
 
 
 class ItemHops:
@@ -72,16 +64,33 @@ class ItemHops:
             Ids of the items whose rows are read, `at_hand` first, and the layers from their rows
             to those of the seeds.
         """
-        hops = [seeds]
+        hops, edges = [seeds], []
         for _ in range(self.n_layers):
-            sources = torch.cat([graph.edges_into(hops[-1])[0] for graph in self.graphs])
-            hops.append(_with_others(hops[-1], sources.unique()))
+            edges.append(self._edges_into(hops[-1]))
+            hops.append(_with_others(hops[-1], edges[-1][0].unique()))
         items = hops[-1] = _with_others(at_hand, hops[-1])
         layers = [
-            [graph.between(hops[n + 1], hops[n]) for graph in self.graphs]
-            for n in reversed(range(self.n_layers))
+            _between(hops[n + 1], len(hops[n]), *edges[n]) for n in reversed(range(self.n_layers))
         ]
         return items, ItemLayers(layers, len(seeds))
+
+    def _edges_into(self, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sources of the edges of all graphs into `items`, positions of their ends, and weights."""
+        found = [graph.edges_into(items) for graph in self.graphs]
+        weights = [
+            graph.weights(source, items, end)
+            for graph, (source, end) in zip(self.graphs, found, strict=True)
+        ]
+        return (*(torch.cat(part) for part in zip(*found, strict=True)), torch.cat(weights))
+
+
+def _between(
+    sources: Tensor, n_ends: int, source: Tensor, end: Tensor, weights: Tensor
+) -> SampledRelation:
+    """The edges as a matrix from the rows of the distinct `sources`."""
+    in_order, order = sources.sort()
+    place = order[torch.searchsorted(in_order, source)]
+    return SampledRelation.from_edges(place, end, weights, len(sources), n_ends)
 
 
 class ItemRows:
@@ -102,13 +111,10 @@ class ItemRows:
         """Factors of the columns `sources` and, with the weight, of the rows `items`."""
         raise NotImplementedError
 
-    def between(self, sources: Tensor, items: Tensor) -> SampledRelation:
-        """The matrix from the rows of `sources` to those of `items`."""
-        source, end = self.edges_into(items)
-        in_order, order = sources.sort()
-        place = order[torch.searchsorted(in_order, source)]
-        edges = Adjacency.from_edges(place, end, len(sources), len(items), norm="none", eps=0.0)
-        return SampledRelation(edges, *self.scales(sources, items))
+    def weights(self, source: Tensor, items: Tensor, end: Tensor) -> Tensor:
+        """Of the edges that `edges_into` gives."""
+        of_sources, of_items = self.scales(source, items)
+        return of_sources * of_items[end]
 
 
 class _Rows(ItemRows):

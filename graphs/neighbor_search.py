@@ -18,7 +18,8 @@ from .best_items import Score, Similarity
 from .content_hash import dataset_hash
 from .cooccurrence import cooccurrence_neighbors
 from .neighbors import Neighbors, file_kind, load_neighbors, save_neighbors
-from .options import NeighborOptions
+from .options import NeighborKind, NeighborOptions
+from .regression import Regression, regressed_neighbors
 from .resumable import Work, remove_parts
 
 RECALL_SAMPLE = 2000
@@ -29,17 +30,20 @@ def make_neighbors(
     options: NeighborOptions,
     dataset: Dataset,
     *,
+    by: NeighborKind = "cooccurrence",
     parts: Path | None = None,
     progress: bool = False,
 ) -> Neighbors:
-    """Co-occurrence neighbours of the training split: from the configured file, or computed.
+    """Neighbours by the training split: from the configured file, or computed.
 
     Args:
         options: how neighbours are searched, or the file that holds them.
         dataset: the data.
+        by: what makes items neighbours where the options do not say.
         parts: folder of finished parts, from which a killed computation goes on.
         progress: show a progress bar.
     """
+    options = replace(options, by=options.by or by)
     k = min(options.k, max(1, dataset.n_items - 1))  # an item has no more neighbours than that
     if options.file is not None:
         data_hash = dataset_hash(dataset)
@@ -51,16 +55,26 @@ def make_neighbors(
             )
         _require_the_same_search(options, stored)
         return Neighbors(stored.ids[:, :k], stored.counts[:, :k])
+    work = _work(options, parts, progress)
+    if options.by == "regression":
+        if options.search != "exact":
+            raise ConfigError(
+                "neighbors.search=faiss finds common users alone: leave it out with "
+                "neighbors.by=regression"
+            )
+        how = Regression(options.candidates, options.ridge, options.content_weight)
+        return regressed_neighbors(dataset, k, how, work)
     find = cooccurrence_neighbors if options.search == "exact" else approximate_neighbors
-    arguments = _arguments(replace(options, k=k), dataset)
-    return find(**arguments, how=_work(options, parts, progress))
+    return find(**_arguments(replace(options, k=k), dataset), how=work)
 
 
 def _require_the_same_search(options: NeighborOptions, stored: Neighbors) -> None:
     """Refuse options that are set and that the file was not made with."""
-    defaults = NeighborOptions()
-    for name in ("score", "min_count", "search"):
-        value, made_with = getattr(options, name), stored.metadata.get(name)
+    defaults, about = NeighborOptions(), stored.metadata
+    if "score" in about and about.get("by") is None:  # made by earlier versions
+        about = {**about, "by": "cooccurrence"}
+    for name in ("by", "score", "min_count", "search"):
+        value, made_with = getattr(options, name), about.get(name)
         if value != getattr(defaults, name) and made_with not in (None, value):
             raise ConfigError(
                 f"{options.file} was made with neighbors.{name}={made_with}, not {value}: leave "
@@ -107,16 +121,20 @@ def write_neighbors(
 def _write(file: Path, options: NeighborOptions, dataset: Dataset, *, progress: bool) -> Neighbors:
     """`write_neighbors`, by the only process that writes the file."""
     parts = Path(f"{file}.parts")
+    options = replace(options, by=options.by or "cooccurrence")
     neighbors = make_neighbors(options, dataset, parts=parts, progress=progress)
     about = {**asdict(options), "dataset": dataset.name}
     if options.search != "exact":
         about["recall"] = _neighbor_recall(neighbors, options, dataset)
     about["data_hash"] = dataset_hash(dataset)
     about["k"] = neighbors.ids.shape[1]
+    scores = neighbors.scores
+    if scores is None:
+        scores = neighbor_scores(neighbors, dataset, options.score)
     neighbors = replace(
         neighbors,
         metadata=about,
-        scores=neighbor_scores(neighbors, dataset, options.score),
+        scores=scores,
         item_ids=np.arange(dataset.n_items) if dataset.item_ids is None else dataset.item_ids,
     )
     save_neighbors(file, neighbors)
@@ -124,19 +142,23 @@ def _write(file: Path, options: NeighborOptions, dataset: Dataset, *, progress: 
     return neighbors
 
 
-def neighbor_scores(neighbors: Neighbors, dataset: Dataset, score: Score) -> Tensor:
+def neighbor_scores(
+    neighbors: Neighbors, dataset: Dataset, score: Score, rows: Tensor | None = None
+) -> Tensor:
     """What neighbours are ranked by, `(n_items, k)` float32; 0 where there is none.
 
     Args:
         neighbors: of the training split of `dataset`.
         dataset: the data.
         score: see `Similarity`.
+        rows: the items whose neighbours they are; None is all of them.
     """
     count = neighbors.counts.float()
     if score == "count":
         return count
     degree = dataset.train[1].bincount(minlength=dataset.n_items).float()
-    own, other = degree[:, None], degree[neighbors.ids.clamp(min=0)]
+    own = degree[:, None] if rows is None else degree[rows, None]
+    other = degree[neighbors.ids.clamp(min=0)]
     total = (own * other).sqrt() if score == "cosine" else own + other - count
     return count / total.clamp(min=1)  # there is no neighbour where a degree is 0
 
@@ -147,4 +169,17 @@ def _neighbor_recall(neighbors: Neighbors, options: NeighborOptions, dataset: Da
     rows = order[:RECALL_SAMPLE]
     options = replace(options, k=neighbors.ids.shape[1])
     exact = cooccurrence_neighbors(**_arguments(options, dataset), rows=rows, how=_work(options))
-    return recall_at_k(Neighbors(neighbors.ids[rows], neighbors.counts[rows]), exact)
+    found = Neighbors(neighbors.ids[rows], neighbors.counts[rows])
+    scored = (
+        replace(lists, scores=_order(lists, dataset, options.score, rows))
+        for lists in (found, exact)
+    )
+    return recall_at_k(*scored)
+
+
+def _order(neighbors: Neighbors, dataset: Dataset, score: Score, rows: Tensor) -> Tensor:
+    """What decides the order of the lists of `rows`, `(n, k)`, but for ids: equal ones tie."""
+    if score != "count":
+        return neighbor_scores(neighbors, dataset, score, rows)
+    # Of equal counts the higher cosine comes first, and a cosine is at most 1.
+    return neighbors.counts + neighbor_scores(neighbors, dataset, "cosine", rows).double() / 2

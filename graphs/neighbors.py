@@ -36,8 +36,7 @@ import torch
 from torch import Tensor
 
 from ..checksums import DAMAGED, SEAL, file_checksum, require_seal, require_sound_archive
-from ..datasets.arrays import load_arrays
-from ..datasets.raw_files import open_plain
+from ..datasets.arrays import load_arrays, map_array
 from ..errors import ConfigError, DataError, RunError, shorten
 from ..fileio import atomic_path, write_json
 from .neighbor_table import TABLE_SUFFIXES, write_neighbor_table
@@ -218,11 +217,7 @@ def _read_folder(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         if file_checksum(path / f"{name}.npy") != checksum:
             raise ValueError(f"the checksum of {name}.npy is wrong")
     metadata.pop("format")
-    tables = []
-    for name in ("ids", "counts"):
-        open_plain(path / f"{name}.npy").close()
-        tables.append(np.load(path / f"{name}.npy", mmap_mode="c", allow_pickle=False))
-    ids, counts = tables
+    ids, counts = (map_array(path / f"{name}.npy", "c") for name in ("ids", "counts"))
     return ids, counts, metadata
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from ..errors import ConfigError
 from ..options import STRICT, Options
 from .best_items import Score
 from .knn import Search
+from .regression import Regression
 
+NeighborKind = Literal["cooccurrence", "regression"]
+"""Common users, or a regression on feedback and content."""
 DEFAULT_COOCCURRING = 40
 """Neighbours where `cooccur_k` is 0, the number of users in DualGNN's published settings."""
 
@@ -52,12 +55,21 @@ class GraphOptions(Options):
 
 @dataclass(frozen=True, config=STRICT)
 class NeighborOptions(Options):
-    """Co-occurrence neighbours for neighbour-level alignment."""
+    """Neighbours of items for neighbour-level alignment."""
 
     section: ClassVar[str] = "neighbors"
 
     k: PositiveInt = 5
     """Neighbours per item."""
+    by: NeighborKind | None = None
+    """Common users (cooccurrence), or a regression of each item on feedback and content; what the
+    alignment asks for if not given."""
+    candidates: PositiveInt = Regression.candidates
+    """Of `regression`: nearest items by feedback, and as many by each modality, to choose from."""
+    ridge: PositiveFloat = Regression.ridge
+    """Of `regression`: of the squared weights."""
+    content_weight: NonNegativeFloat = Regression.content_weight
+    """Of `regression`: of content beside feedback, for content that feedback confirms."""
     score: Score = "count"
     """Similarity of feedback: count, cosine or jaccard."""
     min_count: PositiveInt = 1

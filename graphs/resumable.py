@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import RunError
+from ..datasets.arrays import load_array
+from ..errors import DataError, RunError
 from ..fileio import atomic_path
 from ..progress import Bar
 
@@ -75,11 +76,13 @@ class PartStore:
         if self.folder is None or not (path := self._path(start, stop)).exists():
             return None
         try:
-            both = np.load(path, allow_pickle=False)
-        except (OSError, EOFError, ValueError) as error:
-            raise RunError(f"{path} is damaged ({error}): delete it and run again") from error
-        if both.shape != (2, stop - start, k):
-            raise RunError(f"{path} has shape {both.shape}: delete it and run again")
+            both = load_array(path)
+        except DataError as error:
+            raise RunError(f"{path} is damaged: delete it and run again") from error
+        if both.shape != (2, stop - start, k) or both.dtype != np.int64:
+            raise RunError(
+                f"{path} has {both.dtype} of shape {both.shape}: delete it and run again"
+            )
         return both[0], both[1]
 
     def save(self, start: int, stop: int, lists: Lists) -> None:

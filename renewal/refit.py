@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..config import RunConfig, load_config
-from ..datasets import Dataset, load_dataset
+from ..datasets import Dataset
 from ..errors import ConfigError, DataError, RunError
 from ..evidence.choice import Choice
 from ..evidence.options import NONE
 from ..fileio import read_json
-from ..graphs import dataset_hash
+from ..run_data import data_of_run
 from ..run_files import CONFIG_FILE, METRICS_FILE
-from ..run_folder import refuse_other_data, require_run
+from ..run_folder import require_run
 
 
 def refit_config(run: str | Path, data: str | None = None) -> RunConfig:
@@ -32,9 +32,7 @@ def refit_config(run: str | Path, data: str | None = None) -> RunConfig:
     if not config.data.hold_out:
         raise RunError(f"{run} holds nothing out, so it has no best epoch: refit one that does")
     metrics = _measured(run)
-    refuse_other_data(
-        run, config.path, dataset_hash(load_dataset(config.path, options=config.data))
-    )
+    config, _ = data_of_run(run, config)
     return replace(
         config,
         refit_of=str(run),

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from ..align import Alignment
 from ..config import RunConfig, load_config
-from ..datasets import Dataset, load_dataset
+from ..datasets import Dataset
 from ..errors import RunError
 from ..evaluation.scores import BlockScorer
-from ..graphs import dataset_hash
 from ..models import Backbone
+from ..run_data import data_of_run
 from ..run_files import CATALOGUE_FILE, CONFIG_FILE, METRICS_FILE
-from ..run_folder import refuse_other_data, require_run
+from ..run_folder import require_run
 from ..tensors.representations import Representations
 from ..training.checkpoint import read_moments, read_weights
 from .catalogue import Catalogue, K, all_rows, moved_share
@@ -131,9 +131,7 @@ def _catalogue(run: Path) -> Catalogue:
     """That of a run; of one that kept none, from its data, if they are still the same."""
     if (run / CATALOGUE_FILE).is_file():
         return Catalogue.load(run)
-    config = load_config(run / CONFIG_FILE)
-    dataset = load_dataset(config.path, options=config.data)
-    refuse_other_data(run, config.path, dataset_hash(dataset))
+    _, dataset = data_of_run(run, load_config(run / CONFIG_FILE))
     return Catalogue.of(dataset)
 
 

@@ -181,7 +181,7 @@ def _refuse_other_export(out: Path, run: Path) -> None:
 
 
 def _place_untrained(user: Tensor, item: Tensor, dataset: Dataset) -> None:
-    """Give users without a training row the mean vector of the items they have, in place.
+    """Give users without a training row the mean vector of the items they like, in place.
 
     What the backbone holds for them nothing has shaped. Those who have nothing are left as they
     are; `Recommender` refuses them.
@@ -267,7 +267,8 @@ def _originals(ids: np.ndarray | None, n: int) -> np.ndarray:
 
 def _write_seen(file: Path, dataset: Dataset) -> None:
     """Items that every user is known to have, as rows of a CSR matrix: none is recommended."""
-    pairs = [*(dataset.split(split) for split in SPLITS), dataset.also_seen]
+    splits = (dataset.split(split) for split in SPLITS)
+    pairs = [*splits, dataset.also_seen, dataset.rated_low]
     users, items = torch.cat(pairs, dim=1)
     order = (users * dataset.n_items + items).unique()
     users, items = order // dataset.n_items, order % dataset.n_items

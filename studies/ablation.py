@@ -15,7 +15,8 @@ from ..report.markup import Html, escape
 from ..report.numbers import Measure
 from ..report.text_table import text_table
 from .measures import change, paired, percent
-from .study import Method, MethodResult, compared_methods
+from .methods import Method, compared_methods
+from .study import MethodResult
 
 PARTS = ("ila", "dt", "cla", "cna")
 """Parts that have a weight of their own."""

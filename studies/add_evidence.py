@@ -14,7 +14,7 @@ from ..evidence.of_run import WITHOUT, Measured
 from ..evidence.options import NONE, EvidenceOptions
 from ..fileio import atomic_path, read_json, write_json
 from ..locks import only_writer
-from ..pipeline import load_run, measure, representations
+from ..pipeline import load_run
 from ..report import write_report
 from ..run_files import (
     CHECKPOINT_FILE,
@@ -31,6 +31,7 @@ from ..run_folder import (
     save_config,
     versions,
 )
+from ..run_measures import measure, representations
 
 COPIED = (WEIGHTS_FILE, CHECKPOINT_FILE, HISTORY_FILE, TIMINGS_FILE, OWN_CODE_FILE)
 

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
+from ..components import reads_content
 from ..config import RunConfig
 from ..datasets.options import ContentKind
 from ..errors import ConfigError
-from ..pipeline import reads_content
 from ..report.numbers import measure
 from ..report.text_table import text_table
-from .study import Method, MethodResult, compared_methods, method_label
+from .methods import Method, compared_methods, method_label
+from .study import MethodResult
 
 CONTENTS: tuple[ContentKind, ...] = get_args(ContentKind)
 """The real content, `given`, and the controls."""

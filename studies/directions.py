@@ -21,7 +21,8 @@ from ..report.text_table import text_table
 from ..run_folder import finished_metrics
 from .direction_history import DirectionHistory, history_plots, read_direction_history
 from .measures import change, percent
-from .study import Method, MethodResult, compared_methods, method_label
+from .methods import Method, compared_methods, method_label
+from .study import MethodResult
 
 ONE_WAY: Directions = "one_way"
 POLICIES: tuple[Directions, ...] = tuple(p for p in get_args(Directions) if p != "threshold")

@@ -13,7 +13,7 @@ from ..errors import ConfigError, RunError
 from ..run_files import CONFIG_FILE, METRICS_FILE
 from ..run_folder import require_run
 from .measures import refuse_repeats
-from .study import method_label
+from .methods import method_label
 
 _STUDY_FILES = r"study(-\d+)?\.json"
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..components import reads_content
 from ..config import RunConfig
 from ..errors import ConfigError
-from ..pipeline import reads_content
-from .study import Method, grid_methods, method_label
+from .methods import Method, grid_methods, method_label
 
 RATIOS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 

@@ -11,7 +11,8 @@ from ..evaluation.per_user import load_user_metrics
 from ..evaluation.significance import Difference, average_seeds, compare_users
 from ..report.numbers import Measure, measure
 from ..run_files import USERS_FILE
-from .study import Method, MethodResult
+from .methods import Method
+from .study import MethodResult
 
 
 def change(values: Sequence[float], base: Sequence[float]) -> Measure | None:

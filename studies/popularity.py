@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..config import load_config
-from ..datasets import Dataset, load_dataset
+from ..datasets import Dataset
 from ..errors import ConfigError
 from ..evaluation.groups import (
     GroupBy,
@@ -25,14 +25,16 @@ from ..evaluation.groups import (
     popularity_groups,
 )
 from ..evaluation.ranking import evaluate
-from ..pipeline import load_run, run_scores
+from ..pipeline import load_run
 from ..progress import Bar
 from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
+from ..run_data import data_of_run
 from ..run_files import CONFIG_FILE
 from ..run_folder import run_config
+from ..run_measures import run_scores
 from .finished import FinishedMethod
-from .study import method_label
+from .methods import method_label
 
 
 @dataclass(frozen=True)
@@ -198,8 +200,8 @@ def _block(
     data: str | None,
 ) -> DataByPopularity:
     """All methods on one data set; the first run says which data."""
-    config = run_config(methods[0].folders[0], data)
-    dataset = load_dataset(config.path, options=config.data)
+    folder = methods[0].folders[0]
+    _, dataset = data_of_run(folder, run_config(folder, data))
     groups = popularity_groups(dataset, n_groups, by)
     found = []
     for method in methods:

@@ -22,7 +22,8 @@ from ..references.base import REFERENCES, Reference
 from ..registry import Entry
 from ..report import write_report
 from ..run_files import METRICS_FILE, USERS_FILE
-from .study import Method, MethodResult, read_result
+from .methods import Method
+from .study import MethodResult, read_result
 
 FOLDER = "references"
 """Folder of a study that holds theirs."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
+from ..components import reads_content
 from ..config import RunConfig
 from ..datasets.options import CorruptionKind
 from ..errors import ConfigError, unknown_name
-from ..pipeline import reads_content
 from ..report import markup
 from ..report.colors import method_styles
 from ..report.markup import Html
@@ -18,7 +18,8 @@ from ..report.numbers import Measure, measure, metric_label
 from ..report.plots import Ticks, curve_plot
 from ..report.text_table import text_table
 from .measures import change, percent, refuse_repeats
-from .study import Method, MethodResult, compared_methods, method_label
+from .methods import Method, compared_methods, method_label
+from .study import MethodResult
 
 CORRUPTIONS: tuple[CorruptionKind, ...] = tuple(c for c in get_args(CorruptionKind) if c != "none")
 CONTENT = ("missing_content", "noisy_content")

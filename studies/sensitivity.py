@@ -18,7 +18,8 @@ from ..report.numbers import Measure, measure, metric_label
 from ..report.plots import Ticks, curve_plot, heat_map
 from ..report.text_table import text_table
 from .measures import change, percent
-from .study import Method, MethodResult, method_label, option_value
+from .methods import Method, method_label, option_value
+from .study import MethodResult
 
 ALONE, PRESET = "alone", "preset"
 """Labels of the backbone alone, and of the configuration as it is."""

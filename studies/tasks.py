@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ..components import require_content
 from ..config import RunConfig, to_plain
 from ..datasets import Dataset, load_dataset
 from ..errors import CrossalignError
 from ..evidence.kinds import require_possible
-from ..fileio import write_text
+from ..fileio import read_json, write_text
 from ..graphs import dataset_hash
 from ..graphs.neighbor_search import make_neighbors
 from ..locks import only_writer
-from ..pipeline import require_content, train
+from ..pipeline import train
 from ..progress import Bar
 from ..report import write_report
+from ..run_data import data_of_run
 from ..run_files import CONFIG_FILE, FAILURE_FILE, METRICS_FILE, REPORT_FILE
-from ..run_folder import reads_neighbors, refuse_other_data, refuse_other_settings, trained_less
+from ..run_folder import trained_less
+from ..run_identity import reads_neighbors, refuse_other_settings
 from .add_evidence import add_evidence
 from .processes import process_pool
 
@@ -139,7 +142,9 @@ def unfinished(tasks: Sequence[Task]) -> list[Task]:
         if not file.is_file():
             todo.append(task)
             continue
-        refuse_other_data(task.folder, task.config.path, _data_hash(task.config, hashes))
+        found = _data_hash(task.config, hashes)
+        if read_json(file).get("data_hash", found) != found:
+            data_of_run(task.folder, task.config)  # refuses other data than those of old versions
         if trained_less(task.folder, task.config):
             todo.append(task)
             continue

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from crossalign.align import CLALoss, CNALoss, ILALoss
+from crossalign.components import make_alignment, make_backbone, make_graph
 from crossalign.config import load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.models import BACKBONES, Batch
-from crossalign.pipeline import make_alignment, make_backbone, make_graph
 from crossalign.training import RunContext, TrainingOptions, fit
 from crossalign.training.optimizer import make_optimizer
 from crossalign.training.steps import Losses, Trained, on_device

@@ -25,10 +25,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from crossalign.align import ALIGNERS
 from crossalign.align.directions import Directions
+from crossalign.components import make_alignment, make_backbone, make_graph
 from crossalign.config import RunConfig, load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.models import BACKBONES, Batch
-from crossalign.pipeline import make_alignment, make_backbone, make_graph
 from crossalign.tensors.ids import HostIds
 from crossalign.training.mapped_table import MappedTable
 from crossalign.training.state import StepLog

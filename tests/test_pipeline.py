@@ -9,19 +9,14 @@ from pathlib import Path
 import pytest
 
 from crossalign.align import ALIGNERS
+from crossalign.components import make_alignment, make_backbone, make_graph
 from crossalign.config import RunConfig, load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.errors import ConfigError, RunError
 from crossalign.evaluation.per_user import load_user_metrics
 from crossalign.models import BACKBONES
-from crossalign.pipeline import (
-    evaluate_split,
-    load_run,
-    make_alignment,
-    make_backbone,
-    make_graph,
-    train,
-)
+from crossalign.pipeline import load_run, train
+from crossalign.run_measures import evaluate_split
 from crossalign.training import RunContext, fit, seed_everything
 
 SMALL = [

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..datasets.arrays import map_array
 from ..errors import DataError
 
 
@@ -31,12 +33,7 @@ class MappedTable:
     def __init__(self, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> None:
         self.path = path
         self.device = torch.device(device)
-        try:
-            self._array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{path} cannot be mapped into memory ({error}): save the features with numpy.save"
-            ) from error
+        self._array = map_array(Path(path))
         if self._array.ndim != 2 or self._array.dtype.kind != "f":
             raise DataError(
                 f"{path} holds {self._array.dtype} of shape {self._array.shape}: features are a "

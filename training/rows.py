@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from ..models.base import Backbone, RowTables
+from ..tensors.functional import first_order
 
 
 class RowsOf(Protocol):
@@ -51,3 +53,29 @@ def tables_of(backbone: Backbone, name: str) -> Iterator[tuple[str, Tensor]]:
     else:
         yield from held.named_parameters(name)
         yield from held.named_buffers(name)
+
+
+def with_first(rows: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """`rows` and the first `n` of them, for two readers.
+
+    Their gradients are added up without a table of zeros around that of the first rows.
+    """
+    if n == len(rows) or not rows.requires_grad:
+        return rows, rows[:n]
+    return _WithFirst.apply(rows, n)
+
+
+class _WithFirst(torch.autograd.Function):
+    """A table twice, the second time cut off."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        ctx.n = n
+        return rows.view_as(rows), rows[:n].clone()
+
+    @staticmethod
+    @first_order
+    def backward(ctx: Any, to_all: Tensor, to_first: Tensor) -> tuple[Tensor, None]:
+        total = to_all.clone()  # it may be the gradient of something else as well
+        total[: ctx.n] += to_first
+        return total, None

@@ -13,20 +13,22 @@ from torch.func import functional_call
 from ..align.base import Alignment
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
+from ..graphs.blocks import BlockSampler
 from ..graphs.build import build_graph
 from ..models.base import BACKBONES, Backbone, Batch
 from ..tensors.ids import HostIds, part_of
 from ..tensors.representations import Representations
 from ..tensors.tables import SomeRows, Table, Tables
+from .ahead import made_ahead
 from .negatives import NegativeSampler, draw_epoch, epoch_batches
 from .options import TrainingOptions
 from .precision import represent
-from .rows import RowsOf, TableRows
+from .rows import RowsOf, TableRows, with_first
 from .seeding import generator
 from .team import ALONE, Team
 
 if TYPE_CHECKING:
-    from ..graphs.blocks import BlockSampler, View
+    from ..graphs.blocks import View
 
 Terms = dict[str, Tensor]
 
@@ -160,8 +162,6 @@ class SampledBlocks:
     def __init__(
         self, trained: Trained, dataset: Dataset, options: TrainingOptions, seed: int
     ) -> None:
-        from ..graphs.blocks import BlockSampler  # DGL takes seconds to import
-
         self.trained = trained
         self.pairs = dataset.train
         self.options = options
@@ -176,8 +176,6 @@ class SampledBlocks:
 
     def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
-        from ..graphs.dgl_import import dgl
-
         options = self.options
         drawn = draw_epoch(
             self.pairs,
@@ -188,10 +186,9 @@ class SampledBlocks:
         )
         negatives = torch.empty_like(drawn.order)
         negatives[drawn.order] = drawn.negatives
-        # DGL's generator cannot be saved, so every epoch seeds it anew.
         team = self.team
         own = generator(self.seed, f"blocks {epoch}")
-        dgl.seed(int(torch.randint(2**31 - 1, (team.size,), generator=own)[team.rank]))
+        seed = int(torch.randint(2**31 - 1, (team.size,), generator=own)[team.rank])
 
         def batch_of(edges: Tensor) -> Batch:
             return Batch(self.pairs[0, edges], self.pairs[1, edges], negatives[edges])
@@ -200,13 +197,14 @@ class SampledBlocks:
             users, items = self.of_batch.seeds(batch_of(edges))
             return users[team.part(len(users))], items[team.part(len(items))]
 
-        blocks = self.blocks_of_epoch()
-        for edges, view in blocks.load(drawn.order, options.batch_size, seeds_of):
+        blocks = self.blocks_of_epoch(seed)
+        views = blocks.load(drawn.order, options.batch_size, seeds_of)
+        for edges, view in made_ahead(views):
             yield self.of_batch(batch_of(edges), view)
 
-    def blocks_of_epoch(self) -> BlockSampler:
+    def blocks_of_epoch(self, seed: int = 0) -> BlockSampler:
         """Draws from what the backbone keeps of the graph in this epoch."""
-        self.blocks.draw_from(*self.trained.backbone.block_graph())
+        self.blocks.draw_from(*self.trained.backbone.block_graph(), seed=seed)
         return self.blocks
 
 
@@ -241,24 +239,40 @@ class BlockLosses:
         users, items = users.to(device), items.to(device)
         backbone = self.trained.backbone
         rows = self.rows(backbone.row_tables, view.users, view.items)
+        if team.size == 1:
+            rows, of_seeds = self._with_seeds(rows, view)
         forward = functools.partial(functional_call, backbone, rows)
         with team.own_draws():
             own = represent(lambda: forward((view.propagation,)), self.options)
         if team.size > 1:
-            rows = self.rows(backbone.row_tables, users, items)
-        rows |= self.rows(backbone.loss_tables, users, items)
+            of_seeds = self.rows(backbone.row_tables, users, items)
+        of_seeds |= self.rows(backbone.loss_tables, users, items)
         user, item = team.gather(own.user, len(users)), team.gather(own.item, len(items))
         local = Batch(
             torch.searchsorted(users, batch.users),
             torch.searchsorted(items, batch.items),
             torch.searchsorted(items, batch.negatives),
         )
-        in_place = {f"backbone.{name}": table for name, table in rows.items()}
+        in_place = {f"backbone.{name}": table for name, table in of_seeds.items()}
         terms = functional_call(self.loss, in_place, (local, Representations(user, item)))
         by_id = SomeRows(users, user), SomeRows(items, item)
         representations = Representations(*(cast(Tensor, table) for table in by_id))
-        content = self.content(rows, items)
+        content = self.content(of_seeds, items)
         return self.trained.losses(terms, representations, batch.users, batch.items, content)
+
+    def _with_seeds(
+        self, rows: Mapping[str, Tensor], view: View
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Rows of the view by name, and those of its seeds, the first of them."""
+        n = {"user": view.n_seed_users, "item": view.n_seed_items}
+        kinds = self.trained.backbone.row_tables
+        found = {
+            name: with_first(table, n[kinds.get(name) or kinds[name.partition(".")[0]]])
+            for name, table in rows.items()
+        }
+        return {k: all_ for k, (all_, _) in found.items()}, {
+            k: first for k, (_, first) in found.items()
+        }
 
     def content(self, rows: Mapping[str, Tensor], items: Tensor) -> Mapping[str, Table] | None:
         """What the alignment reads of content, if not the backbone's tables in memory."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from ..config import RunConfig
 from ..errors import ConfigError
-from ..studies.study import option_value
+from ..studies.methods import option_value
 from .space import Choice, Value
 
 Grid = Mapping[str, tuple[Value, ...]]

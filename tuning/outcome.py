@@ -17,7 +17,7 @@ from ..report.colors import series_style
 from ..report.markup import Html, escape
 from ..report.numbers import duration, metric_label, number
 from ..report.plots import scatter_plot
-from ..studies.study import method_label
+from ..studies.methods import method_label
 from .trials import ERROR, REPEATED, Tuning, number_of
 
 _READING = (

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from ..config import RunConfig, to_plain
 from ..errors import ConfigError, unknown_name
 from ..options import STRICT, Options
-from ..studies.study import grid_methods
+from ..studies.methods import grid_methods
 
 Value: TypeAlias = StrictBool | StrictInt | StrictFloat | StrictStr | None
 

@@ -15,10 +15,10 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from ..components import make_modules
 from ..config import RunConfig
 from ..datasets import load_dataset
 from ..errors import RunError
-from ..pipeline import make_modules
 from ..training import FitResult, RunContext, fit
 from .space import Space, config_at
 

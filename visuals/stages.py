@@ -7,12 +7,13 @@ from pathlib import Path
 
 import torch
 
+from ..components import make_alignment, make_backbone, make_graph
 from ..config import RunConfig
 from ..datasets import Dataset
 from ..errors import RunError
-from ..pipeline import load_aligned_run, make_alignment, make_backbone, make_graph
+from ..pipeline import load_aligned_run
 from ..probes import GeometryProbe, Views, probe_geometry, run_views
-from ..studies.study import method_label
+from ..studies.methods import method_label
 from ..training import seed_everything
 
 

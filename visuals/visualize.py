@@ -12,9 +12,10 @@ from ..datasets import Dataset
 from ..datasets.titles import find_titles, read_titles
 from ..errors import ConfigError, RunError
 from ..fileio import require_writable, write_text
+from ..locks import only_writer
 from ..progress import Bar
 from ..report.page_files import write_page
-from ..studies.study import method_label
+from ..studies.methods import method_label
 from .maps import MapOptions, items_picture, pairs_picture
 from .nearest import chosen_items, nearest_items, original_ids
 from .page import render
@@ -68,8 +69,25 @@ def visualize(
     Raises:
         CrossalignError: anything the user can mend, in one line.
     """
-    options, listed = options or MapOptions(), listed or Listed()
     require_writable(out)
+    with only_writer(out):
+        found = _draw(
+            folder, against, options or MapOptions(), listed or Listed(), progress=progress
+        )
+        write_text(Path(out) / JSON_FILE, json.dumps(found.to_dict(), indent=1) + "\n")
+        write_page(Path(out) / PAGE_FILE, render(found, Path(out), command))
+    return found
+
+
+def _draw(
+    folder: str | Path,
+    against: str | Path | None,
+    options: MapOptions,
+    listed: Listed,
+    *,
+    progress: bool,
+) -> Visuals:
+    """What `visualize` writes."""
     config, dataset, stages = run_stages(folder, against, listed.data, seed=options.seed)
     if not any(len(stage.views.items) > 1 for stage in stages):
         raise RunError(
@@ -93,10 +111,7 @@ def visualize(
         item: f"{ids[item]} · {title_of[item]}" if title_of.get(item) else str(ids[item])
         for item in named
     }
-    found = Visuals(dataset.name, dataset.modalities, options, scenes, names)
-    write_text(Path(out) / JSON_FILE, json.dumps(found.to_dict(), indent=1) + "\n")
-    write_page(Path(out) / PAGE_FILE, render(found, Path(out), command))
-    return found
+    return Visuals(dataset.name, dataset.modalities, options, scenes, names)
 
 
 def _items_of(scene: Scene) -> list[int]:

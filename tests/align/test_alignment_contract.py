@@ -39,6 +39,8 @@ CASES = {
     "bm3, symmetric": ("bm3", {"symmetric": True}),
     "composed of everything": ("composed", {"terms": EVERYTHING}),
 }
+WITHOUT_CONTENT = ("rna",)
+"""Content acts through their neighbours alone."""
 every_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -192,9 +194,10 @@ def test_only_rows_within_reach_are_read(case, problem):
     near = p.neighbors[p.items.unique()]
     around = torch.cat((p.items, near[near >= 0])).unique()
     reach = alignment.reach(p.items.unique())
-    assert torch.isin(torch.cat(asked), reach).all()
+    assert all(torch.isin(rows, reach).all() for rows in asked)
     assert torch.isin(reach, around).all()
-    assert len(asked) == len(p.content), "every table is read once"
+    n_read = 0 if case in WITHOUT_CONTENT else len(p.content)
+    assert len(asked) == n_read, "every table is read once"
 
 
 @every_case
@@ -239,3 +242,25 @@ def test_every_option_has_help(name):
     assert options
     assert all(option.help for option in options.values())
     assert ALIGNERS[name].summary
+
+
+@every_case
+def test_second_derivatives_are_refused_in_words(case, problem):
+    """Gradients are formed by hand: torch would take them for constants."""
+    p = problem(2)
+    loss = make(case, p)(p.user, p.item, dict(content(p)), p.users, p.items)
+    with pytest.raises(NotImplementedError, match="no second derivative"):
+        torch.autograd.grad(loss, leaves(p), create_graph=True, allow_unused=True)
+
+
+@every_case
+def test_an_empty_batch_costs_nothing_and_moves_nothing(case, problem):
+    """As the last of a loader may be: 0, and gradients of 0 that can be taken."""
+    p = problem(2, dtype=torch.float32)
+    alignment, none = make(case, p), p.users[:0]
+    loss = alignment(p.user, p.item, dict(content(p)), none, none)
+    assert loss == 0
+    trained = [w for w in alignment.parameters() if w.requires_grad]
+    together = loss + 0 * p.user.sum()  # as beside the loss of a backbone
+    gradients = torch.autograd.grad(together, [*leaves(p), *trained], allow_unused=True)
+    assert all(g is None or not g.any() for g in gradients)

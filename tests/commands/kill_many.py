@@ -4,6 +4,7 @@
 
 The commands are those of `test_kill_and_continue` that train, search or write files. Each round
 begins in an empty folder, is killed up to three times at random moments, and is then let finish.
+`--commands tune encode` kills these alone.
 """
 
 from __future__ import annotations
@@ -76,6 +77,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=200, help="in all (default 200)")
     parser.add_argument("--seed", type=int, default=random.randrange(2**31), help="of the moments")
+    parser.add_argument(
+        "--commands", nargs="+", choices=CHOSEN, default=CHOSEN, help="which ones (default all)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="JSON file of the figures")
     options = parser.parse_args()
     started = time.monotonic()
@@ -83,8 +87,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         given = write_given(Path(folder))
         script = start(given)
-        for number, name in enumerate(CHOSEN):
-            kills = options.kills // len(CHOSEN) + (number < options.kills % len(CHOSEN))
+        for number, name in enumerate(options.commands):
+            share, rest = divmod(options.kills, len(options.commands))
+            kills = share + (number < rest)
             found["commands"][name] = kill_command(script, name, given, kills, options.seed)
             found["minutes"] = round((time.monotonic() - started) / 60, 1)
             options.out.write_text(json.dumps(found, indent=1) + "\n")

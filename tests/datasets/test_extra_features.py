@@ -11,7 +11,7 @@ from crossalign.config import load_config, to_yaml
 from crossalign.datasets import DataError, DataOptions, load_dataset
 from crossalign.errors import ConfigError
 from crossalign.graphs import dataset_hash
-from crossalign.run_folder import run_fingerprint
+from crossalign.run_identity import run_fingerprint
 
 PLANTED = {"planted_users": 60, "planted_items": 40}
 

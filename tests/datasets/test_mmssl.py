@@ -124,7 +124,19 @@ def _matrix_with(**state):
     return pickle.dumps(matrix)
 
 
+def _odd_type(names):
+    """A pickle in which a type of numbers has `names` of fields, which NumPy's code crashes on."""
+    content = pickle.dumps(sp.coo_matrix(np.eye(2)), 4)
+    at = content.index(b"NNNJ")
+    return content[:at] + pickle.dumps(names, 4)[2:-1] + content[at + 3 :]
+
+
 BROKEN = {
+    "odd type": (_odd_type(20046), "damaged pickle"),
+    "absurd memo": (b"\x80\x04Nr\xff\xff\xff\x7f.", "damaged pickle"),
+    "absurd length": (b"\x80\x04\x8e" + b"\xff" * 7 + b"\0.", "damaged pickle"),
+    "rows as floats": (_matrix_with(coords=(np.zeros(2), np.zeros(2))), "broken matrix"),
+    "absurd shape": (_matrix_with(_shape=(10**15, 2)), "shape"),
     "empty": (b"", "damaged pickle"),
     "no pickle": (b"hello", "damaged pickle"),
     "cut off": (pickle.dumps(sp.coo_matrix(np.eye(9)))[:-20], "damaged pickle"),

@@ -104,7 +104,8 @@ def test_the_run_folder_is_one_of_the_data(run, capsys):
     shown = capsys.readouterr().out.split("recall")[1].split()[:4]
     names = ("recall@5", "recall@10", "recall@20", "recall@50")
     assert shown == [f"{metrics['test'][name]:.4f}" for name in names]
-    from crossalign.pipeline import evaluate_split, load_run
+    from crossalign.pipeline import load_run
+    from crossalign.run_measures import evaluate_split
 
     config, dataset, backbone = load_run(folder)
     found = evaluate_split(backbone, dataset, "test", config).to_dict()

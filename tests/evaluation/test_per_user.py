@@ -61,10 +61,36 @@ def test_the_file_gives_them_back_in_single_precision(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["users.npz"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut off"])
-def test_a_missing_or_damaged_file_is_one_line(content, tmp_path):
+def _damaged(file, what):
+    """A file of two users, harmed."""
+    save = np.savez_compressed if what == "other compression" else np.savez
+    values = ["a", "b"] if what == "text" else [0.5] * (3 if what == "longer" else 2)
+    save(file, users=np.array([2, 5]), **{"recall@10": np.array(values)})
+    raw = bytearray(file.read_bytes())
+    if what == "encrypted":
+        for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            raw[raw.index(mark) + place] |= 1
+    elif what == "other compression":  # deflated data, said to be packed otherwise
+        raw = raw.replace(b"\x08\0", b"\x63\0")
+    elif what == "half":
+        del raw[len(raw) // 2 :]
+    elif what == "bit":
+        raw[raw.index(b"NUMPY") + 130] ^= 1
+    file.write_bytes(raw)
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["none", "empty", "half", "bit", "encrypted", "other compression", "text", "longer", "array"],
+)
+def test_a_missing_or_damaged_file_is_one_line(what, tmp_path):
     file = tmp_path / "users.npz"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(RunError, match="train the run anew"):
+    if what == "empty":
+        file.write_bytes(b"")
+    elif what == "array":
+        file.write_bytes(b"\x93NUMPY\x01\0")
+    elif what != "none":
+        _damaged(file, what)
+    with pytest.raises(RunError, match="train the run anew") as error:
         load_user_metrics(file)
+    assert "\n" not in str(error.value)

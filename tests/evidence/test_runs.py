@@ -15,12 +15,14 @@ from crossalign.errors import ConfigError, RunError
 from crossalign.evaluation import evaluate, recommend
 from crossalign.evidence import Choice, EvidenceOptions
 from crossalign.fileio import write_json
-from crossalign.pipeline import load_run, representations, run_scores, train
-from crossalign.run_folder import run_fingerprint
+from crossalign.pipeline import load_run, train
+from crossalign.run_identity import run_fingerprint
+from crossalign.run_measures import representations, run_scores
 from crossalign.serving import Recommender, export_run
 from crossalign.studies import tasks as module
 from crossalign.studies.add_evidence import add_evidence
-from crossalign.studies.study import compared_methods, run_study
+from crossalign.studies.methods import compared_methods
+from crossalign.studies.study import run_study
 
 SMALL = ["data.planted_users=150", "data.planted_items=100", "training.epochs=2"]
 

@@ -136,6 +136,21 @@ def test_recall_counts_only_exact_neighbours():
     assert recall_at_k(exact, exact) == 1.0
 
 
+def test_ties_are_hits_of_the_recall():
+    """Which of several equal items is last in a list says nothing of the search."""
+    exact = _scored([[1, 2], [0, -1]], [[0.9, 0.5], [0.9, 0.0]])
+    tied = _scored([[1, 7], [8, -1]], [[0.9, 0.5], [0.9, 0.0]])
+    lower = _scored([[1, 7], [8, 9]], [[0.9, 0.4], [0.3, 0.2]])
+    assert recall_at_k(tied, exact) == 1.0
+    assert recall_at_k(lower, exact) == pytest.approx(1 / 3)
+    assert recall_at_k(_scored([[-1, -1]] * 2, [[0.0, 0.0]] * 2), exact) == 0.0
+
+
+def _scored(ids, scores):
+    ids = torch.tensor(ids)
+    return Neighbors(ids, (ids >= 0).long(), scores=torch.tensor(scores))
+
+
 def test_rows_gives_the_neighbours_of_the_chosen_items_only() -> None:
     rng = torch.Generator().manual_seed(0)
     pairs = torch.stack(

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from crossalign.components import make_backbone, make_graph
 from crossalign.config import load_config
 from crossalign.datasets import Dataset
 from crossalign.errors import ConfigError
 from crossalign.evaluation import evaluate, recommend
 from crossalign.graphs import Adjacency
 from crossalign.models import BACKBONES, Backbone, Batch
-from crossalign.pipeline import make_backbone, make_graph
 from crossalign.training import RunContext, TrainingOptions, fit, load_weights
 
 COUPLED = {

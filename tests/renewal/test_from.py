@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from crossalign.cli import main
+from crossalign.components import make_modules
 from crossalign.config import load_config
 from crossalign.datasets import load_dataset
-from crossalign.pipeline import load_run, make_modules
+from crossalign.pipeline import load_run
 from crossalign.renewal import Catalogue, warm_start
 from crossalign.training.checkpoint import read_moments, read_weights
 from crossalign.training.optimizer import make_optimizer, take_moments

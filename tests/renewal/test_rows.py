@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from crossalign.components import make_modules
 from crossalign.config import load_config
 from crossalign.datasets import Dataset, load_dataset
 from crossalign.errors import RunError
 from crossalign.models import BACKBONES
 from crossalign.models.base import Backbone, RowTables
-from crossalign.pipeline import make_modules
 from crossalign.renewal.placing import place_new_rows
 from crossalign.renewal.refusals import refuse_other_shapes
 from crossalign.renewal.rows import Ids, RowMap, carry_moments, side_of_tables

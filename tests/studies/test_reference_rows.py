@@ -13,8 +13,8 @@ from crossalign.datasets import load_dataset
 from crossalign.errors import ConfigError
 from crossalign.evaluation import evaluate
 from crossalign.references import ItemKNN
+from crossalign.studies.methods import Method
 from crossalign.studies.reference_rows import reference_rows
-from crossalign.studies.study import Method
 
 SMALL = ["data.planted_users=150", "data.planted_items=100", "training.epochs=1"]
 

@@ -12,14 +12,8 @@ import crossalign.studies.tasks as study_tasks
 from crossalign.config import RunConfig, load_config
 from crossalign.errors import ConfigError, DataError, RunError
 from crossalign.report import format_markdown, study_table
-from crossalign.studies.study import (
-    Method,
-    StudyError,
-    compared_methods,
-    grid_methods,
-    method_label,
-    run_study,
-)
+from crossalign.studies.methods import Method, compared_methods, grid_methods, method_label
+from crossalign.studies.study import StudyError, run_study
 
 SMALL = ["data.planted_users=150", "data.planted_items=100", "training.epochs=1"]
 BROKEN = "alignment.cna_weight=1e39"

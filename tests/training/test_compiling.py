@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from crossalign.components import make_backbone, make_graph
 from crossalign.config import load_config
 from crossalign.datasets import load_dataset
 from crossalign.errors import ConfigError
 from crossalign.models import Backbone, Batch
-from crossalign.pipeline import make_backbone, make_graph
 from crossalign.training.compiling import compile_layers, require_compiler
 
 CPU = torch.device("cpu")

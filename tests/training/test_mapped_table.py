@@ -32,7 +32,9 @@ def test_training_is_that_on_features_in_memory(tmp_path, run_tiny, tiny_dataset
     assert disk.history == memory.history
 
 
-@pytest.mark.parametrize("content", ["nothing", "text", "integers", "vector", "objects"])
+@pytest.mark.parametrize(
+    "content", ["nothing", "text", "half", "absurd", "archive", "integers", "vector", "objects"]
+)
 def test_unusable_file_gives_one_line(tmp_path, content):
     path = tmp_path / "text.npy"
     arrays = {
@@ -42,6 +44,15 @@ def test_unusable_file_gives_one_line(tmp_path, content):
     }
     if content == "text":
         path.write_text("no array")
+    elif content == "half":
+        np.save(path, np.ones((3, 2)))
+        path.write_bytes(path.read_bytes()[:-1])
+    elif content == "absurd":
+        np.save(path, np.ones((3, 2)))
+        path.write_bytes(path.read_bytes().replace(b"(3, 2), ", b"(3, '(',"))
+    elif content == "archive":
+        np.savez(tmp_path / "text.npz", np.ones((3, 2)))
+        (tmp_path / "text.npz").rename(path)
     elif content != "nothing":
         np.save(path, arrays[content])
     with pytest.raises(DataError, match=r"text\.npy") as error:

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from crossalign.align.base import Alignment
+from crossalign.components import make_alignment, make_backbone, make_graph
 from crossalign.config import load_config
 from crossalign.datasets import load_dataset
 from crossalign.errors import ConfigError
 from crossalign.models import BACKBONES, Backbone, Batch, Representations
 from crossalign.models.contrast import cosine_contrast, in_batch_contrast, padded_contrast
-from crossalign.pipeline import make_alignment, make_backbone, make_graph
 from crossalign.tensors.functional import log_partition, unit_rows
 from crossalign.tensors.ids import Repeated
 from crossalign.training import FitResult, RunContext, TrainingOptions, fit, seed_everything

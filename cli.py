@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from .commands import make_parser
 from .errors import ConfigError, CrossalignError, shorten
-from .training.torchrun import n_processes, speaks
+from .torchrun import n_processes, speaks
 
 USER_ERROR = 2
 NO_MEMORY = ("alloc", "out of memory")

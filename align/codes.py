@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..tensors.functional import known_gradient, log_partition, row_blocks, unit_rows
 from ..tensors.kmeans import kmeans
-from ..tensors.products import product, tiled_length, whole_tiles
+from ..tensors.products import add_product, product, tiled_length, whole_tiles
 from .sinkhorn import EPSILON, sinkhorn_scales
 
 Codes = Literal["sinkhorn", "kmeans"]
@@ -60,16 +60,23 @@ def sinkhorn_view(
     shape = tiled_length(len(rows), rows), len(prototypes)
     kernel = workspace[: shape[0] * shape[1]].view(shape)
     sharpen = temperature.detach() / EPSILON
+    counts, masses = whole_tiles(counts), kernel.new_zeros(shape[1])
 
     def keep(block: slice, logits: Tensor) -> None:
-        torch.mul(logits, sharpen, out=kernel[block]).exp2_()
+        part = torch.mul(logits, sharpen, out=kernel[block]).exp2_()
+        masses.addmv_(part.T, counts[block])
 
     normaliser = log_partition(rows, prototypes, temperature, weights, visit=keep)
-    return normaliser - code_agreement(kernel, counts, partners, prototypes, temperature)
+    scales = sinkhorn_scales(kernel, counts, masses=masses)
+    return normaliser - code_agreement(kernel, scales, partners, prototypes, temperature)
 
 
 def code_agreement(
-    kernel: Tensor, counts: Tensor, partners: Tensor, prototypes: Tensor, temperature: Tensor
+    kernel: Tensor,
+    scales: tuple[Tensor, Tensor],
+    partners: Tensor,
+    prototypes: Tensor,
+    temperature: Tensor,
 ) -> Tensor:
     """`sum_i (q_i C) . partners_i / t` with `q` the Sinkhorn codes of `kernel`, constants.
 
@@ -79,16 +86,18 @@ def code_agreement(
     inputs = (partners, prototypes, temperature)
     moving = torch.is_grad_enabled() and prototypes.requires_grad
     with torch.no_grad():
-        n = len(partners)
-        row_scale, prototype_scale = sinkhorn_scales(kernel, whole_tiles(counts))
-        row_scale = (row_scale / temperature).unsqueeze(1)
-        prototype_scale = prototype_scale.unsqueeze(1)
-        targets = (product(kernel, prototypes * prototype_scale) * row_scale)[:n]
+        row_scale, prototype_scale = (scale.unsqueeze(1) for scale in scales)
+        row_scale = row_scale / temperature
+        of_codes, pulling = prototypes * prototype_scale, whole_tiles(partners) * row_scale
+        targets = torch.empty_like(pulling)
+        pulled = torch.zeros_like(prototypes.T, memory_format=torch.contiguous_format)
+        for block in row_blocks(*kernel.shape, kernel.device):
+            targets[block] = product(kernel[block], of_codes)
+            if moving:
+                add_product(pulled, pulling[block].T, kernel[block])
+        targets = (targets * row_scale)[: len(partners)]
         value = (targets * partners).sum()
-        to_prototypes = None
-        if moving:
-            pulled = product((whole_tiles(partners) * row_scale).T, kernel)
-            to_prototypes = pulled.T * prototype_scale
+        to_prototypes = pulled.T * prototype_scale if moving else None
     return known_gradient(value, inputs, (targets, to_prototypes, -value / temperature))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..tensors.functional import row_blocks
+
 EPSILON = 0.05
 """Sharpness of the codes, fixed by the paper's code."""
 
@@ -39,21 +41,32 @@ def sinkhorn(
     return kernel.mul_(row_scale.unsqueeze(1)).mul_(prototype_scale)
 
 
-def sinkhorn_scales(kernel: Tensor, counts: Tensor, rounds: int = ROUNDS) -> tuple[Tensor, Tensor]:
+def sinkhorn_scales(
+    kernel: Tensor, counts: Tensor, rounds: int = ROUNDS, masses: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The two scaling vectors of `code = diag(row) kernel diag(prototype)`.
+
+    A round reads the kernel once: the samples of a block are scaled, and at once the block's share
+    of the prototypes' next masses is added up, while it is in the cache.
 
     Args:
         kernel: `(n, K)` positive.
         counts: `(n,)` multiplicity of each row.
         rounds: number of alternating normalisations.
+        masses: `(K,)` sums of the counted rows of the kernel, if they are known.
 
     Returns:
         `(n,)` row scales and `(K,)` prototype scales.
     """
     tiny = torch.finfo(kernel.dtype).tiny
     row_scale = torch.ones_like(counts)
-    for _ in range(rounds):
+    masses = kernel.T @ counts if masses is None else masses
+    for left in reversed(range(rounds)):
         # The factors 1/K and 1/n of the published steps cancel in the codes.
-        prototype_scale = (kernel.T @ (counts * row_scale)).clamp_min_(tiny).reciprocal_()
-        row_scale = (kernel @ prototype_scale).clamp_min_(tiny).reciprocal_()
+        prototype_scale = masses.clamp_min_(tiny).reciprocal_()
+        masses = torch.zeros_like(prototype_scale)
+        for block in row_blocks(*kernel.shape, kernel.device):
+            row_scale[block] = (kernel[block] @ prototype_scale).clamp_min_(tiny).reciprocal_()
+            if left:
+                masses.addmv_(kernel[block].T, counts[block] * row_scale[block])
     return row_scale, prototype_scale

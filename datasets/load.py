@@ -14,6 +14,7 @@ from .corruption import CORRUPTION_OPTIONS, apply_corruption
 from .dataset import Dataset
 from .feature_files import add_feature_files, left_to_the_layout
 from .options import DataOptions
+from .withheld import NEW_ITEMS, read_whole, withhold_items
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,12 @@ def load_dataset(path: str | Path, *, options: DataOptions = DEFAULTS) -> Datase
     """
     path = Path(path)
     name = format_of(path, options)
-    _refuse_unread_options(name, options)
-    data = FORMATS[name].read(path, left_to_the_layout(options))
+    withholds = options.split == NEW_ITEMS
+    layout = read_whole(options) if withholds else options
+    _refuse_unread_options(name, layout)
+    data = FORMATS[name].read(path, left_to_the_layout(layout))
+    if withholds and options.hold_out:
+        data = withhold_items(data, options.split_seed)
     clean = add_feature_files(data, options)
     return apply_controls(apply_corruption(clean, options), options)
 

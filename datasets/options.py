@@ -40,14 +40,16 @@ class DataOptions(Options):
     """How rows are split: `random` (MMRec's rule), `chronological` (the latest rows of each user
     are held out), `global_time` (one time for all users: the latest tenth of all rows tests, the
     tenth before validates), the name of a table's column that says train, valid or test, or `auto`:
-    the split that the data bring, else `random`."""
+    the split that the data bring, else `random`. With `new_items` all rows of a tenth of the items
+    are held out, half of the items for validation and half for test (`crossalign new-items`)."""
 
     hold_out: bool = True
     """False gives every row to training, those of validation and test too: then nothing is
     validated, and training runs for exactly `training.epochs` epochs, as `train --refit` does."""
 
     split_seed: int = Field(default=999, ge=0)
-    """Seed of the random split, and of which of several rows of one user and time are held out."""
+    """Seed of the random split, and of which of several rows of one user and time are held out,
+    and of the items that `new_items` withholds."""
 
     swap_valid_test: bool = False
     """Swap validation and test. The group behind FETTLE and CROSS labels TikTok's `tstMat.pkl`

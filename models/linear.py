@@ -79,7 +79,7 @@ class _Product(torch.autograd.Function):
 def linear_rows(table: Tensor, ids: Tensor, layer: nn.Linear) -> Tensor:
     """`layer(table[ids])`, `(n, out_features)`, without a copy of all these rows where possible.
 
-    Where oneDNN is used and the table has no gradient, rows are gathered and multiplied in blocks
+    On a CPU, where the table has no gradient, rows are gathered and multiplied in blocks
     that stay in the cache, and gathered again for the gradient of the weight. Differentiable once.
 
     Args:
@@ -87,7 +87,8 @@ def linear_rows(table: Tensor, ids: Tensor, layer: nn.Linear) -> Tensor:
         ids: `(n,)` int64
         layer: the linear map.
     """
-    if table.requires_grad or not uses_onednn(table):
+    on_cpu = table.device.type == "cpu" and table.dtype == torch.float32
+    if table.requires_grad or not on_cpu:
         return layer(table.index_select(0, ids))
     return _RowsProduct.apply(table, ids, layer.weight, layer.bias)
 

@@ -57,7 +57,8 @@ def next_lines(
         f"visualize {quote(run)}": "maps of the items, before training and after",
         f"export {quote(run)} --out {quote(f'{run}-export')}": "vectors and an index to serve from",
     }
-    if config.data.hold_out and (config.alignment or reads):
+    compared = config.data.hold_out and config.start_from is None  # both begin with other weights
+    if compared and (config.alignment or reads):
         commands[again] = "the backbone alone" if config.alignment else "with an alignment"
     if config.data.hold_out:
         refit = f"train --refit {quote(run)} --out {quote(f'{run}-all')}"

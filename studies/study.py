@@ -17,13 +17,10 @@ from ..errors import ConfigError, RunError
 from ..evidence.options import NONE
 from ..fileio import require_writable, write_text
 from ..locks import only_writer
-from ..report.study_files import StudyFiles, claim_files
+from ..report.study_files import STUDY_FILE, StudyFiles, claim_files
 from ..run_folder import finished_metrics, refuse_run_folder
 from .methods import Method, without_evidence
 from .tasks import Task, describe_failures, refuse_unusable, run_tasks, unfinished
-
-STUDY_FILE = "study.json"
-"""The results of a study, in its folder."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .ids import at_hand
-from .products import product, whole_tiles
+from .products import add_product, product, whole_tiles
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -224,7 +224,7 @@ def _log_partition(
         if needs[0] or needs[2]:
             torch.mul(product(masses, candidates), share, out=to_anchors[block])
         if needs[1]:
-            to_candidates += product((scaled[block] * share).T, masses)
+            add_product(to_candidates, (scaled[block] * share).T, masses)
     to_anchors = to_anchors[:n] / temperature
     to_candidates = to_candidates[:, :m].T / LOG2_E
     # The logits depend on anchors / temperature alone, so this derivative is known (Euler).

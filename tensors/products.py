@@ -1,19 +1,26 @@
 """Dense products in the faster of the two float32 kernels that torch brings along.
 
 On a CPU `@` calls MKL, which uses half the vector width on processors that Intel did not make;
-oneDNN uses all of it, about twice the speed. oneDNN compiles a kernel for every new shape, which
-costs more than a product, so tables are padded to whole tiles and few shapes occur.
+oneDNN uses all of it, about twice the speed. On Intel's own, MKL is the faster one. So each process
+times both once. oneDNN compiles a kernel for every new shape, which costs more than a product, so
+tables are padded to whole tiles for it and few shapes occur.
 """
 
 from __future__ import annotations
 
 import functools
+import os
+import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 TILE = 128
 """Rows of a padded table are a multiple of this."""
+
+CLEARLY = 1.05
+"""oneDNN is kept unless it takes so many times the time of MKL: near that both are as good."""
 
 
 @functools.cache
@@ -31,9 +38,31 @@ def onednn_works() -> bool:
         return False
 
 
+@functools.cache
+def onednn_is_faster() -> bool:
+    """Whether oneDNN works, and MKL is not clearly faster on this machine.
+
+    Kernels round differently: the environment variable CROSSALIGN_PRODUCTS, `mkl` or `onednn`,
+    decides without timing, where runs of several machines shall be equal to the last bit.
+    """
+    if not onednn_works() or (chosen := os.environ.get("CROSSALIGN_PRODUCTS")) == "mkl":
+        return False
+    return chosen == "onednn" or _seconds(_onednn_product) < CLEARLY * _seconds(torch.mm)
+
+
+def _seconds(product: Callable[[Tensor, Tensor], Tensor]) -> float:
+    """The least of several products of the size of a block, which other work does not disturb."""
+    left, right, found = torch.ones(TILE, 64), torch.ones(2048, 64).T, []
+    for _ in range(20):
+        start = time.thread_time()
+        product(left, right)
+        found.append(time.thread_time() - start)
+    return min(found)
+
+
 def uses_onednn(x: Tensor) -> bool:
     """Whether products with `x` go to oneDNN."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and onednn_works()
+    return x.device.type == "cpu" and x.dtype == torch.float32 and onednn_is_faster()
 
 
 def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -41,6 +70,14 @@ def product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
     if uses_onednn(left) and left.numel() and right.numel():
         return _onednn_product(left, right, bias)
     return left @ right if bias is None else torch.addmm(bias, left, right)
+
+
+def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """`total += left @ right` in place, without autograd."""
+    if uses_onednn(left):
+        total += product(left, right)
+    else:
+        total.addmm_(left, right)
 
 
 def whole_tiles(rows: Tensor) -> Tensor:

@@ -76,6 +76,19 @@ def test_a_run_whose_last_epoch_was_the_best_is_told_to_go_on() -> None:
     assert "not converged" not in "".join(next_lines(config, Path("run"), 3, 9, reads=True))
 
 
+def test_what_follows_is_what_would_run() -> None:
+    """A refit holds nothing out to compare on; a run from another has that one's parts."""
+    for more, has in (
+        ([], {"visualize", "export", "train --config", "train --refit"}),
+        (["data.hold_out=false"], {"visualize", "export"}),
+        (["start_from=earlier"], {"visualize", "export", "train --refit"}),
+    ):
+        config = load_config(overrides=more, path="planted", alignment="cross")
+        lines = "\n".join(next_lines(config, Path("run"), 3, 9, reads=True))
+        told = set(re.findall(r"crossalign (train --\w+|\w+)", lines))
+        assert told == has
+
+
 def test_how_to_repeat_a_run_survives_a_resume(trained: tuple[Path, str, str]) -> None:
     """One of the same settings adds nothing; one that asks for more is a second line."""
     folder = trained[0]

@@ -147,6 +147,14 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path):
     assert any(file.endswith("licenses/LICENSE") for file in files)
 
 
+def test_the_newest_change_is_of_this_version(project):
+    versions = re.findall(
+        r"^## (\d+\.\d+\.\d+) \(", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
+    assert versions[0] == project["project"]["version"]
+    assert versions == sorted(versions, reverse=True)
+
+
 def test_the_root_of_the_repository_is_not_on_the_path():
     """Otherwise `datasets` and `models` would shadow other projects' packages."""
     assert ROOT not in [Path(entry).resolve() for entry in sys.path]

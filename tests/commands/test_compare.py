@@ -185,6 +185,22 @@ def test_a_second_study_replaces_no_report_and_no_table_of_the_first(
     assert found == [("bpr", 1), ("bpr+fettle", 1)]
 
 
+def test_a_study_of_a_version_without_a_list_keeps_its_files(
+    capsys: Capture, presets: Path, tmp_path: Path
+) -> None:
+    """The same command finds them again by their methods and seeds; another one does not."""
+    out = tmp_path / "study"
+    given = ["--presets", str(presets), "--data", "planted", "--out", str(out), *SMALL]
+    first = ["--backbones", "bpr", "--references", "popularity", *given]
+    assert compare(capsys, *first)[0] == 0
+    (out / "studies.json").unlink()
+    assert compare(capsys, *first)[0] == 0
+    assert not (out / "report-2.html").exists()
+    (out / "studies.json").unlink()
+    assert compare(capsys, "--backbones", "bpr", *given)[0] == 0
+    assert (out / "report-2.html").is_file()
+
+
 def test_an_unknown_rival_is_refused_before_training(
     capsys: Capture, presets: Path, tmp_path: Path
 ) -> None:

@@ -11,16 +11,20 @@ from contextlib import suppress
 
 from .commands import make_parser
 from .errors import ConfigError, CrossalignError, shorten
-from .training.torchrun import n_processes, speaks
+from .torchrun import n_processes, speaks
 
 USER_ERROR = 2
 NO_MEMORY = ("alloc", "out of memory")
 """In what torch, FAISS and DGL say when there is none left."""
 
+HUGE_PAGES = ("THP_MEM_ALLOC_ENABLE", "1")
+"""Asks torch for large pages before it allocates: rows of wide tables lie far apart in memory."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 2 for errors the user can mend, 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault(*HUGE_PAGES)
     _occupy_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter gets its code
         if isinstance(stream, io.TextIOWrapper):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,17 +21,23 @@ class Cost:
     """Operations and memory traffic that no way to do the work can go below.
 
     Traffic counts rows that are gathered as if each came from memory, and products their
-    operands not at all; exponentials and whatever else there is are left out.
+    operands not at all. Exponentials are counted where they are many, in the cluster level; whatever
+    else there is is left out.
     """
 
     flops: float = 0.0
     bytes: float = 0.0
+    exponentials: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+        return Cost(
+            self.flops + other.flops,
+            self.bytes + other.bytes,
+            self.exponentials + other.exponentials,
+        )
 
     def __mul__(self, times: float) -> Cost:
-        return Cost(times * self.flops, times * self.bytes)
+        return Cost(times * self.flops, times * self.bytes, times * self.exponentials)
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class Machine:
     """a second, in products of matrices"""
     bytes: float
     """a second, read and written, in copies far larger than the caches"""
+    exponentials: float = math.inf
+    """a second, in the cache; infinite where they were not measured"""
 
     @classmethod
     def measure(cls) -> Machine:
@@ -50,11 +59,18 @@ class Machine:
         product(left, right)
         multiply = min(seconds(lambda: product(left, right)) for _ in range(10))
         copy = min(seconds(lambda: target.copy_(source)) for _ in range(4))
-        return cls(2 * 2048 * 512 * 2048 / multiply, 2 * FLOAT * source.numel() / copy)
+        cached = torch.rand(2**17)
+        powers = min(seconds(lambda: [cached.exp2() for _ in range(20)]) for _ in range(5))
+        return cls(
+            2 * 2048 * 512 * 2048 / multiply,
+            2 * FLOAT * source.numel() / copy,
+            20 * cached.numel() / powers,
+        )
 
     def limit(self, cost: Cost) -> tuple[float, str]:
         """The seconds that `cost` takes at best, and what sets them."""
-        arithmetic, traffic = cost.flops / self.flops, cost.bytes / self.bytes
+        arithmetic = cost.flops / self.flops + cost.exponentials / self.exponentials
+        traffic = cost.bytes / self.bytes
         return max((arithmetic, "arithmetic"), (traffic, "bytes"))
 
 

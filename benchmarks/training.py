@@ -225,9 +225,12 @@ def distinct_rows(data: Dataset) -> tuple[int, int]:
     return users, items
 
 
-def cluster_cost(users: int, items: int, n_views: int) -> Cost:
-    """Scores and the two factors of their gradient, for distinct rows of every view."""
-    return products(users + (1 + n_views) * items, N_PROTOTYPES, DIM, times=3)
+def cluster_cost(users: int, items: int, n_views: int, n_prototypes: int = N_PROTOTYPES) -> Cost:
+    """Of the distinct rows of every view: their scores, predictions and codes, which are two
+    exponentials of each score, and the product of both with either factor of the scores."""
+    n = users + (1 + n_views) * items
+    exponentials = Cost(exponentials=2.0 * n * n_prototypes)
+    return products(n, n_prototypes, DIM, times=5) + exponentials
 
 
 TRAINING: dict[str, Callable[[Dataset], Row]] = {

@@ -16,9 +16,12 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import CrossalignError
+
+if TYPE_CHECKING:
+    dgl: Any
 
 GRAPHBOLT = "dgl.graphbolt"
 
@@ -98,7 +101,12 @@ def _import_dgl() -> ModuleType:
 
 
 def dgl_status() -> str:
-    """How DGL was imported: `native`, or `with stand-ins for ...` and the reason."""
+    """How DGL is imported: `native`, or `with stand-ins for ...` and the reason.
+
+    Raises:
+        CrossalignError: it cannot be imported.
+    """
+    _import_dgl()
     graphbolt = sys.modules.get(GRAPHBOLT)
     if isinstance(graphbolt, _StandIn):
         return f"with stand-ins for {GRAPHBOLT} ({graphbolt.reason})"
@@ -107,7 +115,11 @@ def dgl_status() -> str:
 
 def dgl_has_cuda() -> bool:
     """Whether this build of DGL can compute on NVIDIA GPUs (PyPI's cannot)."""
-    return dgl.get_global_func("device_api.cuda", True) is not None
+    return _import_dgl().get_global_func("device_api.cuda", True) is not None
 
 
-dgl = _import_dgl()
+def __getattr__(name: str) -> ModuleType:
+    """`dgl`, which takes seconds to import, when it is first asked for."""
+    if name == "dgl":
+        return globals().setdefault("dgl", _import_dgl())
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,10 +36,10 @@ from ..errors import ConfigError
 from ..evaluation.ranking import Evaluator
 from ..evaluation.scores import BlockScorer
 from ..tensors.representations import Representations
+from ..torchrun import n_processes, speaks
 from .checkpoint import Checkpoint
 from .state import TrainingState
 from .team import ALONE, Team, in_touch
-from .torchrun import n_processes, speaks
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def test_a_broken_dgl_gives_one_line(fake_dgl):
     code = """
 from crossalign.errors import CrossalignError
 try:
-    import crossalign.graphs.dgl_import
+    from crossalign.graphs.dgl_import import dgl
 except CrossalignError as error:
     print(error)
 """

@@ -21,8 +21,8 @@ class Cost:
     """Operations and memory traffic that no way to do the work can go below.
 
     Traffic counts rows that are gathered as if each came from memory, and products their
-    operands not at all. Exponentials are counted where they are many, in the cluster level; whatever
-    else there is is left out.
+    operands not at all. Exponentials are counted where they are many, in the cluster level;
+    whatever else there is is left out.
     """
 
     flops: float = 0.0

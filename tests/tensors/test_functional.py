@@ -126,7 +126,33 @@ def test_product_equals_matmul(shape):
 
 def test_plain_products_do_without_padding(monkeypatch):
     """A build of torch without oneDNN takes the same steps with `@`."""
-    monkeypatch.setattr(products, "onednn_works", lambda: False)
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: False)
     rows = torch.randn(5, 3)
     assert products.whole_tiles(rows) is rows
     torch.testing.assert_close(products.product(rows, rows.T), rows @ rows.T)
+
+
+@pytest.mark.parametrize(("chosen", "onednn"), [("mkl", False), ("onednn", True)])
+def test_the_environment_chooses_the_kernel_without_timing(monkeypatch, chosen, onednn):
+    """So that several machines can round alike."""
+    monkeypatch.setenv("CROSSALIGN_PRODUCTS", chosen)
+    monkeypatch.setattr(products, "onednn_works", lambda: True)
+    monkeypatch.setattr(products, "_seconds", lambda product: pytest.fail("it was timed"))
+    assert products.onednn_is_faster.__wrapped__() is onednn
+
+
+@pytest.mark.parametrize(("onednn_seconds", "onednn"), [(1.0, True), (1.5, False), (0.5, True)])
+def test_the_faster_kernel_is_taken(monkeypatch, onednn_seconds, onednn):
+    monkeypatch.delenv("CROSSALIGN_PRODUCTS", raising=False)
+    monkeypatch.setattr(products, "onednn_works", lambda: True)
+    seconds = {products._onednn_product: onednn_seconds, torch.mm: 1.0}
+    monkeypatch.setattr(products, "_seconds", seconds.get)
+    assert products.onednn_is_faster.__wrapped__() is onednn
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_products_are_added_up_in_place(monkeypatch, faster):
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: faster and products.onednn_works())
+    left, right, total = torch.randn(4, 3), torch.randn(3, 5), torch.ones(4, 5)
+    products.add_product(total, left, right)
+    torch.testing.assert_close(total, 1 + left @ right)

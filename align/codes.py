@@ -91,7 +91,7 @@ def code_agreement(
         of_codes, pulling = prototypes * prototype_scale, whole_tiles(partners) * row_scale
         targets = torch.empty_like(pulling)
         pulled = torch.zeros_like(prototypes.T, memory_format=torch.contiguous_format)
-        for block in row_blocks(*kernel.shape, kernel.device):
+        for block in row_blocks(len(kernel), kernel.shape[1], kernel.device):
             targets[block] = product(kernel[block], of_codes)
             if moving:
                 add_product(pulled, pulling[block].T, kernel[block])

@@ -65,7 +65,7 @@ def sinkhorn_scales(
         # The factors 1/K and 1/n of the published steps cancel in the codes.
         prototype_scale = masses.clamp_min_(tiny).reciprocal_()
         masses = torch.zeros_like(prototype_scale)
-        for block in row_blocks(*kernel.shape, kernel.device):
+        for block in row_blocks(len(kernel), kernel.shape[1], kernel.device):
             row_scale[block] = (kernel[block] @ prototype_scale).clamp_min_(tiny).reciprocal_()
             if left:
                 masses.addmv_(kernel[block].T, counts[block] * row_scale[block])

@@ -220,11 +220,12 @@ class SampledRelation(nn.Module):
         """
         by_dst = scipy.sparse.csr_array((weights, indices, indptr), (len(indptr) - 1, n_src))
         by_src = by_dst.tocsc()
-        csrs = (
-            CSR(torch.from_numpy(part.indptr), torch.from_numpy(part.indices), n)
-            for part, n in ((by_dst, n_src), (by_src, len(indptr) - 1))
-        )
-        return cls(*csrs, *(torch.from_numpy(part.data) for part in (by_dst, by_src)))
+
+        def edges(part: Any, n: int) -> CSR:
+            return CSR(torch.from_numpy(part.indptr), torch.from_numpy(part.indices), n)
+
+        in_order = (torch.from_numpy(part.data) for part in (by_dst, by_src))
+        return cls(edges(by_dst, n_src), edges(by_src, len(indptr) - 1), *in_order)
 
     @classmethod
     def from_edges(

@@ -249,7 +249,8 @@ class BlockSampler:
         left_out = None if excluded is None else excluded.numpy()
         if left_out is not None:
             self._left_out[left_out] = True
-        nodes, layers = {"user": users.numpy(), "item": items.numpy()}, []
+        nodes = {"user": users.numpy(), "item": items.numpy()}
+        layers: list[SampledLayer] = []
         for k in self.fanouts:
             nodes, layer = self._layer(nodes, k, excluding=left_out is not None)
             layers.insert(0, layer)

@@ -81,7 +81,8 @@ class ItemHops:
             graph.weights(source, items, end)
             for graph, (source, end) in zip(self.graphs, found, strict=True)
         ]
-        return (*(torch.cat(part) for part in zip(*found, strict=True)), torch.cat(weights))
+        sources, ends = (torch.cat(part) for part in zip(*found, strict=True))
+        return sources, ends, torch.cat(weights)
 
 
 def _between(

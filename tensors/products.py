@@ -21,8 +21,8 @@ TILE = 128
 """Rows of a padded table are a multiple of this."""
 
 CLEARLY = 1.5
-"""oneDNN is kept unless it takes so many times the time of MKL. Nearer to 1, other work would decide
-from process to process, and a resumed run would not round as before."""
+"""oneDNN is kept unless it takes so many times the time of MKL. Nearer to 1, other work would
+decide from process to process, and a resumed run would not round as before."""
 
 
 @functools.cache

@@ -1,8 +1,9 @@
 """Dense products in the faster of the two float32 kernels that torch brings along.
 
 On a CPU `@` calls MKL, which uses half the vector width on processors that Intel did not make;
-oneDNN uses all of it, about twice the speed. On Intel's own, MKL is the faster one. So each process
-times both once. oneDNN compiles a kernel for every new shape, which costs more than a product, so
+oneDNN uses all of it, about twice the speed. On Intel's own, MKL is up to a quarter faster on one
+thread and not on two. So each process times both once, and keeps oneDNN unless it is far behind.
+oneDNN compiles a kernel for every new shape, which costs more than a product, so
 tables are padded to whole tiles for it and few shapes occur.
 """
 
@@ -19,8 +20,9 @@ from torch import Tensor
 TILE = 128
 """Rows of a padded table are a multiple of this."""
 
-CLEARLY = 1.05
-"""oneDNN is kept unless it takes so many times the time of MKL: near that both are as good."""
+CLEARLY = 1.5
+"""oneDNN is kept unless it takes so many times the time of MKL. Nearer to 1, other work would
+decide from process to process, and a resumed run would not round as before."""
 
 
 @functools.cache
@@ -40,7 +42,7 @@ def onednn_works() -> bool:
 
 @functools.cache
 def onednn_is_faster() -> bool:
-    """Whether oneDNN works, and MKL is not clearly faster on this machine.
+    """Whether oneDNN works, and MKL is not far faster on this machine.
 
     Kernels round differently: the environment variable CROSSALIGN_PRODUCTS, `mkl` or `onednn`,
     decides without timing, where runs of several machines shall be equal to the last bit.
@@ -54,9 +56,9 @@ def _seconds(product: Callable[[Tensor, Tensor], Tensor]) -> float:
     """The least of several products of the size of a block, which other work does not disturb."""
     left, right, found = torch.ones(TILE, 64), torch.ones(2048, 64).T, []
     for _ in range(20):
-        start = time.thread_time()
+        start = time.perf_counter()
         product(left, right)
-        found.append(time.thread_time() - start)
+        found.append(time.perf_counter() - start)
     return min(found)
 
 

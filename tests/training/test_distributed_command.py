@@ -11,7 +11,7 @@ from pathlib import Path
 from torch.distributed import TCPStore
 
 from crossalign.cli import main
-from crossalign.training import torchrun
+from crossalign import torchrun
 
 SMALL = [
     *("planted", "--alignment", "cross"),

@@ -56,6 +56,7 @@ from .run_folder import (
 from .run_identity import former_fingerprints, run_fingerprint
 from .run_measures import learnt_directions, measure, representations
 from .training import ALONE, FitResult, RunContext, Team, fit, load_weights
+from .training.checkpoint_file import require_resumable
 from .training.tensorboard import tensorboard_log
 
 logger = logging.getLogger(__name__)
@@ -150,6 +151,8 @@ def _train(
     start = warm_start(config, dataset, *modules)
     if resume == "anew":
         set_aside(folder)
+    elif resume:
+        require_resumable(folder, (fingerprint, *former))
     command = remember_command(folder, command, config, resume=bool(resume))
     tell_changed_code(folder, config.imports)
     remember_code(folder, config.imports)

@@ -25,12 +25,11 @@ from torch import Tensor, nn
 from ..checksums import DAMAGED, read_tensors, require_sound_archive, tensor_bytes
 from ..errors import RunError
 from ..fileio import atomic_path, write_text
-from ..run_files import CHECKPOINT_FILE, HISTORY_FILE, METRICS_FILE, TIMINGS_FILE, WEIGHTS_FILE
+from ..run_files import CHECKPOINT_FILE, HISTORY_FILE, TIMINGS_FILE, WEIGHTS_FILE
 from .checked_state import require_moments, require_weights, training_state
+from .checkpoint_file import VERSION, first_line, read_checkpoint, refuse_lost_checkpoint
 from .precision import GradScaler
 from .state import TrainingState
-
-_VERSION = 1
 
 
 class Checkpoint:
@@ -88,7 +87,7 @@ class Checkpoint:
         if state.best_metrics is not None:
             values["best_metrics"] = asdict(state.best_metrics)
         content = {
-            "version": _VERSION,
+            "version": VERSION,
             "fingerprint": self.fingerprint,
             "modules": self.modules.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -122,24 +121,11 @@ class Checkpoint:
             raise RunError(
                 f"{self.folder} already holds a run: resume it, or choose another folder"
             )
-        if left := self._left_without_checkpoint():
-            raise RunError(
-                f"{self.folder} has {left} but no {CHECKPOINT_FILE}, from which to go on: put back "
-                f"a copy of it, or begin anew with crossalign train --resume {self.folder} --anew, "
-                "which keeps what is there"
-            )
+        refuse_lost_checkpoint(self.folder)
         state = TrainingState()
         self.save_checkpoint(state)
         self._rewrite_rows(state)
         return state
-
-    def _left_without_checkpoint(self) -> str | None:
-        """A file that no run has before its checkpoint."""
-        for name in (WEIGHTS_FILE, METRICS_FILE, HISTORY_FILE):
-            file = self.folder / name
-            if file.exists() and file.stat().st_size:
-                return name
-        return None
 
     def resume(self) -> TrainingState:
         """Go on where the checkpoint was written; where no run was begun yet, begin.
@@ -150,13 +136,13 @@ class Checkpoint:
         """
         if not self.file.exists():
             return self.start()
-        content = self._read_checkpoint()
+        content = read_checkpoint(self.folder, (self.fingerprint, *self.former))
         try:
             self._take(content)
             state = training_state(content["state"])
         except (RuntimeError, AttributeError, *DAMAGED) as error:
             raise RunError(
-                f"{self.file} holds another model ({_first_line(error)}): resume with the "
+                f"{self.file} holds another model ({first_line(error)}): resume with the "
                 "settings it was started with, or choose another folder"
             ) from error
         # the files may be ahead of the checkpoint
@@ -183,34 +169,6 @@ class Checkpoint:
         self.optimizer.load_state_dict({**own, "state": moments})
         self.scaler.load_state_dict(content.get("scaler", {}))  # none in older checkpoints
         self._set_rng_states(content["rngs"])
-
-    def _read_checkpoint(self) -> dict[str, Any]:
-        try:
-            require_sound_archive(self.file)
-            content = torch.load(self.file, map_location="cpu", weights_only=True)
-            version, fingerprint = content["version"], content["fingerprint"]
-        except pickle.UnpicklingError:  # torch would advise to run whatever it holds
-            raise self._damaged("it holds more than tensors, numbers and text") from None
-        except (RuntimeError, *DAMAGED) as error:
-            raise self._damaged(_first_line(error)) from error
-        if version != _VERSION:
-            raise RunError(
-                f"{self.file} has format {version}, this program reads {_VERSION}: resume "
-                "with the version of crossalign that wrote it"
-            )
-        if fingerprint not in (self.fingerprint, *self.former):
-            raise RunError(
-                f"{self.file} belongs to another configuration or data set: resume with the "
-                "settings it was started with, or choose another folder"
-            )
-        return content
-
-    def _damaged(self, reason: str) -> RunError:
-        return RunError(
-            f"{self.file} is damaged ({reason}): put back a copy of it, or begin anew with "
-            f"crossalign train --resume {self.folder} --anew, which keeps what is there, the best "
-            f"weights so far in {WEIGHTS_FILE} among it"
-        )
 
     def _rewrite_rows(self, state: TrainingState) -> None:
         for name, rows in ((HISTORY_FILE, state.history), (TIMINGS_FILE, state.timings)):
@@ -251,7 +209,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         return read_tensors(path)
     except DAMAGED as error:
         raise RunError(
-            f"{path} is damaged ({_first_line(error)}): copy it again, or train again"
+            f"{path} is damaged ({first_line(error)}): copy it again, or train again"
         ) from error
 
 
@@ -272,7 +230,7 @@ def read_moments(folder: str | os.PathLike[str]) -> dict[int, dict[str, Tensor]]
             if not {"step", "exp_avg", "exp_avg_sq"} <= state.keys():
                 raise ValueError("its moments are not Adam's")
     except (*DAMAGED, RuntimeError, pickle.UnpicklingError) as error:
-        raise RunError(f"{file} is damaged ({_first_line(error)}): put back a copy") from error
+        raise RunError(f"{file} is damaged ({first_line(error)}): put back a copy") from error
     return moments
 
 
@@ -298,12 +256,6 @@ def load_weights(
                 module.load_state_dict(own)
             except RuntimeError as error:
                 raise RunError(
-                    f"{path} holds another model ({_first_line(error)}): build the model with the "
+                    f"{path} holds another model ({first_line(error)}): build the model with the "
                     "settings of that run"
                 ) from error
-
-
-def _first_line(error: Exception) -> str:
-    """The error in one line; torch lists mismatches on lines of their own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2])[:200] if lines else type(error).__name__

@@ -51,6 +51,16 @@ def test_a_moved_run_goes_on_from_where_its_data_are_then(place: Path) -> None:
 RESUME = "train --resume r --quiet --set training.epochs=4"
 
 
+def test_a_refused_resume_writes_nothing(place: Path, refused: Callable[[str], str]) -> None:
+    """Neither what the run was trained with nor the command that made it is written over."""
+    kept = {name: (place / "r" / name).read_bytes() for name in ("config.yaml", "command.txt")}
+    cut(place / "r")
+    refused(RESUME)
+    (place / "r" / "checkpoint.pt").unlink()
+    refused(RESUME)
+    assert {name: (place / "r" / name).read_bytes() for name in kept} == kept
+
+
 def without(*names: str) -> Callable[[Path], None]:
     return lambda run: [(run / name).unlink() for name in names] and None
 

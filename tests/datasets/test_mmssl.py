@@ -99,6 +99,7 @@ HOSTILE = {
     "getattr": (_RunsCode(getattr, 1, "real"), "'builtins.getattr'"),
     "numpy load": (_RunsCode(np.load, "x"), "'numpy.load'"),
     "inside a matrix": (_disguised_attack(), f"'{os.system.__module__}.system'"),
+    "a name of two lines": (b"\x80\x04\x8c\x03a\nb\x8c\x01c\x93.", "'a b.c'"),
     "lil matrix": (sp.lil_matrix(np.eye(2)), "'scipy.sparse._lil.lil_matrix'"),
 }
 
@@ -110,7 +111,8 @@ def test_pickle_that_asks_for_anything_else_is_refused_by_name(
 ):
     folder = write_mmssl()
     path = folder / "valMat.pkl"
-    path.write_bytes(pickle.dumps(content, protocol))
+    raw = content if isinstance(content, bytes) else pickle.dumps(content, protocol)
+    path.write_bytes(raw)
     name = name if protocol == 4 else name.replace("builtins", "__builtin__")
     with pytest.raises(DataError, match=re.escape(name)) as caught:
         load_dataset(folder)

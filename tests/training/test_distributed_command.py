@@ -10,8 +10,8 @@ from pathlib import Path
 
 from torch.distributed import TCPStore
 
-from crossalign.cli import main
 from crossalign import torchrun
+from crossalign.cli import main
 
 SMALL = [
     *("planted", "--alignment", "cross"),

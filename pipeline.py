@@ -190,7 +190,7 @@ def _train(
     if start is not None:
         summary["started_from"] = start.summary(dataset, final)
     directions = None
-    if alignment is not None and dataset.truth is not None:
+    if alignment is not None and alignment.reads_content and dataset.truth is not None:
         learnt = learnt_directions(config, dataset, backbone, alignment)
         directions = direction_agreement(learnt, dataset.modalities, dataset.truth)
         summary["directions"] = directions.to_dict()

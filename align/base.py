@@ -44,6 +44,7 @@ class Alignment(Fields):
 
     Attributes:
         projectors: modality -> `Linear(d_m, dim)`.
+        reads_content: whether a step reads content; there are no projectors if not.
         needs_neighbors: whether `neighbors` must be given, unless `wants_neighbors` knows better.
         neighbors_by: what makes items neighbours for it: `cooccurrence` of users, or
             `regression` on feedback and content.
@@ -53,6 +54,7 @@ class Alignment(Fields):
             neighbours are needed and not there.
     """
 
+    reads_content: ClassVar[bool] = True
     needs_neighbors: ClassVar[bool] = False
     neighbors_by: ClassVar[NeighborKind] = "cooccurrence"
 
@@ -79,8 +81,9 @@ class Alignment(Fields):
                 f"alignment '{type(self).__name__}' needs neighbors, an (n_items, k) table of item "
                 "ids: compute it with graphs.cooccurrence_neighbors or `crossalign neighbors`"
             )
+        projected = (feature_dims or {}) if self.reads_content else {}
         self.projectors = nn.ModuleDict(
-            {name: xavier(nn.Linear(w, self.dim)) for name, w in (feature_dims or {}).items()}
+            {name: xavier(nn.Linear(width, self.dim)) for name, width in projected.items()}
         )
         for name, mask in (missing or {}).items():
             self.register_buffer(f"missing_{name}", mask.bool(), persistent=False)

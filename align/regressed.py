@@ -39,6 +39,7 @@ class RegressedNeighborAlignment(Alignment):
         temperature: of the contrast, constant; try 0.1 to 0.3.
     """
 
+    reads_content: ClassVar[bool] = False
     needs_neighbors: ClassVar[bool] = True
     neighbors_by: ClassVar[NeighborKind] = "regression"
 

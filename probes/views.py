@@ -45,12 +45,12 @@ class Views:
 def run_views(dataset: Dataset, backbone: Backbone, alignment: Alignment | None) -> Views:
     """All views of a trained backbone and its alignment.
 
-    Modalities are seen through the alignment's projectors where there is an alignment, else
+    Modalities are seen through the projectors of an alignment that reads them, else
     through the backbone's own; a backbone alone that projects nothing has the view `id` only.
     """
     backbone.eval()
     user, item = backbone.aligned()
-    if alignment is None:
+    if alignment is None or not alignment.reads_content:
         tables: dict[str, Table] = dict(backbone.modalities())
     else:
         content = backbone.content(dataset.features)

@@ -20,7 +20,7 @@ from torch import Tensor
 TILE = 128
 """Rows of a padded table are a multiple of this."""
 
-CLEARLY = 1.5
+CLEARLY = 2.0
 """oneDNN is kept unless it takes so many times the time of MKL. Nearer to 1, other work would
 decide from process to process, and a resumed run would not round as before."""
 
@@ -49,17 +49,25 @@ def onednn_is_faster() -> bool:
     """
     if not onednn_works() or (chosen := os.environ.get("CROSSALIGN_PRODUCTS")) == "mkl":
         return False
-    return chosen == "onednn" or _seconds(_onednn_product) < CLEARLY * _seconds(torch.mm)
+    if chosen == "onednn":
+        return True
+    of_onednn, of_mkl = _seconds(_onednn_product, torch.mm)
+    return of_onednn < CLEARLY * of_mkl
 
 
-def _seconds(product: Callable[[Tensor, Tensor], Tensor]) -> float:
-    """The least of several products of the size of a block, which other work does not disturb."""
-    left, right, found = torch.ones(TILE, 64), torch.ones(2048, 64).T, []
-    for _ in range(20):
-        start = time.perf_counter()
-        product(left, right)
-        found.append(time.perf_counter() - start)
-    return min(found)
+def _seconds(*kernels: Callable[[Tensor, Tensor], Tensor]) -> list[float]:
+    """The least of several products of the size of a block by each kernel, taken in turn.
+
+    Other work disturbs neither the least of them nor one kernel more than the other.
+    """
+    left, right = torch.ones(TILE, 64), torch.ones(2048, 64).T
+    least = [float("inf")] * len(kernels)
+    for _ in range(40):
+        for place, kernel in enumerate(kernels):
+            start = time.perf_counter()
+            kernel(left, right)
+            least[place] = min(least[place], time.perf_counter() - start)
+    return least
 
 
 def uses_onednn(x: Tensor) -> bool:

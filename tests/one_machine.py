@@ -17,6 +17,8 @@ def settings(backbone: str, alignment: str, **training: object):
     options += ["backbone.dim=8"]
     if alignment == "cross":
         options.append("alignment.n_prototypes=16")
+    if alignment == "rna":  # the partition of these tests holds neighbours by common users
+        options.append("neighbors.by=cooccurrence")
     if backbone == "freedom":
         options.append("backbone.dropout=0")
     return load_config(None, options, backbone=backbone, alignment=alignment)

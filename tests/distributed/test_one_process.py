@@ -65,4 +65,4 @@ def test_losses_and_gradients_are_those_of_one_machine(
                 continue
             assert torch.allclose(own[name].grad, parameter.grad, rtol=1e-6, atol=1e-6), name
             compared += 1
-        assert compared > 0 or (backbone in ("lightgcn", "bpr") and alignment == "none")
+        assert compared > 0 or (backbone in ("lightgcn", "bpr") and alignment in ("none", "rna"))

@@ -183,8 +183,8 @@ def _refuse_other_export(out: Path, run: Path) -> None:
 def _place_untrained(user: Tensor, item: Tensor, dataset: Dataset) -> None:
     """Give users without a training row the mean vector of the items they like, in place.
 
-    What the backbone holds for them nothing has shaped. Those who have nothing are left as they
-    are; `Recommender` refuses them.
+    What the backbone holds for them nothing has shaped. Of whom no liking is known, having rated
+    low all they have, gets the mean vector of the trained users.
     """
     users, items = dataset.also_seen
     untrained = dataset.train[0].bincount(minlength=dataset.n_users) == 0
@@ -193,6 +193,7 @@ def _place_untrained(user: Tensor, item: Tensor, dataset: Dataset) -> None:
     total = torch.zeros_like(user).index_add_(0, users, item[items])
     count = users.bincount(minlength=dataset.n_users).unsqueeze(1)
     placed = users.unique()
+    user[untrained] = user[~untrained].mean(dim=0)
     user[placed] = total[placed] / count[placed]
 
 

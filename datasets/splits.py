@@ -205,7 +205,7 @@ def split_pairs(
         if kept.shape[1] == 0 and (label != TRAIN).any():
             raise DataError(
                 f"{where}: the {name} split is empty; give rows of all three splits, by users who "
-                "have a training row, or training rows alone"
+                "have a training row, choose another data.split, or give training rows alone"
             )
     return SplitFields(
         train=splits["train"],

@@ -72,7 +72,8 @@ class NewItemsReport:
     def lines(self) -> list[str]:
         """A table: each metric alone and mixed."""
         head = ["method", "new items by"]
-        head += [f"{name} {kind}" for kind in ("alone", "mixed") for name in self.metrics]
+        short = [name.replace("recall", "R").replace("ndcg", "N") for name in self.metrics]
+        head += [f"{kind} {name}" for kind in ("alone", "mixed") for name in short]
         rows = [
             [way.method, way.placed]
             + [found[name].text() for found in (way.alone, way.mixed) for name in self.metrics]

@@ -36,6 +36,7 @@ def test_every_way_of_placing_is_measured(runs, tmp_path, capsys) -> None:
     assert main(["new-items", *folders, "--quiet", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
     assert "items that were never trained on" in shown
+    assert all(name in shown for name in ("bpr ", "freedom ", "contentknn ")), "names are whole"
     found = json.loads((out / "new_items.json").read_text())
     ways = {(way["method"], way["placed"]): way for way in found["ways"]}
     assert set(ways) == {

@@ -69,6 +69,16 @@ def add_out_file(command: argparse.ArgumentParser, text: str) -> None:
     command.add_argument("-o", "--out", type=_file, required=True, metavar="FILE", help=text)
 
 
+def add_finished_runs(command: argparse.ArgumentParser) -> None:
+    """The options of a command that evaluates finished runs and writes what it finds."""
+    command.add_argument("folders", nargs="+", metavar="FOLDER", help="studies or runs")
+    command.add_argument("-k", type=positive, default=20, help="length of lists (default 20)")
+    command.add_argument("--split", choices=["valid", "test"], default="test", help="default test")
+    add_out(command, "folder for results", required=True)
+    add_moved(command)
+    add_quiet(command)
+
+
 def add_study(command: argparse.ArgumentParser, seeds: str, out: str | None = None) -> None:
     """The options of a command that trains several runs, with its default `seeds` and `out`."""
     command.add_argument(

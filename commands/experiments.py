@@ -12,9 +12,7 @@ from .arguments import (
     DATA_HELP,
     NONE,
     add_components,
-    add_moved,
-    add_out,
-    add_quiet,
+    add_finished_runs,
     add_set,
     add_study,
     how_to_run,
@@ -112,7 +110,6 @@ def _add_popularity(commands: Commands) -> None:
         "evaluate finished runs by item popularity, without training",
         example="runs/compare --out runs/popularity",
     )
-    command.add_argument("folders", nargs="+", metavar="FOLDER", help="studies or runs")
     command.add_argument("--groups", type=positive, default=5, help="of items (default 5)")
     command.add_argument(
         "--by",
@@ -120,11 +117,7 @@ def _add_popularity(commands: Commands) -> None:
         default="items",
         help="groups with as many items each (default), or as many interactions",
     )
-    command.add_argument("-k", type=positive, default=20, help="length of lists (default 20)")
-    command.add_argument("--split", choices=["valid", "test"], default="test", help="default test")
-    add_out(command, "folder for results", required=True)
-    add_moved(command)
-    add_quiet(command)
+    add_finished_runs(command)
 
 
 def _add_matrix_study(command: argparse.ArgumentParser) -> None:

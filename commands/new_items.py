@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .arguments import add_moved, add_out, add_quiet, positive
+from .arguments import add_finished_runs
 from .parser import Commands
 
 RESULTS = "new_items.json"
@@ -19,12 +19,7 @@ def add(commands: Commands) -> None:
         "evaluate finished runs on items that were withheld from training (data.split=new_items)",
         example="runs/compare --out runs/new-items",
     )
-    command.add_argument("folders", nargs="+", metavar="FOLDER", help="studies or runs")
-    command.add_argument("-k", type=positive, default=20, help="length of lists (default 20)")
-    command.add_argument("--split", choices=["valid", "test"], default="test", help="default test")
-    add_out(command, "folder for results", required=True)
-    add_moved(command)
-    add_quiet(command)
+    add_finished_runs(command)
 
 
 def new_items(options: argparse.Namespace) -> None:

@@ -39,8 +39,6 @@ CASES = {
     "bm3, symmetric": ("bm3", {"symmetric": True}),
     "composed of everything": ("composed", {"terms": EVERYTHING}),
 }
-WITHOUT_CONTENT = ("rna",)
-"""Content acts through their neighbours alone."""
 every_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -196,7 +194,7 @@ def test_only_rows_within_reach_are_read(case, problem):
     reach = alignment.reach(p.items.unique())
     assert all(torch.isin(rows, reach).all() for rows in asked)
     assert torch.isin(reach, around).all()
-    n_read = 0 if case in WITHOUT_CONTENT else len(p.content)
+    n_read = len(p.content) if alignment.reads_content else 0
     assert len(asked) == n_read, "every table is read once"
 
 

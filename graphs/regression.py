@@ -28,6 +28,7 @@ from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from ..progress import Bar
 from ..tensors.functional import unit_rows
+from .approximate import count_candidates, pair_numbers
 from .best_items import Similarity
 from .cooccurrence import cooccurrence_neighbors, interaction_matrix
 from .knn import feature_knn
@@ -36,8 +37,8 @@ from .resumable import Work
 
 NEAREST = 10
 """Items nearest by content whose feedback `content_trust` looks at."""
-ROWS = 65_536
-"""Pairs of items whose common users are counted at a time."""
+LOOKED_UP = 2**22
+"""Users looked up at a time where common users of pairs of items are counted."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,18 @@ def regressed_neighbors(
     """
     regression, how = regression or Regression(), how or Work()
     _check(k, regression)
-    trust = content_trust(dataset) if regression.content_weight else {}
+    by_item = interaction_matrix(dataset.train, dataset.n_users, dataset.n_items)
+    near: dict[str, Tensor] = {}
+    if regression.content_weight:
+        near = _nearest(dataset, max(NEAREST, regression.candidates))
+    trust = _trust(near, by_item)
     content = {
         name: (unit_rows(dataset.features[name]), regression.content_weight * share)
         for name, share in trust.items()
         if share > 0
     }
-    candidates = _candidates(dataset, list(content), regression.candidates, how)
-    by_item = interaction_matrix(dataset.train, dataset.n_users, dataset.n_items)
+    believed = [near[name] for name in content]
+    candidates = _candidates(dataset, believed, regression.candidates, how)
     width = candidates.shape[1]
     # The squares of a block and their factors, twice, and the feature rows of its candidates.
     features = sum(table.shape[1] for table, _ in content.values())
@@ -108,15 +113,26 @@ def content_trust(dataset: Dataset) -> dict[str, float]:
     common at all.
     """
     by_item = interaction_matrix(dataset.train, dataset.n_users, dataset.n_items)
+    return _trust(_nearest(dataset, NEAREST), by_item)
+
+
+def _nearest(dataset: Dataset, k: int) -> dict[str, Tensor]:
+    """Modality -> `(n_items, k)` ids of the items nearest by it, best first."""
+    return {
+        name: feature_knn(table, k, include_self=False, missing=dataset.missing.get(name))[0]
+        for name, table in dataset.features.items()
+    }
+
+
+def _trust(nearest: Mapping[str, Tensor], by_item: sparse.csr_array) -> dict[str, float]:
+    """`content_trust` from the nearest items of each modality."""
     scale = 1 / np.sqrt(np.maximum(np.diff(by_item.indptr), 1))
     chance = _mean_cosine(by_item, scale)
     if not chance:
-        return dict.fromkeys(dataset.features, 0.0)
+        return dict.fromkeys(nearest, 0.0)
     lift = {}
-    for name, table in dataset.features.items():
-        near = feature_knn(table, NEAREST, include_self=False, missing=dataset.missing.get(name))[
-            0
-        ].numpy()
+    for name, ids in nearest.items():
+        near = ids[:, :NEAREST].numpy()
         common = _common_users(by_item, near) * scale[:, None] * scale[near]
         pairs = np.count_nonzero(near >= 0)
         lift[name] = float(common.sum() / max(1, pairs) / chance)
@@ -136,7 +152,7 @@ def _check(k: int, regression: Regression) -> None:
         raise ConfigError(f"ridge of regressed neighbours must be positive: {regression.ridge}")
 
 
-def _candidates(dataset: Dataset, content: list[str], n: int, how: Work) -> np.ndarray:
+def _candidates(dataset: Dataset, content: list[Tensor], n: int, how: Work) -> np.ndarray:
     """`(n_items, n_candidates)` sorted ids of each item's candidates; -1, first, where fewer."""
     n = max(1, min(n, dataset.n_items - 1))
     near = [
@@ -149,12 +165,7 @@ def _candidates(dataset: Dataset, content: list[str], n: int, how: Work) -> np.n
             how=Work(how.memory_mib, how.workers),
         ).ids
     ]
-    near += [
-        feature_knn(
-            dataset.features[name], n, include_self=False, missing=dataset.missing.get(name)
-        )[0]
-        for name in content
-    ]
+    near += [ids[:, :n] for ids in content]
     found = torch.cat(near, dim=1).sort(dim=1).values.numpy()
     found[:, 1:][found[:, 1:] == found[:, :-1]] = -1
     return np.sort(found, axis=1)
@@ -214,10 +225,9 @@ def _largest(ids: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.ndarray, 
 def _common_users(by_item: sparse.csr_array, ids: np.ndarray) -> np.ndarray:
     """Users that each item shares with the items in its row of ids `(n_items, k)`; 0 for -1."""
     item, rank = np.nonzero(ids >= 0)
+    found = count_candidates(by_item, pair_numbers(by_item), np.arange(len(ids)), ids, LOOKED_UP)
     counts = np.zeros(ids.shape, dtype=np.int64)
-    for start in range(0, len(item), ROWS):
-        a, r = item[start : start + ROWS], rank[start : start + ROWS]
-        counts[a, r] = by_item[a].multiply(by_item[ids[a, r]]).sum(axis=1)
+    counts[item, rank] = found[item, ids[item, rank]]
     return counts
 
 

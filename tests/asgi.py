@@ -5,23 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from crossalign.benchmarks.http_client import Answer
 from crossalign.serving.http.app import create_app
 from crossalign.serving.http.service import Service
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 class Asgi:

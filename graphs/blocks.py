@@ -201,7 +201,8 @@ class BlockSampler:
     ) -> None:
         self._every = {d: InEdges.of_graph(graph, (s, r, d)) for s, r, d in (EDGE, REVERSE)}
         self._places = {kind: Places(graph.num_nodes(kind)) for kind in ("user", "item")}
-        self._left_out = np.zeros(graph.num_edges(EDGE), dtype=bool)
+        of_edges = (ends.numpy() for ends in graph.edges(order="eid", etype=EDGE))
+        self._ends = dict(zip(("user", "item"), of_edges, strict=True))
         self.fanouts = tuple(fanouts)
         self.exclude = exclude
         self.eps = eps
@@ -247,15 +248,11 @@ class BlockSampler:
                 the drawn ones, and weigh nothing.
         """
         left_out = None if excluded is None else excluded.numpy()
-        if left_out is not None:
-            self._left_out[left_out] = True
         nodes = {"user": users.numpy(), "item": items.numpy()}
         layers: list[SampledLayer] = []
         for k in self.fanouts:
-            nodes, layer = self._layer(nodes, k, excluding=left_out is not None)
+            nodes, layer = self._layer(nodes, k, left_out)
             layers.insert(0, layer)
-        if left_out is not None:
-            self._left_out[left_out] = False
         read_users, read_items = (torch.from_numpy(nodes[kind]) for kind in ("user", "item"))
         n_items, similar = len(read_items), None
         if self.similar is not None:
@@ -264,7 +261,7 @@ class BlockSampler:
         return View(read_users, read_items, len(users), len(items), propagation)
 
     def _layer(
-        self, ends: Mapping[str, Ids], k: int, *, excluding: bool
+        self, ends: Mapping[str, Ids], k: int, left_out: Ids | None
     ) -> tuple[dict[str, Ids], SampledLayer]:
         """All nodes that the layer to `ends` reads, and the layer."""
         drawn = {kind: self._into[kind].draw(ends[kind], k, self._rng) for kind in ends}
@@ -277,9 +274,10 @@ class BlockSampler:
             to = self._scale[end][ends[end]]
             if k > 0:
                 to = to * np.maximum(self._degree[end][ends[end]] / k, 1.0)
-            weights = np.repeat(to, np.diff(indptr)) * self._scale[source][read]
-            if excluding:
-                weights[self._left_out[into.ids[places]]] = 0.0
+            weights = np.repeat(to, np.diff(indptr)) * self._scale[source][nodes[source]][positions]
+            if left_out is not None:
+                rows = self._places[end].find(self._ends[end][left_out], ends[end])
+                weights[into.found(left_out, rows, indptr, places)] = 0.0
             relations[end] = SampledRelation.from_csr(
                 indptr, positions, weights, len(nodes[source])
             )

@@ -72,20 +72,37 @@ class InEdges:
             places[indptr[some][:, None] + np.arange(k)] = chosen
         return indptr, places
 
+    def found(self, edges: Ids, rows: Ids, indptr: Ids, places: Ids) -> Ids:
+        """Where some edges are among the drawn.
+
+        Args:
+            edges: `(n,)` numbers of edges.
+            rows: `(n,)` which of the nodes that were drawn around each leads to; -1 is none of them.
+            indptr: `(n_nodes + 1,)` of `draw`.
+            places: `(n_drawn,)` of `draw`.
+        """
+        edges, rows = edges[rows >= 0], rows[rows >= 0]
+        counts = indptr[rows + 1] - indptr[rows]
+        if counts.sum() > len(places):  # all neighbours of large nodes, again and again
+            return np.flatnonzero(np.isin(self.ids[places], edges))
+        first = np.concatenate(([0], np.cumsum(counts)))
+        drawn = np.arange(first[-1]) + np.repeat(indptr[rows] - first[:-1], counts)
+        return drawn[self.ids[places[drawn]] == np.repeat(edges, counts)]
+
 
 def distinct_below(n: Ids, k: int, rng: np.random.Generator) -> Ids:
     """`k` distinct numbers below each of `n` `(m,)`, all sets alike, `(m, k)`; `k <= n`.
 
     Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987), for all rows at once.
     """
-    chosen = np.empty((len(n), k), dtype=np.int64)
+    chosen = np.empty((k, len(n)), dtype=np.int64)
     drawn = rng.random((k, len(n)))
     for step in range(k):
         last = n - k + step
         number = (drawn[step] * (last + 1)).astype(np.int64)
-        taken = (chosen[:, :step] == number[:, None]).any(1)
-        chosen[:, step] = np.where(taken, last, number)
-    return chosen
+        taken = (chosen[:step] == number).any(0)
+        chosen[step] = np.where(taken, last, number)
+    return chosen.T
 
 
 class Places:
@@ -109,7 +126,15 @@ class Places:
         each = np.arange(len(others), dtype=np.int32)
         self._of[others] = each  # the last of equal nodes stays
         self._of[first] = -1
-        new = others[self._of[others] == each]
+        new = np.sort(others[self._of[others] == each])  # rows in their order in memory
         nodes = np.concatenate((first, new))
         self._of[nodes] = np.arange(len(nodes), dtype=np.int32)
         return nodes, self._of[others]
+
+    def find(self, wanted: Ids, among: Ids) -> Ids:
+        """Positions of `wanted` `(n,)` among distinct nodes, -1 for those that are not there."""
+        self._of[among] = np.arange(len(among), dtype=np.int32)
+        at = self._of[wanted]
+        there = (at >= 0) & (at < len(among))
+        at[~there] = 0
+        return np.where(there & (among[at] == wanted), at, -1) if len(among) else at - 1

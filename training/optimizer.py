@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -12,8 +14,11 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .options import TrainingOptions
 
-ROWS_IN_CACHE = 512
-"""Rows that a processor updates at a time, so that its temporaries never leave the cache."""
+Block = tuple[Tensor, Tensor]
+"""Ids `(n,)` and gradients `(n, dim)` of some rows."""
+
+ROWS_IN_CACHE = 1024
+"""Rows that a thread updates at a time, so that its temporaries never leave the cache."""
 
 
 class LazyAdam(torch.optim.Adam):
@@ -45,10 +50,13 @@ class LazyAdam(torch.optim.Adam):
             state["exp_avg_sq"] = torch.zeros_like(table)
         state["step"] += 1
         ids, gradient = sparse._indices()[0], sparse._values()
-        n = max(len(ids), 1) if table.is_cuda else ROWS_IN_CACHE
-        for block in zip(ids.split(n), gradient.split(n), strict=True):
-            self._update_block(table, *block, group)
+        if table.is_cuda:
+            self._update_block(table, ids, gradient, group)
+            return
+        blocks = zip(ids.split(ROWS_IN_CACHE), gradient.split(ROWS_IN_CACHE), strict=True)
+        _on_all_threads(lambda block: self._update_block(table, *block, group), list(blocks))
 
+    @torch.no_grad()
     def _update_block(
         self, table: Tensor, ids: Tensor, gradient: Tensor, group: dict[str, Any]
     ) -> None:
@@ -87,6 +95,28 @@ def write_rows(table: Tensor, ids: Tensor, rows: Tensor) -> None:
         table.detach().numpy()[ids.numpy()] = rows.numpy()
     else:
         table.detach().index_copy_(0, ids, rows)
+
+
+def _on_all_threads(work: Callable[[Block], None], blocks: Sequence[Block]) -> None:
+    """`work` on every block, by as many threads as torch has, each of which calls torch alone.
+
+    Rows that lie far apart are waited for most of the time: two threads wait for twice as many.
+    """
+    n = torch.get_num_threads()
+
+    def run(blocks: Sequence[Block]) -> None:
+        for block in blocks:
+            work(block)
+
+    if n == 1 or len(blocks) < n:
+        run(blocks)
+        return
+    # A thread that torch did not start would start a team of its own for every call.
+    try:
+        with ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            deque(pool.map(run, (blocks[first::n] for first in range(n))), maxlen=0)
+    finally:
+        torch.set_num_threads(n)  # it was set for threads to come as well
 
 
 def make_optimizer(

@@ -70,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def prepare_memory() -> None:
     """What makes the steps of a training allocate faster, before torch allocates anything."""
     os.environ.setdefault(*HUGE_PAGES)
-    set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # other systems' libraries lack it
-    for name, value in KEEP_FREED.items() if set_option else ():
-        set_option(name, value)
+    if sys.platform == "linux" and (set_option := getattr(ctypes.CDLL(None), "mallopt", None)):
+        for name, value in KEEP_FREED.items():
+            set_option(name, value)
 
 
 def _occupy_streams() -> None:

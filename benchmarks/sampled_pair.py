@@ -107,6 +107,7 @@ def work_when_told(work: str, checkout: str, threads: str, edges: str, batch: st
         getattr(cli, "prepare_memory", lambda: None)()
         import sampled
         import torch
+
         from crossalign.training import TrainingOptions
         from crossalign.training.optimizer import make_optimizer
         from crossalign.training.state import StepLog

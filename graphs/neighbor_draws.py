@@ -77,7 +77,8 @@ class InEdges:
 
         Args:
             edges: `(n,)` numbers of edges.
-            rows: `(n,)` which of the nodes that were drawn around each leads to; -1 is none of them.
+            rows: `(n,)` the position among the nodes drawn around of the one that each leads to,
+                or -1.
             indptr: `(n_nodes + 1,)` of `draw`.
             places: `(n_drawn,)` of `draw`.
         """

@@ -54,3 +54,28 @@ def test_nodes_are_numbered_once_the_given_ones_first_sample_after_sample() -> N
         assert len(set(nodes.tolist())) == len(nodes)
         assert set(nodes.tolist()) == set(first.tolist()) | set(others.tolist())
         assert np.array_equal(nodes[positions], others)
+
+
+def test_nodes_are_found_among_others_after_any_sample() -> None:
+    places, rng = Places(50), np.random.default_rng(0)
+    places.number(rng.permutation(50), rng.integers(50, size=20))
+    among = np.array([30, 4, 17])
+    assert places.find(np.array([4, 5, 30, 30, 0]), among).tolist() == [1, -1, 0, 0, -1]
+    assert places.find(np.array([4]), among[:0]).tolist() == [-1]
+
+
+@pytest.mark.parametrize("k", [1, 3, -1])
+def test_edges_are_found_where_they_were_drawn_and_nowhere_else(k: int) -> None:
+    rng = np.random.default_rng(1)
+    ends = np.sort(rng.integers(20, size=150))
+    indptr = np.searchsorted(ends, np.arange(21))
+    into = InEdges(indptr, rng.integers(30, size=150), rng.permutation(150))
+    nodes = rng.permutation(20)[:12]
+    begins, places = into.draw(nodes, k, rng)
+    edges = rng.permutation(150)[:40]
+    position = {int(node): n for n, node in enumerate(nodes)}
+    end_of = dict(zip(into.ids.tolist(), ends.tolist(), strict=True))
+    rows = np.array([position.get(end_of[int(edge)], -1) for edge in edges])
+    found = into.found(edges, rows, begins, places)
+    assert 0 < len(found) == len(set(found.tolist()))
+    assert set(found.tolist()) == set(np.flatnonzero(np.isin(into.ids[places], edges)).tolist())

@@ -41,3 +41,23 @@ def test_a_gradient_without_rows_changes_nothing() -> None:
     table.grad = sparse(torch.empty(0, dtype=torch.int64), torch.empty(0, 2), 4)
     lazy.step()
     assert torch.equal(table.detach(), torch.ones(4, 2))
+
+
+def test_threads_share_the_rows_and_change_no_digit() -> None:
+    n = 5 * ROWS_IN_CACHE + 3
+    torch.manual_seed(0)
+    start, gradient = torch.randn(n, 4), torch.randn(n, 4)
+    before, tables = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            table = nn.Parameter(start.clone())
+            lazy = LazyAdam([table], lr=0.1)
+            for _ in range(2):
+                table.grad = sparse(torch.arange(n), gradient, n)
+                lazy.step()
+            assert torch.get_num_threads() == threads
+            tables.append(table.detach())
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*tables)

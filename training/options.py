@@ -78,7 +78,8 @@ class TrainingOptions(Options):
 
     lazy_embeddings: bool = False
     """With blocks, update only the embedding rows that a batch reads. Rows that it does not read
-    keep their values and moments, whereas Adam lets them move on; weight decay rests as well."""
+    keep their values and moments, whereas Adam lets them move on; weight decay rests as well. On a
+    CPU this needs torch 2.4 or newer."""
 
     checkpoint_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between two checkpoints; a killed run resumes from the last one."""

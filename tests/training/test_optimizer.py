@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from crossalign.training.optimizer import ROWS_IN_CACHE, LazyAdam
+from crossalign.errors import ConfigError
+from crossalign.training.optimizer import ROWS_IN_CACHE, LazyAdam, make_optimizer
+from crossalign.training.options import TrainingOptions
 
 
 def sparse(rows: Tensor, values: Tensor, n: int) -> Tensor:
@@ -61,3 +65,29 @@ def test_threads_share_the_rows_and_change_no_digit() -> None:
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*tables)
+
+
+@pytest.fixture
+def older_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adam as torch before 2.4 has it: without a fused kernel for CPUs."""
+    make = torch.optim.Adam.__init__
+
+    def refuse(
+        self: torch.optim.Adam, *given: Any, fused: bool | None = None, **named: Any
+    ) -> None:
+        if fused:
+            raise RuntimeError("`fused=True` requires all the params to be on a GPU")
+        make(self, *given, fused=fused, **named)
+
+    monkeypatch.setattr(torch.optim.Adam, "__init__", refuse)
+
+
+@pytest.mark.usefixtures("older_torch")
+def test_with_an_older_torch_lazy_adam_is_refused_and_adam_does_without_its_kernel() -> None:
+    parameters = nn.Linear(2, 2).parameters()
+    lazy = TrainingOptions(sampling="blocks", lazy_embeddings=True)
+    with pytest.raises(ConfigError, match=r"lazy_embeddings' needs torch 2\.4"):
+        make_optimizer(parameters, lazy)
+    adam = make_optimizer(nn.Linear(2, 2).parameters(), TrainingOptions())
+    assert type(adam) is torch.optim.Adam
+    assert not adam.defaults["fused"]

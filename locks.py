@@ -74,20 +74,21 @@ FILES = (".npz", ".npy", ".csv", ".tsv", ".parquet", ".dgl", ".json")
 
 
 @contextmanager
-def only_writer(place: str | os.PathLike[str]) -> Iterator[None]:
+def only_writer(place: str | os.PathLike[str], *, appears: bool = False) -> Iterator[None]:
     """Be the only process that writes into a folder, or writes a file, within the block.
 
     Args:
         place: a folder, made if absent and removed again if it stays empty; or a file, named by a
             suffix, whose lock lies beside it.
+        appears: `place` is a folder that is not there until it is whole: its lock lies beside it.
 
     Raises:
         RunError: another process writes there, and who; or the folder cannot be made.
     """
     place = Path(place)
-    is_file = place.suffix in FILES and not place.is_dir()
-    folder = place.parent if is_file else place
-    lock = folder / (f".{place.name}{LOCK_FILE}" if is_file else LOCK_FILE)
+    beside = appears or (place.suffix in FILES and not place.is_dir())
+    folder = place.parent if beside else place
+    lock = folder / (f".{place.name}{LOCK_FILE}" if beside else LOCK_FILE)
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

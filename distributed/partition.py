@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import os
 import shutil
@@ -23,6 +24,7 @@ from ..fileio import read_json, require_writable
 from ..graphs.build import build_graph
 from ..graphs.content_hash import dataset_hash
 from ..graphs.options import GraphOptions
+from ..locks import only_writer
 from ..run_files import CONFIG_FILE
 from .folder import GRAPH, NODES, SPLITS, Parts, array, files_in, graph_file, save_parts
 
@@ -64,28 +66,25 @@ def partition(
 
     Args:
         dataset: the data; splits, features, missing rows and original ids travel along.
-        folder: made; must not exist. It appears when all of it is written.
+        folder: made; must not exist. It appears when all of it is written; what killed processes
+            left of theirs is removed.
         options: how to cut.
         graph_options: of the graphs of content neighbours.
         neighbors: `(n_items, k)` ids of neighbours, -1 where there are fewer.
         config_text: configuration with which the data are read again, YAML.
 
     Raises:
-        RunError: the folder exists, or cannot be written.
+        RunError: the folder exists, cannot be written, or another process writes it.
         ConfigError: more parts than users or items.
     """
     folder, started = Path(folder), time.perf_counter()
-    if folder.exists():
-        raise RunError(f"{folder} exists already: delete it, or choose another --out")
     if not 1 <= options.parts <= min(dataset.n_users, dataset.n_items):
         raise ConfigError(
             f"{options.parts} parts of {dataset.n_users} users and {dataset.n_items} items: give "
             "a number between 1 and the smaller of them"
         )
     require_writable(folder.parent)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+    with only_writer(folder, appears=True), _all_at_once(folder) as temporary:
         ids = _cut(dataset, temporary, options, graph_options)
         places = {kind: _inverse(ids[kind]) for kind in NODES}
         for kind in NODES:
@@ -101,6 +100,25 @@ def partition(
         (temporary / CONFIG_FILE).write_text(config_text, encoding="utf-8")
         parts = _manifest(temporary, dataset, options, neighbors, time.perf_counter() - started)
         save_parts(temporary, parts)
+    return parts
+
+
+@contextlib.contextmanager
+def _all_at_once(folder: Path) -> Iterator[Path]:
+    """A folder that becomes `folder` when the block succeeds, for the only process that writes it.
+
+    Raises:
+        RunError: it exists already, or cannot be written.
+    """
+    if folder.exists():
+        raise RunError(f"{folder} exists already: delete it, or choose another --out")
+    # of processes that were killed: the lock is ours
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir()
+        yield temporary
         temporary.rename(folder)
     except OSError as error:
         raise RunError(
@@ -109,7 +127,6 @@ def partition(
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return parts
 
 
 def _cut(

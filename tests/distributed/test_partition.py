@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from crossalign import locks
 from crossalign.cli import main
 from crossalign.distributed.describe import parts_lines
 from crossalign.distributed.folder import MANIFEST, array, open_parts, tensor
@@ -99,6 +100,29 @@ def test_what_breaks_off_leaves_nothing(world, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="No space left"):
         partition(world, tmp_path / "parts", PartitionOptions(2))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_the_folder_is_written(world, tmp_path):
+    """Of this folder alone: another one's may be alive."""
+    left, other = tmp_path / ".parts.1.tmp", tmp_path / ".parts2.1.tmp"
+    for folder in (left, other):
+        (folder / "part0").mkdir(parents=True)
+        (folder / "part0" / "graph.dgl").write_bytes(b"half")
+    partition(world, tmp_path / "parts", PartitionOptions(2))
+    assert sorted(tmp_path.iterdir()) == [other, tmp_path / "parts"]
+    assert len(open_parts(tmp_path / "parts")) == 2
+
+
+def test_a_folder_that_another_process_writes_is_refused_and_left_alone(
+    world, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    living = tmp_path / ".parts.1.tmp"
+    living.mkdir()
+    with locks.only_writer(tmp_path / "parts", appears=True):
+        with pytest.raises(RunError, match="parts is being written by another process"):
+            partition(world, tmp_path / "parts", PartitionOptions(2))
+        assert living.is_dir()
 
 
 def test_too_many_parts_and_taken_folders_are_refused(world, two_parts, tmp_path):

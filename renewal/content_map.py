@@ -69,6 +69,18 @@ class ContentMap:
         centred = centred_columns(centres, features, missing or {})
         return centred @ self.weight + self.bias
 
+    def of_rows(
+        self, features: Mapping[str, Tensor], missing: Mapping[str, Tensor], rows: Tensor
+    ) -> Tensor:
+        """Vectors `(n, dim)` of some items of a catalogue, by their ids or by a mask of all.
+
+        Args:
+            features: modality -> `(n_items, d_m)`.
+            missing: modality -> `(n_items,)` bool.
+            rows: `(n,)` int64, or `(n_items,)` bool.
+        """
+        return self(*_of_rows(features, missing, rows))
+
 
 def centred_columns(
     centres: Mapping[str, Tensor], features: Mapping[str, Tensor], missing: Mapping[str, Tensor]
@@ -84,12 +96,11 @@ def centred_columns(
     return torch.cat(parts, dim=1)
 
 
-def content_rows(
-    features: Mapping[str, Tensor], missing: Mapping[str, Tensor], items: Tensor
+def _of_rows(
+    features: Mapping[str, Tensor], missing: Mapping[str, Tensor], rows: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Features and masks of some items, by ids or by a mask of all."""
-    rows = {name: table[items] for name, table in features.items()}
-    return rows, {name: mask[items] for name, mask in missing.items()}
+    of_rows = {name: table[rows] for name, table in features.items()}
+    return of_rows, {name: mask[rows] for name, mask in missing.items()}
 
 
 def fit_content_map(
@@ -121,7 +132,7 @@ def fit_content_map(
     if len(trained) > MOST_ROWS:
         rng = torch.Generator().manual_seed(seed)
         trained = trained[torch.randperm(len(trained), generator=rng)[:MOST_ROWS]]
-    rows, absent = content_rows(features, missing, trained)
+    rows, absent = _of_rows(features, missing, trained)
     centres = {
         name: table[~absent[name] if name in absent else slice(None)].mean(0).nan_to_num()
         for name, table in rows.items()

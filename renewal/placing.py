@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from ..datasets import Dataset
 from ..models.base import Backbone
 from ..models.feature_tables import FeatureTables
-from .content_map import content_rows, fit_content_map
+from .content_map import fit_content_map
 from .rows import Ids, Side
 
 MOST_WIDTH = 1024
@@ -36,9 +37,8 @@ def place_new_rows(
     Returns:
         How each side was placed, in a word: `content`, `history`, `initialised` or `none`.
     """
-    items = _placed_items(tables, sides, ids, dataset, seed)
-    users = _placed_users(tables, sides, ids, dataset, seed)
-    return {"items": items, "users": users}
+    placing = _Placing(tables, sides, ids, dataset, seed)
+    return {"items": placing.items(), "users": placing.users()}
 
 
 def content_tables(backbone: Backbone) -> set[str]:
@@ -51,58 +51,54 @@ def content_tables(backbone: Backbone) -> set[str]:
     }
 
 
-def _placed_items(
-    tables: Mapping[str, Tensor],
-    sides: Mapping[str, Side],
-    ids: Ids,
-    dataset: Dataset,
-    seed: int,
-) -> str:
-    new, known = ids.item.new, _trained(dataset, "item", ids)
-    if not len(new):
-        return "none"
-    if not dataset.features or len(known) < 2:
-        return "initialised"
-    for name in _of(tables, sides, "item"):
-        flat = tables[name].flatten(1)
-        content_map = fit_content_map(flat, dataset.features, dataset.missing, known, seed=seed)
-        flat[new] = content_map(*content_rows(dataset.features, dataset.missing, new))
-    return "content"
+@dataclass(frozen=True)
+class _Placing:
+    """What `place_new_rows` is given."""
 
+    tables: Mapping[str, Tensor]
+    sides: Mapping[str, Side]
+    ids: Ids
+    dataset: Dataset
+    seed: int
 
-def _placed_users(
-    tables: Mapping[str, Tensor],
-    sides: Mapping[str, Side],
-    ids: Ids,
-    dataset: Dataset,
-    seed: int,
-) -> str:
-    new, known = ids.user.new, _trained(dataset, "user", ids)
-    if not len(new):
-        return "none"
-    of_items = [tables[name].flatten(1) for name in _of(tables, sides, "item")]
-    profile = _histories(dataset, of_items or list(dataset.features.values()))
-    if len(known) < 2 or profile is None:
-        return "initialised"
-    for name in _of(tables, sides, "user"):
-        flat = tables[name].flatten(1)
-        history_map = fit_content_map(flat, {"history": profile}, {}, known, seed=seed)
-        flat[new] = history_map({"history": profile[new]})
-    return "history"
+    def items(self) -> str:
+        """Set the rows of new items; says how."""
+        new, known, dataset = self.ids.item.new, self._trained("item"), self.dataset
+        if not len(new):
+            return "none"
+        if not dataset.features or len(known) < 2:
+            return "initialised"
+        content = (dataset.features, dataset.missing)
+        for table in self._tables("item"):
+            content_map = fit_content_map(table, *content, known, seed=self.seed)
+            table[new] = content_map.of_rows(*content, new)
+        return "content"
 
+    def users(self) -> str:
+        """Set the rows of new users, once items have theirs; says how."""
+        new, known = self.ids.user.new, self._trained("user")
+        if not len(new):
+            return "none"
+        profile = _histories(
+            self.dataset, self._tables("item") or [*self.dataset.features.values()]
+        )
+        if len(known) < 2 or profile is None:
+            return "initialised"
+        history = ({"history": profile}, {})
+        for table in self._tables("user"):
+            history_map = fit_content_map(table, *history, known, seed=self.seed)
+            table[new] = history_map.of_rows(*history, new)
+        return "history"
 
-def _of(tables: Mapping[str, Tensor], sides: Mapping[str, Side], side: Side) -> list[str]:
-    return [
-        name
-        for name, whose in sides.items()
-        if whose == side and tables[name].flatten(1).shape[1] <= MOST_WIDTH
-    ]
+    def _tables(self, side: Side) -> list[Tensor]:
+        """Tables of a side `(n, d)`, narrow enough for a regression."""
+        flat = [self.tables[name].flatten(1) for name, whose in self.sides.items() if whose == side]
+        return [table for table in flat if table.shape[1] <= MOST_WIDTH]
 
-
-def _trained(dataset: Dataset, side: Side, ids: Ids) -> Tensor:
-    """Known rows that feedback shapes, `(n,)` int64."""
-    rows = dataset.train[0 if side == "user" else 1].unique()
-    return rows[ids.of(side).known[rows]]
+    def _trained(self, side: Side) -> Tensor:
+        """Known rows that feedback shapes, `(n,)` int64."""
+        rows = self.dataset.train[0 if side == "user" else 1].unique()
+        return rows[self.ids.of(side).known[rows]]
 
 
 def _histories(dataset: Dataset, of_items: list[Tensor]) -> Tensor | None:

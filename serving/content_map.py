@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ..renewal.content_map import ContentMap, content_rows, fit_content_map
+from ..renewal.content_map import ContentMap, fit_content_map
 
 __all__ = [
     "ContentMap",
     "MapQuality",
-    "content_rows",
     "fit_content_map",
     "judge_content_map",
     "judge_unbought",
@@ -79,7 +78,7 @@ def judge_content_map(
         return None
     held = trained[:n]
     content_map = fit_content_map(item, features, missing, trained[n:], seed=seed)
-    made = content_map(*content_rows(features, missing, held))
+    made = content_map.of_rows(features, missing, held)
     theirs = item[held]
     place = torch.full((len(item),), -1)
     place[held] = torch.arange(n)

@@ -34,7 +34,6 @@ from .beside import copy_records, digests, write_parquet
 from .content_map import (
     ContentMap,
     MapQuality,
-    content_rows,
     fit_content_map,
     judge_content_map,
     judge_unbought,
@@ -111,7 +110,7 @@ def _export(run: Path, out: Path, unbought: Unbought, data: str | None) -> dict[
     if content_map is not None and unbought != "trained":
         placed = BACKBONES[config.backbone.name].cls.represents_content
         made = (counts == 0) & (unbought == "content" or not placed)
-        item[made] = content_map(*content_rows(dataset.features, dataset.missing, made))
+        item[made] = content_map.of_rows(dataset.features, dataset.missing, made)
     _place_untrained(user, item, dataset)
 
     evidence = ServedEvidence.of_run(config, dataset, run)

@@ -17,7 +17,7 @@ from ..evaluation.scores import block_scorer
 from ..pipeline import load_run
 from ..progress import Bar
 from ..references.base import REFERENCES
-from ..renewal.content_map import content_rows, fit_content_map
+from ..renewal.content_map import fit_content_map
 from ..report.numbers import Measure, measure
 from ..report.text_table import text_table
 from ..run_measures import representations, run_scores
@@ -172,7 +172,7 @@ def _by_content(model: Representations, dataset: Dataset) -> dict[str, Scores]:
     user, item = (table.detach().float().cpu().clone() for table in model)
     trained, content = _trained(dataset), (dataset.features, dataset.missing)
     to_vector = fit_content_map(item, *content, trained.nonzero().squeeze(1))
-    item[~trained] = to_vector(*content_rows(*content, ~trained))
+    item[~trained] = to_vector.of_rows(*content, ~trained)
     return {"content map": Representations(user, item)}
 
 

@@ -17,11 +17,12 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SEAL = "checksum"
 _DIGEST = "sha256"
@@ -64,6 +65,8 @@ def _of_json(value: Mapping[str, Any]) -> str:
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """A safetensors file with a checksum; equal tensors and metadata give equal bytes."""
+    from safetensors.torch import save  # torch is not needed to check JSON
+
     raw = save({name: tensor.contiguous() for name, tensor in tensors.items()})
     header, body = _split(raw)
     header["__metadata__"] = dict(metadata or {})
@@ -79,6 +82,8 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     Raises:
         ValueError: its checksum is wrong; and other errors of `DAMAGED`.
     """
+    from safetensors.torch import load
+
     raw = Path(path).read_bytes()
     tensors: dict[str, Tensor] = load(raw)  # checks the header
     header, body = _split(raw)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from ..errors import DataError, shorten
+from ..tensors.later import pd
 from .arrays import load_array, load_arrays
 from .dataset import ItemGraph
 from .ids import id_texts, rows_of_ids

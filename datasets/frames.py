@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet
 
 from ..errors import ConfigError, DataError, shorten
+from ..tensors.later import pa, pc, pd
 from .ids import SPACE, Ids, tidy_ids
 from .options import DataOptions
 from .raw_files import open_plain, read_text, table_suffix
@@ -114,9 +111,11 @@ def _read_text_table(path: Path, suffix: str, options: DataOptions) -> TextTable
 
 
 def _read_parquet(path: Path) -> Frame:
+    from pyarrow import parquet
+
     with open_plain(path) as file:
         try:
-            table = pyarrow.parquet.read_table(file, use_threads=False, pre_buffer=False)
+            table = parquet.read_table(file, use_threads=False, pre_buffer=False)
             about = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
             names = [str(name) for name in table.column_names]
             columns: dict[str, Any] = dict(zip(names, table.columns, strict=True))

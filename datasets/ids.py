@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..errors import DataError, shorten
+from ..tensors.later import pa, pc, pd
 
 SPACE = " \t\n\v\f\r\u00a0"
 """Left out around ids."""
@@ -142,7 +140,8 @@ def _arrow(values: Any) -> pa.Array:
     return pa.array([_written(value) for value in values], _TEXT)
 
 
-_TEXT = pa.large_string()
+_TEXT = "large_string"
+"""Arrow's name of the type."""
 
 
 def _written(value: Any) -> str | None:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..errors import DataError
+from ..tensors.later import pa, pc, pd
 from .arrays import load_arrays
 from .frames import LEVEL, Frame, plain_name, read_frame
 from .ids import Ids, id_texts, tidy_ids

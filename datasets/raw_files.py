@@ -11,9 +11,8 @@ import zlib
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
-
 from ..errors import ConfigError, DataError
+from ..tensors.later import pa
 
 COMPRESSED = (".gz", ".zst")
 MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}

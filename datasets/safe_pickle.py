@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from ..errors import DataError, shorten
+from ..tensors.later import sp
 from .raw_files import open_plain
 
 FORMATS = ("coo", "csr", "csc")

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
 
 from ..errors import DataError, shorten
+from ..tensors.later import pa
 from .ids import SPACE
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".inter": "\t"}
@@ -30,7 +29,8 @@ QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"[ ]*')
 """A quoted field and spaces after it."""
 CELLS = 2**16
 """Rows held as Python strings at a time."""
-TEXT = pa.large_string()
+TEXT = "large_string"
+"""What Arrow calls the type of every cell."""
 
 
 @dataclass(frozen=True)
@@ -106,21 +106,21 @@ def _is_plain(text: bytes) -> bool:
 
 def _read_plain(text: bytes, separator: str) -> tuple[tuple[str, ...], tuple[pa.Array, ...]] | None:
     """Names and columns by Arrow's reader; None where it refuses a row: the other one says why."""
+    from pyarrow import csv
+
     header, _, rest = text.partition(b"\n")
     names = tuple(name.strip(SPACE) for name in header.decode().split(separator))
     keys = [str(place) for place in range(len(names))]
     if not rest:
         return names, tuple(pa.array([], TEXT) for _ in names)
     try:
-        table = pyarrow.csv.read_csv(
+        table = csv.read_csv(
             io.BytesIO(rest),
-            read_options=pyarrow.csv.ReadOptions(
-                column_names=keys, block_size=BLOCK, use_threads=False
-            ),
-            parse_options=pyarrow.csv.ParseOptions(
+            read_options=csv.ReadOptions(column_names=keys, block_size=BLOCK, use_threads=False),
+            parse_options=csv.ParseOptions(
                 delimiter=separator, quote_char=False, ignore_empty_lines=False
             ),
-            convert_options=pyarrow.csv.ConvertOptions(
+            convert_options=csv.ConvertOptions(
                 column_types=dict.fromkeys(keys, TEXT), strings_can_be_null=False
             ),
         )

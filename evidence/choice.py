@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import scipy.sparse as sp
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
@@ -18,6 +17,7 @@ from ..evaluation.scores import block_scorer
 from ..fileio import read_json, write_json
 from ..references.inputs import history_matrix
 from ..run_files import EVIDENCE_FILE
+from ..tensors.later import sp
 from ..tensors.representations import Representations
 from .kinds import PLUS, evidence_lists, parse_kinds, possible_kinds
 from .options import AUTO, EvidenceOptions

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-import scipy.sparse as sp
-
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError, unknown_name
 from ..graphs.knn import feature_knn
 from ..references.ease import ease_weights, fits_memory, require_memory
 from ..references.inputs import content_table, history_matrix
 from ..registry import Registry
+from ..tensors.later import sp
 from .options import AUTO, NONE, EvidenceOptions
 from .pairs import allocation_lists, cosine_lists, largest_of_rows, largest_of_square
 

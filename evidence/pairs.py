@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from ..graphs.cooccurrence import (
     pair_counts,
 )
 from ..graphs.resumable import Work, split_rows
+from ..tensors.later import sp
 
 BLOCK_BYTES = 32 << 20
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from ..evaluation.scores import BlockScorer
+from ..tensors.later import sp
 
 T = TypeVar("T")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ..datasets.frames import Frame, find_column, id_column, read_frame
 from ..datasets.table import ITEM_NAMES
 from ..errors import DataError
+from ..tensors.later import pd
 from .media import SUFFIXES, Kind, tidy_text
 
 ID_NAMES = (*ITEM_NAMES, "id")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ..datasets.content import FEATURE_SUFFIXES, read_keyed
 from ..errors import ConfigError, DataError, RunError
 from ..fileio import atomic_path, read_json, write_text
+from ..tensors.later import pd
 
 FORMATS = ("npz", "parquet")
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import scipy.sparse
 import torch
 from torch import Tensor, nn
 
 from ..errors import unknown_name
 from ..tensors.functional import first_order, widened
+from ..tensors.later import sp
 from .engines import CSR, Engine, NeighborSum, neighbor_sum, resolve_engine, to_csr
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class SampledRelation(nn.Module):
             weights: `(n_edges,)`
             n_src: number of source nodes.
         """
-        by_dst = scipy.sparse.csr_array((weights, indices, indptr), (len(indptr) - 1, n_src))
+        by_dst = sp.csr_array((weights, indices, indptr), (len(indptr) - 1, n_src))
         by_src = by_dst.tocsc()
 
         def edges(part: Any, n: int) -> CSR:
@@ -233,7 +233,7 @@ class SampledRelation(nn.Module):
     ) -> SampledRelation:
         """Of the edges `src -> dst` `(n_edges,)` and their weights, on the CPU; equal ones add."""
         ends = (dst.numpy(), src.numpy())
-        by_dst = scipy.sparse.coo_array((weights.numpy(), ends), (n_dst, n_src)).tocsr()
+        by_dst = sp.coo_array((weights.numpy(), ends), (n_dst, n_src)).tocsr()
         return cls.from_csr(by_dst.indptr, by_dst.indices, by_dst.data, n_src)
 
     @property

@@ -12,10 +12,10 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from ..tensors.faiss_import import import_faiss
+from ..tensors.later import sp
 from .best_items import Ranking, Similarity
 from .cooccurrence import check_options, interaction_matrix
 from .neighbors import Neighbors
@@ -124,7 +124,7 @@ def _weighted(profiles: np.ndarray, degree: np.ndarray) -> np.ndarray:
     return profiles * weight[:, None]
 
 
-def pair_numbers(by_item: sparse.csr_array) -> np.ndarray:
+def pair_numbers(by_item: sp.csr_array) -> np.ndarray:
     """`(nnz,)` int64 increasing numbers `item * n_users + user` of the interactions."""
     n_items, n_users = by_item.shape
     owner = np.repeat(np.arange(n_items, dtype=np.int64), np.diff(by_item.indptr))
@@ -132,12 +132,12 @@ def pair_numbers(by_item: sparse.csr_array) -> np.ndarray:
 
 
 def count_candidates(
-    by_item: sparse.csr_array,
+    by_item: sp.csr_array,
     sorted_pairs: np.ndarray,
     items: np.ndarray,
     candidates: np.ndarray,
     chunk: int,
-) -> sparse.csr_array:
+) -> sp.csr_array:
     """Common users of each item with its candidates, `(n, n_items)`.
 
     Looks up each user of the item with fewer users among those of the other, so a pair of a
@@ -166,12 +166,10 @@ def count_candidates(
         place_of = np.searchsorted(sorted_pairs, sought)
         hit = sorted_pairs[np.minimum(place_of, len(sorted_pairs) - 1)] == sought
         common[a:b] = np.bincount(pair[hit], minlength=b - a)
-    return sparse.csr_array((common, (row, other)), shape=(len(items), n_items))
+    return sp.csr_array((common, (row, other)), shape=(len(items), n_items))
 
 
-def compressed_profiles(
-    by_item: sparse.csr_array, dim: int, seed: int, workers: int = 1
-) -> np.ndarray:
+def compressed_profiles(by_item: sp.csr_array, dim: int, seed: int, workers: int = 1) -> np.ndarray:
     """Unit item profiles `(n_items, dim)` float32 whose products are close to feedback's cosines.
 
     Nystroem approximation of `A A^T`, `A = diag(d_i)^-1/2 R^T diag(d_u)^-1/4`, after a few steps
@@ -180,10 +178,8 @@ def compressed_profiles(
     """
     item_degree = np.maximum(by_item.sum(axis=1), 1.0)
     user_degree = np.maximum(by_item.sum(axis=0), 1.0)
-    scaled = (
-        sparse.diags_array(item_degree**-0.5) @ by_item @ sparse.diags_array(user_degree**-0.25)
-    )
-    scaled = sparse.csr_array(scaled.astype(np.float32))
+    scaled = sp.diags_array(item_degree**-0.5) @ by_item @ sp.diags_array(user_degree**-0.25)
+    scaled = sp.csr_array(scaled.astype(np.float32))
     transposed = scaled.T.tocsr()
 
     def times(basis: np.ndarray) -> np.ndarray:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import sparse
+
+from ..tensors.later import sp
 
 Score = Literal["count", "cosine", "jaccard"]
 SCORES = ("count", "cosine", "jaccard")
@@ -42,7 +43,7 @@ class Ranking:
         self.tie_break[np.argsort(degree, kind="stable")] = np.arange(len(degree))
 
     def top_k(
-        self, items: np.ndarray, common: sparse.csr_array, k: int, min_count: int
+        self, items: np.ndarray, common: sp.csr_array, k: int, min_count: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ids and counts `(n, k)` of the best `k` of every row, -1 and 0 where there are fewer.
 

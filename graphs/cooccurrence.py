@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from ..errors import ConfigError, unknown_name
+from ..tensors.later import sp
 from .best_items import SCORES, Ranking, Similarity
 from .neighbors import Neighbors
 from .resumable import Lists, Work, compute_in_parts, content_key, split_rows
@@ -93,19 +93,19 @@ def check_options(k: int, similarity: Similarity, how: Work) -> None:
             raise ConfigError(f"{name} of a neighbour search must be at least 1, got {value}")
 
 
-def interaction_matrix(pairs: Tensor, n_users: int, n_items: int) -> sparse.csr_array:
+def interaction_matrix(pairs: Tensor, n_users: int, n_items: int) -> sp.csr_array:
     """Binary `(n_items, n_users)` int32 matrix of the pairs, repeats merged.
 
     Half the bytes of int64 make the product of two such matrices twice as fast.
     """
     users, items = pairs.cpu().numpy()
     ones = np.ones(len(users), dtype=np.int32)
-    matrix = sparse.csr_array((ones, (items, users)), shape=(n_items, n_users))
+    matrix = sp.csr_array((ones, (items, users)), shape=(n_items, n_users))
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix
 
 
-def pair_counts(by_item: sparse.csr_array, by_user: sparse.csr_array) -> np.ndarray:
+def pair_counts(by_item: sp.csr_array, by_user: sp.csr_array) -> np.ndarray:
     """`(n,)` int64 pairs (user of the row's item, item of that user): what counting costs."""
     return by_item.astype(np.int64) @ np.diff(by_user.indptr).astype(np.int64)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ..datasets.dataset import SPLITS, Dataset
 from ..errors import ConfigError
 from ..fileio import atomic_path, write_csv, write_text
+from ..tensors.later import pd
 from .build import build_graph
 from .content_hash import dataset_hash
 from .options import GraphOptions

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from ..fileio import atomic_path, write_csv
+from ..tensors.later import pd
 
 TABLE_SUFFIXES = (".csv", ".parquet")
 COLUMNS = ("item", "rank", "neighbour", "score")

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError
 from ..progress import Bar
 from ..tensors.functional import unit_rows
+from ..tensors.later import sp
 from .approximate import count_candidates, pair_numbers
 from .best_items import Similarity
 from .cooccurrence import cooccurrence_neighbors, interaction_matrix
@@ -124,7 +124,7 @@ def _nearest(dataset: Dataset, k: int) -> dict[str, Tensor]:
     }
 
 
-def _trust(nearest: Mapping[str, Tensor], by_item: sparse.csr_array) -> dict[str, float]:
+def _trust(nearest: Mapping[str, Tensor], by_item: sp.csr_array) -> dict[str, float]:
     """`content_trust` from the nearest items of each modality."""
     scale = 1 / np.sqrt(np.maximum(np.diff(by_item.indptr), 1))
     chance = _mean_cosine(by_item, scale)
@@ -174,7 +174,7 @@ def _candidates(dataset: Dataset, content: list[Tensor], n: int, how: Work) -> n
 def _solve(
     items: np.ndarray,
     candidates: np.ndarray,
-    by_item: sparse.csr_array,
+    by_item: sp.csr_array,
     content: Mapping[str, tuple[Tensor, float]],
     ridge: float,
 ) -> np.ndarray:
@@ -193,12 +193,12 @@ def _solve(
     return (solved[:, :, 0] * there).float().numpy()
 
 
-def _feedback_gram(ids: np.ndarray, by_item: sparse.csr_array) -> np.ndarray:
+def _feedback_gram(ids: np.ndarray, by_item: sp.csr_array) -> np.ndarray:
     """Common users of all pairs in each row of ids `(n, m)`, `(n, m, m)` float64; 0 for -1."""
     known = ids >= 0
     rows, place = np.unique(ids[known], return_inverse=True)
     among = by_item[rows]
-    common = sparse.csr_array(among @ among.T)
+    common = sp.csr_array(among @ among.T)
     common.sort_indices()
     size = len(rows)
     held = np.repeat(np.arange(size, dtype=np.int64), np.diff(common.indptr)) * size
@@ -222,7 +222,7 @@ def _largest(ids: np.ndarray, weights: np.ndarray, k: int) -> tuple[np.ndarray, 
     return np.pad(best, short, constant_values=-1), np.pad(score, short)
 
 
-def _common_users(by_item: sparse.csr_array, ids: np.ndarray) -> np.ndarray:
+def _common_users(by_item: sp.csr_array, ids: np.ndarray) -> np.ndarray:
     """Users that each item shares with the items in its row of ids `(n_items, k)`; 0 for -1."""
     item, rank = np.nonzero(ids >= 0)
     found = count_candidates(by_item, pair_numbers(by_item), np.arange(len(ids)), ids, LOOKED_UP)
@@ -231,9 +231,9 @@ def _common_users(by_item: sparse.csr_array, ids: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _mean_cosine(by_item: sparse.csr_array, scale: np.ndarray) -> float:
+def _mean_cosine(by_item: sp.csr_array, scale: np.ndarray) -> float:
     """Mean of `c_ij / sqrt(d_i d_j)` over all pairs of different items, from sums by user."""
     n_items = len(scale)
-    weighted = sparse.diags_array(scale) @ by_item
+    weighted = sp.diags_array(scale) @ by_item
     by_user, squares = weighted.sum(axis=0), weighted.multiply(weighted).sum(axis=0)
     return float((by_user**2 - squares).sum() / max(1, n_items * (n_items - 1)))

@@ -13,15 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 from pydantic import PositiveFloat, PositiveInt
-from scipy.linalg.lapack import spotrf, spotri
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError, RunError
+from ..tensors.later import sp
 from .base import REFERENCES, Reference
 from .inputs import ALL, chosen_modalities, content_table, history_matrix, modality_choices
 
@@ -78,6 +77,8 @@ def ease_weights(
         ConfigError: the square of the catalogue exceeds the bound.
         RunError: the Gram matrix has no inverse in single precision.
     """
+    from scipy.linalg.lapack import spotrf, spotri  # as late as SciPy's sparse matrices
+
     n_items = history.shape[1]
     require_memory(n_items, memory_mib)
     gram = _gram(history, content, content_weight)

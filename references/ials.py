@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from implicit.cpu.als import AlternatingLeastSquares
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from threadpoolctl import threadpool_limits
 
@@ -52,6 +51,8 @@ class IALS(Reference):
 
     def scores(self) -> Representations:
         """User and item factors."""
+        from implicit.cpu.als import AlternatingLeastSquares  # imports SciPy
+
         # its own threads take a user each; more threads inside them only get in their way
         with threadpool_limits(1, "blas"):
             model = AlternatingLeastSquares(**self.options, num_threads=torch.get_num_threads())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..errors import ConfigError, unknown_name
 from ..tensors.functional import unit_rows
+from ..tensors.later import sp
 
 ALL = "all"
 """The features of all modalities side by side."""

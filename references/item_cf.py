@@ -6,12 +6,12 @@ ItemKNN (Sarwar et al., WWW 2001); AlignRec (CIKM 2024) compares features with i
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
 from ..evaluation import BlockScorer, recommend
+from ..tensors.later import sp
 from .inputs import history_matrix
 
 NEIGHBORS = 10

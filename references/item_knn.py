@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from ..datasets.dataset import Dataset
+from ..tensors.later import sp
 from .base import REFERENCES, Reference
 from .inputs import history_matrix
 from .item_cf import NeighborScores, nearest_items

@@ -61,6 +61,19 @@ def test_a_missing_engine_is_told_and_the_others_still_looked_at(module, engine)
     assert f"To mend {engine}, run:  python -m pip install" in text
 
 
+def test_the_command_itself_works_without_torch():
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from crossalign.cli import main\n"
+        "sys.exit(main(['doctor']))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    broken = "does not work: ModuleNotFoundError: import of torch halted; None in sys.modules"
+    assert f"torch CSR {broken}" in lines
+
+
 def test_an_engine_that_breaks_in_native_code_is_told(monkeypatch):
     broken = types.ModuleType("faiss")
     broken.get_num_gpus = lambda: (_ for _ in ()).throw(OSError("libfaiss.so: undefined symbol"))

@@ -7,24 +7,23 @@ own options come from its constructor. Unknown keys are refused with the nearest
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from .align import ALIGNERS
 from .align.term_options import TERM_OPTIONS
 from .datasets import DataOptions
-from .errors import ConfigError, unknown_name, wrong_value
+from .errors import ConfigError, unknown_name
 from .evaluation import EvaluationOptions
 from .evidence.options import EvidenceOptions
 from .graphs import GraphOptions, NeighborOptions
 from .models import BACKBONES
-from .options import STRICT, Options, one_line
+from .options import STRICT, Options, checked_option
 from .own_parts import absolute, bring_in, import_installed, modules_of
 from .registry import Entry, Registry
 from .training import TrainingOptions
@@ -273,24 +272,6 @@ def _inner_component(
         name: checked_option(f"{where}.{name}", TERM_OPTIONS[name], values[name])
         for name in TERM_OPTIONS.keys() & values.keys()
     }
-
-
-def checked_option(key: str, wanted: Any, value: Any) -> Any:
-    """`value` as the type that the option `key` wants. Raises `ConfigError` in one line."""
-    try:
-        found = TypeAdapter(wanted).validate_python(value)
-    except ValidationError as error:
-        raise one_line(error, key, []) from None
-    refuse_senseless(key, found)
-    return found
-
-
-def refuse_senseless(key: str, value: Any) -> None:
-    """Refuse numbers that no loss can have: not finite ones, and negative weights."""
-    if not isinstance(value, float | int):
-        return
-    if not math.isfinite(value) or (value < 0 and key.endswith("weight")):
-        raise wrong_value(f"option '{key}'", value, "a finite number, and for weights at least 0")
 
 
 def _set(raw: dict[str, Any], key: str, value: Any) -> None:

@@ -11,12 +11,19 @@ class TrainingOptions(Options):
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import (
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
-from .errors import ConfigError, shorten, unknown_name
+from .errors import ConfigError, shorten, unknown_name, wrong_value
 
 STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 """Unknown names are refused; the string below a field is its help."""
@@ -59,6 +66,24 @@ def one_line(error: ValidationError, section: str, known: list[str]) -> ConfigEr
     full = ".".join(part for part in (section, *map(str, first["loc"])) if part)
     reason = first["msg"][:1].lower() + first["msg"][1:]
     return ConfigError(f"option '{full}' is {shorten(_shown(first['input']))}: {reason}")
+
+
+def checked_option(key: str, wanted: Any, value: Any) -> Any:
+    """`value` as the type that the option `key` wants. Raises `ConfigError` in one line."""
+    try:
+        found = TypeAdapter(wanted).validate_python(value)
+    except ValidationError as error:
+        raise one_line(error, key, []) from None
+    refuse_senseless(key, found)
+    return found
+
+
+def refuse_senseless(key: str, value: Any) -> None:
+    """Refuse numbers that no loss can have: not finite ones, and negative weights."""
+    if not isinstance(value, float | int):
+        return
+    if not math.isfinite(value) or (value < 0 and key.endswith("weight")):
+        raise wrong_value(f"option '{key}'", value, "a finite number, and for weights at least 0")
 
 
 def _shown(value: Any) -> str:

@@ -5,7 +5,7 @@ Depends on torch alone, so that it can be lifted into any project together with 
 `cluster.py` and `neighbor.py` are the three losses, `fettle.py` and `cross.py` bundle them,
 `regressed.py` is our own,
 `infonce.py`, `bm3.py` and `alignrec.py` are other ways, `composed.py` is any of them together,
-`directions.py` says who learns from whom and `feedback.py` by what.
+`policies.py` says who learns from whom and `feedback.py` by what.
 """
 
 from ..tensors.tables import Projected, Table, Tables
@@ -16,13 +16,14 @@ from .bm3 import BM3Alignment
 from .cluster import CLALoss, ClusterAlignment
 from .composed import Composed
 from .cross import CROSS
-from .directions import DirectionOptions, DirectionPolicy, direction_policy
+from .directions import DirectionOptions, direction_policy
 from .feedback import Catalogue, alignment_directions
 from .fettle import FETTLE
 from .infonce import InfoNCE, InfoNCELoss
 from .item import ILALoss, ItemAlignment
 from .loss import Loss
 from .neighbor import CNALoss, NeighborAlignment
+from .policies import DirectionPolicy
 from .regressed import RegressedNeighborAlignment, RNALoss
 from .sinkhorn import sinkhorn
 

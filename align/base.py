@@ -16,8 +16,8 @@ from ..tensors.ids import sorted_ids
 from ..tensors.tables import Projected, Table, Tables, xavier
 from .batch import Batch
 from .checks import require_table
-from .directions import DirectionPolicy
 from .loss import Fields, Loss
+from .policies import DirectionPolicy
 
 NeighborKind = Literal["cooccurrence", "regression"]
 """What makes items neighbours: common users, or a regression on feedback and content."""

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..tensors.functional import unit_rows, widened
 from ..tensors.tables import Tables
 from .batch import Batch, Views
-from .directions import DirectionPolicy, Feedback, OneWay, direction_name
+from .directions import direction_name
+from .policies import DirectionPolicy, Feedback, OneWay
 
 
 @torch.no_grad()

@@ -16,9 +16,10 @@ from ..tensors.tables import xavier
 from .base import ALIGNERS, Alignment, check_modalities, shared
 from .batch import Batch, Views
 from .checks import require_fit
-from .directions import DirectionOptions, direction_name, variance
+from .directions import DirectionOptions, direction_name
 from .feedback import feedback_scores, open_directions
 from .loss import LearntTemperature, Loss
+from .policies import variance
 
 
 class ItemTerms(NamedTuple):

@@ -169,8 +169,8 @@ def _encoders(
 
 def _checked(encoder: str, given: dict[str, Any]) -> dict[str, Any]:
     """All options of an encoder; those of somebody's own are theirs to check."""
-    from ..config import checked_option
     from ..extraction import ENCODERS
+    from ..options import checked_option
 
     if ":" in encoder:
         return given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,9 @@ import numpy as np
 
 from ..errors import ConfigError, DataError, shorten
 from ..tensors.later import pa, pc, pd
-from .ids import SPACE, Ids, tidy_ids
+from .ids import Ids, tidy_ids
 from .options import DataOptions
 from .raw_files import open_plain, read_text, table_suffix
-from .splits import BY_TIME
 from .text_tables import SEPARATORS, TextTable, read_json_lines, read_separated
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -25,8 +23,6 @@ TABLE_FILES = (
     *SUFFIXES,
     *(suffix + packed for packed in (".gz", ".zst") for suffix in SUFFIXES[:-1]),
 )
-TIME_NAMES = ("timestamp", "time", "date", "datetime", "unixreviewtime")
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 LEVEL = "__index_level_"
 """What pandas calls an index without a name in Parquet files."""
 
@@ -150,13 +146,14 @@ def floats(column: Any) -> np.ndarray:
         return floats(column.cast(kind.value_type))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return np.asarray(pc.cast(column, pa.float64(), safe=False), dtype=np.float64)
-    if _is_text(kind):
+    if is_text(kind):
         text = pd.Series(np.asarray(column, dtype=object))
         return pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     return np.full(len(column), np.nan)
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is one of text."""
     return str(kind) in ("string", "large_string", "string_view")
 
 
@@ -164,18 +161,19 @@ def integer_column(frame: Frame, column: str) -> np.ndarray:
     """`(n,)` int64 from column `column`. Raises `DataError` at the first other value."""
     numbers = floats(frame.columns[column])
     bad = np.flatnonzero(~(np.abs(numbers) < 2**53) | (numbers != np.floor(numbers)))
-    _refuse(frame, column, bad, "not a whole number; mend it")
+    refuse(frame, column, bad, "not a whole number; mend it")
     return numbers.astype(np.int64)
 
 
 def number_column(frame: Frame, column: str) -> np.ndarray:
     """`(n,)` float64 from column `column`. Raises `DataError` at the first non-finite value."""
     numbers = floats(frame.columns[column])
-    _refuse(frame, column, np.flatnonzero(~np.isfinite(numbers)), "not a number; mend it")
+    refuse(frame, column, np.flatnonzero(~np.isfinite(numbers)), "not a number; mend it")
     return numbers
 
 
-def _refuse(frame: Frame, column: str, rows: np.ndarray, reason: str) -> None:
+def refuse(frame: Frame, column: str, rows: np.ndarray, reason: str) -> None:
+    """Raise `DataError` that names the first of `rows`, and its value, if there are any."""
     if len(rows):
         value = frame.value(column, rows[0])
         raise DataError(f"{frame.where(rows[0])}: {column} is {value}, {reason}")
@@ -188,7 +186,7 @@ def id_column(frame: Frame, column: str) -> Ids:
         DataError: an id is empty, or cannot be one, with its line.
     """
     if column in frame.nested:
-        _refuse(frame, column, np.array([frame.nested[column]]), "no id; write numbers or strings")
+        refuse(frame, column, np.array([frame.nested[column]]), "no id; write numbers or strings")
     return tidy_ids(frame.columns[column], frame.where, column)
 
 
@@ -218,74 +216,6 @@ def usual_column(frame: Frame, usual: Sequence[str]) -> str | None:
 def plain_name(column: str) -> str:
     """Letters and digits of a name, in lower case."""
     return "".join(filter(str.isalnum, column)).lower()
-
-
-def time_column(frame: Frame, options: DataOptions) -> np.ndarray | None:
-    """`(n,)` times for a split by time, int64 or float64; None where the split needs none.
-
-    Raises:
-        DataError: a time is missing, or neither a number nor a date; the line is named.
-    """
-    if options.split not in BY_TIME:
-        return None
-    name = find_column(frame, options.time_column, TIME_NAMES, "data.time_column")
-    column = frame.columns[name]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    missing = np.asarray(column.is_null())
-    if _is_text(column.type):
-        column = pc.utf8_trim(column, characters=SPACE)
-        missing = np.asarray(pc.fill_null(pc.equal(column, ""), True))
-    _refuse(frame, name, np.flatnonzero(missing), "no time; fill it in or remove the row")
-    if pa.types.is_temporal(column.type):
-        return _numbered(column)
-    try:
-        return np.asarray(pc.cast(column, pa.int64()))  # exact beyond 2^53
-    except pa.ArrowException:
-        return _numbers_or_dates(frame, name, column)
-
-
-def _numbered(column: Any) -> np.ndarray:
-    """Dates, times and durations as whole numbers of their unit."""
-    width = pa.int32() if column.type.bit_width == 32 else pa.int64()
-    return np.asarray(pc.cast(pc.cast(column, width), pa.int64()))
-
-
-def _numbers_or_dates(frame: Frame, name: str, column: Any) -> np.ndarray:
-    numbers = floats(column)
-    number = np.isfinite(numbers)
-    if number.all() or not _is_text(column.type):
-        _refuse(frame, name, np.flatnonzero(~number), "not a number; mend it")
-        return numbers
-    text = pd.Series(np.asarray(column, dtype=object))
-    try:
-        dates = pd.to_datetime(text, errors="coerce", utc=True, format="ISO8601")
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{frame.file}: {name} has dates that cannot be read ({error})") from error
-    odd = dates.isna().to_numpy()
-    if number.sum() >= (~odd).sum():
-        _refuse(frame, name, np.flatnonzero(~number), "not a number; mend it")
-    if odd.any():
-        form = date_form(str(text[int(np.flatnonzero(odd)[0])]))
-        reason = f"{form}; write it as 2024-01-31 or 2024-01-31T23:59:59"
-        _refuse(frame, name, np.flatnonzero(odd), reason)
-    wall = dates.dt.tz_localize(None).to_numpy()
-    return wall.astype("datetime64[us]").astype(np.int64)  # years beyond 2262 too
-
-
-def date_form(text: str) -> str:
-    """What the date `text`, which is not written year-month-day, looks like, for messages."""
-    text = text.strip()
-    parts = re.match(r"(\d{1,2})([./-])(\d{1,2})\2(\d{1,4})(?!\d)", text)
-    if parts is None:
-        names = any(month in text.lower() for month in MONTHS)
-        return "a date with the name of a month" if names else "no date that can be read"
-    first, mark, second = int(parts[1]), parts[2], int(parts[3])
-    if first > 12:
-        return f"a date as day{mark}month{mark}year"
-    if second > 12:
-        return f"a date as month{mark}day{mark}year"
-    return f"a date as day{mark}month{mark}year or month{mark}day{mark}year"
 
 
 RATING_NAMES = ("rating", "stars", "overall", "score")

@@ -10,11 +10,12 @@ import torch
 from ..errors import DataError
 from .content import read_content
 from .dataset import Dataset, Intake
-from .frames import Frame, integer_column, liked, read_frame, time_column
+from .frames import Frame, integer_column, liked, read_frame
 from .options import DataOptions
 from .raw_files import table_stem, table_suffix
 from .splits import TEST, TRAIN, choose_labels, split_pairs, split_rule
 from .table import tie_notes
+from .times import time_column
 
 PAPER = "Zhou, MMRec, MM Asia 2023; the layout of the Amazon sets Baby, Sports and Clothing"
 EXPECTS = "<name>.inter (MMRec: tab-separated userID, itemID, ..., x_label)"

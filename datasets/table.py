@@ -20,13 +20,13 @@ from .frames import (
     id_column,
     liked,
     read_frame,
-    time_column,
     usual_column,
 )
 from .ids import Ids, tidy_ids
 from .options import DataOptions
 from .raw_files import table_stem, table_suffix
 from .splits import BY_TIME, LABELS, choose_labels, drawn_by_lot, k_core, split_pairs, split_rule
+from .times import time_column
 
 PAPER = "your own data"
 EXPECTS = "interactions.csv, .tsv, .jsonl or .parquet (a table of user, item[, time][, split])"

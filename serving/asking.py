@@ -1,13 +1,18 @@
-"""Those whom lists are for."""
+"""Those whom lists are for, and the rows of the ids that they give."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 import torch
 from torch import Tensor
+
+from ..datasets.ids import rows_of_ids
+from ..errors import ConfigError, shorten
 
 
 @dataclass(frozen=True)
@@ -35,3 +40,16 @@ class Asking:
         place[chosen] = torch.arange(len(chosen))
         seen = torch.stack([self.seen[0], place[self.seen[1]]])
         return replace(self, seen=seen[:, seen[1] >= 0])
+
+
+def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:
+    """Rows `(n,)` int64 of ids; raises `ConfigError` for one that is unknown."""
+    rows = rows_of_ids(index, ids)
+    unknown = np.flatnonzero(rows < 0)
+    if len(unknown):
+        new = "; for someone new give --history or --newcomer" if kind == "user" else ""
+        raise ConfigError(
+            f"{kind} '{shorten(str(list(ids)[unknown[0]]))}' is unknown: the export has "
+            f"{len(index)}, such as '{shorten(index[0])}'{new}"
+        )
+    return torch.from_numpy(rows)

@@ -29,7 +29,6 @@ from ..models import BACKBONES
 from ..pipeline import load_run
 from ..run_files import METRICS_FILE
 from ..run_folder import finished_metrics, versions
-from ..tensors.faiss_import import import_faiss
 from .beside import copy_records, digests, write_parquet
 from .content_map import (
     ContentMap,
@@ -38,6 +37,7 @@ from .content_map import (
     judge_content_map,
     judge_unbought,
 )
+from .index import write_index
 from .layout import (
     ABOUT,
     EVIDENCE,
@@ -54,9 +54,6 @@ from .served_evidence import ServedEvidence
 
 EXACT_UP_TO = 200_000
 """Items up to which the index compares a query with every one: a millisecond or two."""
-SAMPLED_USERS = 1000
-TIE = 1e-5
-"""Relative difference of scores that count as equal, since sums differ by their order."""
 
 Unbought = Literal["auto", "content", "trained"]
 """Where vectors of items without training interactions come from."""
@@ -145,7 +142,7 @@ def _export(run: Path, out: Path, unbought: Unbought, data: str | None) -> dict[
             evidence.save(fresh / EVIDENCE)
         write_parquet(fresh / USER_VECTORS, _originals(dataset.user_ids, dataset.n_users), user)
         write_parquet(fresh / ITEM_VECTORS, _originals(dataset.item_ids, dataset.n_items), item)
-        about["index"] = _write_index(fresh / INDEX, user, item)
+        about["index"] = write_index(fresh / INDEX, user, item, exact=len(item) <= EXACT_UP_TO)
         about["encoders"] = copy_records(Path(config.path), dataset.features, fresh)
         about["created"] = round(time.time())
         about["sha256"] = digests(fresh)
@@ -276,33 +273,3 @@ def _write_seen(file: Path, dataset: Dataset) -> None:
     indptr[1:] = users.bincount(minlength=dataset.n_users).cumsum(0)
     with atomic_path(file) as path:
         np.savez(path, indptr=indptr.numpy(), indices=items.numpy())
-
-
-def _write_index(file: Path, user: Tensor, item: Tensor) -> dict[str, Any]:
-    """A FAISS index of largest inner products; an approximate one is tried on some users."""
-    faiss = import_faiss()
-    faiss.omp_set_num_threads(torch.get_num_threads())
-    rows, dim = item.numpy(), item.shape[1]
-    exact = len(rows) <= EXACT_UP_TO
-    index = faiss.IndexFlatIP(dim)
-    recall = 1.0
-    if not exact:
-        index = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efSearch = 256
-    index.add(rows)
-    if not exact:
-        rng = torch.Generator().manual_seed(0)
-        queries = user[torch.randperm(len(user), generator=rng)[:SAMPLED_USERS]].numpy()
-        wanted, _ = faiss.knn(queries, rows, 20, metric=faiss.METRIC_INNER_PRODUCT)
-        _, found = index.search(queries, 20)
-        recall = float(_hits(queries, rows, found, wanted).mean())
-    with atomic_path(file) as path:
-        path.write_bytes(faiss.serialize_index(index).tobytes())
-    return {"kind": "flat" if exact else "hnsw", "metric": "inner product", "recall@20": recall}
-
-
-def _hits(queries: np.ndarray, rows: np.ndarray, found: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Which rows found score no less than the last of the best, `(n, 20)`: ties are hits."""
-    score = np.einsum("qd,qkd->qk", queries, rows[np.maximum(found, 0)])
-    slack = TIE * np.abs(best[:, -1:]).clip(min=TIE)
-    return (found >= 0) & (score >= best[:, -1:] - slack)

@@ -17,12 +17,12 @@ from torch import Tensor
 from ..checksums import DAMAGED, read_tensors, require_seal
 from ..datasets.arrays import load_arrays
 from ..datasets.ids import rows_of_ids
-from ..errors import ConfigError, DataError, shorten
+from ..errors import ConfigError, DataError
 from ..evaluation.recommend import recommend
 from ..evaluation.scores import InnerProducts
 from ..evidence import EvidenceScorer
 from ..tensors.representations import Representations
-from .asking import Asking
+from .asking import Asking, rows_of
 from .checks import require_ids, require_same_files, require_seen, require_vectors
 from .content_map import ContentMap
 from .layout import ABOUT, EVIDENCE, FORMAT, ITEMS, SEEN, USERS, VECTORS
@@ -291,16 +291,3 @@ class Recommender:
         )
         titles = self._titled(found[row, rank].numpy())
         return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)) | titles)
-
-
-def rows_of(index: pd.Index, ids: Sequence[str], kind: str) -> Tensor:
-    """Rows `(n,)` int64 of ids; raises `ConfigError` for one that is unknown."""
-    rows = rows_of_ids(index, ids)
-    unknown = np.flatnonzero(rows < 0)
-    if len(unknown):
-        new = "; for someone new give --history or --newcomer" if kind == "user" else ""
-        raise ConfigError(
-            f"{kind} '{shorten(str(list(ids)[unknown[0]]))}' is unknown: the export has "
-            f"{len(index)}, such as '{shorten(index[0])}'{new}"
-        )
-    return torch.from_numpy(rows)

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from ..align.directions import Directions, ThetaOf
+from ..align.directions import Directions
+from ..align.policies import ThetaOf
 from ..config import RunConfig
 from ..errors import ConfigError, unknown_name
 from ..report import markup

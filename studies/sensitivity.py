@@ -13,9 +13,10 @@ from ..config import RunConfig, parse_config, to_plain
 from ..errors import ConfigError
 from ..report import markup
 from ..report.colors import method_style
+from ..report.heat_map import heat_map
 from ..report.markup import Html
 from ..report.numbers import Measure, measure, metric_label
-from ..report.plots import Ticks, curve_plot, heat_map
+from ..report.plots import Ticks, curve_plot
 from ..report.text_table import text_table
 from .measures import change, percent
 from .methods import Method, method_label, option_value

@@ -9,7 +9,7 @@ import pytest
 
 from crossalign.cli import main
 from crossalign.datasets import DataOptions, describe, load_dataset
-from crossalign.datasets.frames import date_form
+from crossalign.datasets.times import date_form
 from crossalign.datasets.unread import unread_files
 from crossalign.errors import ConfigError, DataError
 

@@ -9,9 +9,10 @@ import matplotlib
 import pytest
 
 from crossalign.report import markup, write_report, write_study_report
+from crossalign.report.heat_map import heat_map
 from crossalign.report.markup import Html
 from crossalign.report.page_files import figure_folder, light_colors, pdf_file, svg_file, write_page
-from crossalign.report.plots import Ticks, curve_plot, dot_plot, heat_map, line_plot, scatter_plot
+from crossalign.report.plots import Ticks, curve_plot, dot_plot, line_plot, scatter_plot
 
 POINTS = ([1.0, 2.0, 3.0], [0.1, 0.2, 0.3])
 

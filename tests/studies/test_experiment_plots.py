@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from crossalign.report.plots import Ticks, curve_plot, heat_map
+from crossalign.report.heat_map import heat_map
+from crossalign.report.plots import Ticks, curve_plot
 
 AXES = {"xlabel": "weight", "ylabel": "Recall@20"}
 

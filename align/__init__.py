@@ -5,7 +5,7 @@ Depends on torch alone, so that it can be lifted into any project together with 
 `cluster.py` and `neighbor.py` are the three losses, `fettle.py` and `cross.py` bundle them,
 `regressed.py` is our own,
 `infonce.py`, `bm3.py` and `alignrec.py` are other ways, `composed.py` is any of them together,
-`policies.py` says who learns from whom and `feedback.py` by what.
+`rules.py` says who learns from whom and `feedback.py` by what.
 """
 
 from ..tensors.tables import Projected, Table, Tables
@@ -23,8 +23,8 @@ from .infonce import InfoNCE, InfoNCELoss
 from .item import ILALoss, ItemAlignment
 from .loss import Loss
 from .neighbor import CNALoss, NeighborAlignment
-from .policies import DirectionPolicy
 from .regressed import RegressedNeighborAlignment, RNALoss
+from .rules import DirectionPolicy
 from .sinkhorn import sinkhorn
 
 __all__ = [

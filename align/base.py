@@ -17,7 +17,7 @@ from ..tensors.tables import Projected, Table, Tables, xavier
 from .batch import Batch
 from .checks import require_table
 from .loss import Fields, Loss
-from .policies import DirectionPolicy
+from .rules import DirectionPolicy
 
 NeighborKind = Literal["cooccurrence", "regression"]
 """What makes items neighbours: common users, or a regression on feedback and content."""

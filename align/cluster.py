@@ -19,7 +19,7 @@ from .batch import Batch, Missing, Views, masks_by_name
 from .checks import require_fit
 from .codes import Clusters, Codes, ViewLoss, fit_centroids, kmeans_view, sinkhorn_view
 from .loss import LearntTemperature, Loss
-from .policies import known
+from .rules import known
 
 CHUNK = 65536
 """Rows that are read at a time for k-means."""

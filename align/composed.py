@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..tensors.tables import Tables
 from .base import ALIGNERS, Alignment, NeighborKind, union_of_reach
 from .batch import Batch
-from .policies import DirectionPolicy
+from .rules import DirectionPolicy
 from .term_options import Term, parse_terms
 
 

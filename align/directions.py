@@ -1,6 +1,6 @@
 """Directions: which modality of an item shall learn from which other one.
 
-A policy (`policies.py`) looks at the feedback scores of a batch's items and opens some of the
+A policy (`rules.py`) looks at the feedback scores of a batch's items and opens some of the
 directions `source -> target` for each item; here it is chosen by options.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .policies import (
+from .rules import (
     Bidirectional,
     DirectionPolicy,
     Dynamic,

@@ -12,7 +12,7 @@ from ..tensors.functional import unit_rows, widened
 from ..tensors.tables import Tables
 from .batch import Batch, Views
 from .directions import direction_name
-from .policies import DirectionPolicy, Feedback, OneWay
+from .rules import DirectionPolicy, Feedback, OneWay
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from .checks import require_fit
 from .directions import DirectionOptions, direction_name
 from .feedback import feedback_scores, open_directions
 from .loss import LearntTemperature, Loss
-from .policies import variance
+from .rules import variance
 
 
 class ItemTerms(NamedTuple):

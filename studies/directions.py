@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..align.directions import Directions
-from ..align.policies import ThetaOf
+from ..align.rules import ThetaOf
 from ..config import RunConfig
 from ..errors import ConfigError, unknown_name
 from ..report import markup

@@ -84,7 +84,7 @@ class _Placing:
         )
         if len(known) < 2 or profile is None:
             return "initialised"
-        history = ({"history": profile}, {})
+        history: tuple[dict[str, Tensor], dict[str, Tensor]] = ({"history": profile}, {})
         for table in self._tables("user"):
             history_map = fit_content_map(table, *history, known, seed=self.seed)
             table[new] = history_map.of_rows(*history, new)

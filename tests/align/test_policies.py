@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from crossalign.align import ILALoss, direction_policy
-from crossalign.align.directions import (
-    Directions,
+from crossalign.align.directions import Directions
+from crossalign.align.rules import (
     Dynamic,
     OneWay,
     Threshold,

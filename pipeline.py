@@ -37,7 +37,7 @@ from .locks import only_writer
 from .models import Backbone
 from .own_code import remember_code, tell_changed_code
 from .own_parts import bring_in
-from .renewal import moments_of, remember, warm_start
+from .renewal import moments_of, remember, seen_by, warm_start
 from .renewal.refit import described_by, refuse_unvalidated
 from .report import write_report
 from .report.opening import opening_lines
@@ -169,6 +169,7 @@ def _train(
             on_epoch,
             team,
             moments=moments_of(start),
+            seen=seen_by(start),
             title=method_title(config),
             former=former,
         )
@@ -220,6 +221,7 @@ def assist(config: RunConfig, folder: str | Path, team: Team, *, resume: bool = 
         run_fingerprint(config, dataset),
         team=team,
         moments=moments_of(start),
+        seen=seen_by(start),
         former=former_fingerprints(Path(folder), config, dataset),
     )
     _fit(config, dataset, modules, context)

@@ -39,6 +39,7 @@ LATER = frozenset(
     {
         ("data.hold_out", "True"),
         ("start_from", "None"),
+        ("training.replay", "None"),
         ("neighbors.by", "None"),
         ("neighbors.candidates", "20"),
         ("neighbors.ridge", "200.0"),

@@ -2,6 +2,7 @@
 
     python benchmarks/next_week.py $CROSSALIGN_DATA/microlens50k [--content text_feat.npz]
         [--items N] [--users N] [--weeks 5] [--backbone lightgcn] [--set KEY=VALUE ...]
+        [--replay N]
         [--out runs/next_week]
 
 The log is a `pairs.tsv` of MicroLens: a user, then the items in the order in which they were
@@ -75,9 +76,10 @@ def trained(data: Path, out: Path, options: argparse.Namespace, start: Path | No
     """Train on `data`, from the run `start` if there is one."""
     if (out / "metrics.json").is_file():
         return
+    replay = [f"training.replay={options.replay}"] if start and options.replay is not None else []
     config = load_config(
         None,
-        [*OPTIONS, *options.set],
+        [*OPTIONS, *options.set, *replay],
         path=str(data),
         backbone=options.backbone,
         alignment=options.alignment,
@@ -130,6 +132,7 @@ def main() -> None:
     parser.add_argument("--weeks", type=int, default=5)
     parser.add_argument("--backbone", default="lightgcn")
     parser.add_argument("--alignment", default="none")
+    parser.add_argument("--replay", type=float, help="of the runs from last week's")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default=Path("runs/next_week"))
     options = parser.parse_args()

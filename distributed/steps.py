@@ -165,6 +165,7 @@ def require_known(options: TrainingOptions) -> None:
     refused = {
         "training.weight_decay": options.weight_decay > 0,
         "training.compile": options.compile,
+        "training.replay": options.replay is not None,
         "training.precision": options.precision != "float32",
         "training.device": options.device == "cuda",
     }

@@ -2,6 +2,14 @@
 
 from .catalogue import Catalogue, remember
 from .refit import refit_config
-from .start import WarmStart, moments_of, warm_start
+from .start import WarmStart, moments_of, seen_by, warm_start
 
-__all__ = ["Catalogue", "WarmStart", "moments_of", "refit_config", "remember", "warm_start"]
+__all__ = [
+    "Catalogue",
+    "WarmStart",
+    "moments_of",
+    "refit_config",
+    "remember",
+    "seen_by",
+    "warm_start",
+]

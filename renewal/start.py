@@ -21,6 +21,7 @@ from ..run_files import CATALOGUE_FILE, CONFIG_FILE, METRICS_FILE
 from ..run_folder import require_run
 from ..tensors.representations import Representations
 from ..training.checkpoint import read_moments, read_weights
+from ..training.replay import make_replay
 from .catalogue import Catalogue, K, all_rows, moved_share
 from .placing import content_tables, place_new_rows
 from .refusals import refuse_other_parts, refuse_other_shapes
@@ -41,6 +42,7 @@ class WarmStart:
         moments: Adam's, by parameter of the new run.
         placed: how new items and new users were placed.
         leaked: held-out rows that it was trained on.
+        seen: `(n_pairs,)` bool, training pairs that it was trained on.
     """
 
     run: str
@@ -49,6 +51,7 @@ class WarmStart:
     moments: Moments
     placed: Mapping[str, str]
     leaked: int
+    seen: Tensor
 
     def summary(self, dataset: Dataset, scores: Representations | BlockScorer) -> dict[str, Any]:
         """What the new run says of its start: counts, and how lists of unchanged users moved.
@@ -90,8 +93,10 @@ def warm_start(
     Raises:
         RunError: there is no finished run, nobody is in both, what was changed since cannot be
             carried over, or rows held out here are training rows there.
+        ConfigError: `training.replay` without an earlier run.
     """
     if config.start_from is None:
+        make_replay(config.training, None)  # which it may be asked for by mistake
         return None
     run = require_run(Path(config.start_from))
     if not (run / METRICS_FILE).is_file():
@@ -103,7 +108,9 @@ def warm_start(
         RowMap.of_ids(before.user_ids, now.user_ids), RowMap.of_ids(before.item_ids, now.item_ids)
     )
     _refuse_strangers(run, before, now, ids)
-    leaked = _refuse_leaks(run, before, dataset, ids)
+    seen = _trained_before(before, dataset, ids)
+    n_train = dataset.train.shape[1]
+    leaked = _refuse_leaks(run, seen[n_train:])
 
     modules = nn.ModuleDict({"backbone": backbone})
     if alignment is not None:
@@ -119,7 +126,14 @@ def warm_start(
     placed = place_new_rows(tables, free, ids, dataset, config.seed)
     modules.load_state_dict(tables)
     moments = _moments(run, modules, weights)
-    return WarmStart(str(run), before, ids, carry_moments(moments, sides, ids), placed, leaked)
+    return WarmStart(
+        str(run), before, ids, carry_moments(moments, sides, ids), placed, leaked, seen[:n_train]
+    )
+
+
+def seen_by(start: WarmStart | None) -> Tensor | None:
+    """Which training pairs the earlier run was trained on; None for a run from nothing."""
+    return None if start is None else start.seen
 
 
 def moments_of(start: WarmStart | None) -> Moments | None:
@@ -161,8 +175,8 @@ def _refuse_strangers(run: Path, before: Catalogue, now: Catalogue, ids: Ids) ->
             )
 
 
-def _refuse_leaks(run: Path, before: Catalogue, dataset: Dataset, ids: Ids) -> int:
-    """How many held-out rows the earlier run was trained on; too many are refused."""
+def _trained_before(before: Catalogue, dataset: Dataset, ids: Ids) -> Tensor:
+    """Which pairs of all splits the earlier run was trained on, `(n,)` bool, training first."""
     places = []
     for rows, numbers in ((ids.user, before.rows[0]), (ids.item, before.rows[1])):
         place = torch.full((rows.n_before,), -1)
@@ -171,11 +185,16 @@ def _refuse_leaks(run: Path, before: Catalogue, dataset: Dataset, ids: Ids) -> i
     users, items = places
     there = (users >= 0) & (items >= 0)
     trained = users[there] * dataset.n_items + items[there]
-    held_users, held_items = all_rows(dataset)[:, dataset.train.shape[1] :]
-    leaked = int(torch.isin(held_users * dataset.n_items + held_items, trained).sum())
-    if leaked > MOST_LEAKED * len(held_users):
+    now_users, now_items = all_rows(dataset)
+    return torch.isin(now_users * dataset.n_items + now_items, trained)
+
+
+def _refuse_leaks(run: Path, held_out: Tensor) -> int:
+    """How many held-out rows, of which it says so, the earlier run was trained on, if not many."""
+    leaked = int(held_out.sum())
+    if leaked > MOST_LEAKED * len(held_out):
         raise RunError(
-            f"{leaked} of {len(held_users)} rows held out here are training rows of {run}, so "
+            f"{leaked} of {len(held_out)} rows held out here are training rows of {run}, so "
             "scores would be too good: hold out what is newest (data.split=global_time, or a split "
             "column), or train from nothing"
         )

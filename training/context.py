@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class RunContext:
-    """Nothing in it but `moments` changes what a training computes.
+    """Nothing in it but `moments` and `seen` changes what a training computes.
 
     Attributes:
         folder: run folder for checkpoint, best weights and history; None keeps all in memory.
@@ -29,6 +29,8 @@ class RunContext:
             the same arguments and gets the same result, and the first one writes and shows.
         moments: of Adam, by the name of the parameter in `backbone.` or `alignment.`, from which to
             go on; None begins without any.
+        seen: `(n_pairs,)` bool, which training pairs an earlier run was trained on, for
+            `training.replay`; None without one.
         title: what the bar is called; the class of the backbone if empty.
     """
 
@@ -39,5 +41,6 @@ class RunContext:
     on_epoch: Callable[[Row], None] | None = None
     team: Team = ALONE
     moments: Mapping[str, Mapping[str, Tensor]] | None = None
+    seen: Tensor | None = None
     title: str = ""
     former: tuple[str, ...] = ()

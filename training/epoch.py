@@ -53,8 +53,12 @@ class Training:
         options: TrainingOptions,
         seed: int,
         team: Team,
+        seen: Tensor | None = None,
     ) -> Training:
-        """Seed, move to the device, and make all that trains; arguments as in `fit`."""
+        """Seed, move to the device, and make all that trains; arguments as in `fit`.
+
+        `seen` is that of `RunContext`.
+        """
         device = options.torch_device()
         seed_everything(seed)
         rngs = {purpose: generator(seed, purpose) for purpose in ("batches", "backbone")}
@@ -69,7 +73,7 @@ class Training:
         read = backbone.unprojected(raw) if alignment is not None else {}
         tables = {name: table.to(device) for name, table in read.items()}
         trained = Trained(backbone, alignment, tables, team, options.gather)
-        steps = make_steps(trained, dataset, options, seed)
+        steps = make_steps(trained, dataset, options, seed, seen)
         optimizer = make_optimizer(modules.parameters(), options)
         ks = (*DEFAULT_KS, parse_metric(options.monitor)[1])
         evaluator = SharedEvaluator(team, dataset, "valid", ks) if dataset.holds_out else None

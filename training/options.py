@@ -65,6 +65,10 @@ class TrainingOptions(Options):
     """Candidates from which all pairs of a batch take their negatives; 0 draws one for each pair.
     Fewer distinct items make a sampled batch smaller."""
 
+    replay: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """For runs that start from another: pairs that it was trained on, for each new one, that an
+    epoch takes, drawn anew each time. None takes all of them."""
+
     sampling: Literal["full", "blocks"] = "full"
     """What a step computes: full propagates over the whole graph, blocks over the sampled
     neighbourhood of the batch (backbones that know it: bpr, lightgcn, vbpr)."""

@@ -22,6 +22,7 @@ from .ahead import made_ahead
 from .negatives import NegativeSampler, draw_epoch, epoch_batches
 from .options import TrainingOptions
 from .precision import represent
+from .replay import Replay, make_replay
 from .rows import RowsOf, TableRows, with_first
 from .seeding import generator
 from .trained import Losses, Terms, Trained
@@ -43,9 +44,16 @@ class Steps(Protocol):
 class WholeGraph:
     """Every step computes the representations of all users and items."""
 
-    def __init__(self, trained: Trained, dataset: Dataset, options: TrainingOptions) -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        dataset: Dataset,
+        options: TrainingOptions,
+        replay: Replay | None = None,
+    ) -> None:
         self.trained = trained
         self.pairs = dataset.train
+        self.replay = replay
         self.options = options
         self.sampler = negative_sampler(dataset, options)
 
@@ -54,8 +62,9 @@ class WholeGraph:
         backbone, options = self.trained.backbone, self.options
         device = options.torch_device()
         rows_will_do = self.trained.alignment is None and options.precision == "float32"
+        pairs = self.pairs if self.replay is None else self.pairs[:, self.replay.draw(rng)]
         batches = epoch_batches(
-            self.pairs,
+            pairs,
             self.sampler,
             options.batch_size,
             rng,
@@ -82,15 +91,22 @@ class SampledBlocks:
         dataset: edges are its training pairs.
         options: the options of training.
         seed: seed of the run; neighbours of an epoch are drawn from it and the epoch's number.
+        replay: draws the pairs of an epoch; None takes all.
 
     Raises:
         ConfigError: the backbone does not know sampled blocks, or `fanout` is not of its layers.
     """
 
     def __init__(
-        self, trained: Trained, dataset: Dataset, options: TrainingOptions, seed: int
+        self,
+        trained: Trained,
+        dataset: Dataset,
+        options: TrainingOptions,
+        seed: int,
+        replay: Replay | None = None,
     ) -> None:
         self.trained = trained
+        self.replay = replay
         self.pairs = dataset.train
         self.options = options
         self.seed = seed
@@ -105,15 +121,18 @@ class SampledBlocks:
     def losses(self, epoch: int, rng: torch.Generator) -> Iterator[Losses]:
         """The losses of every batch."""
         options = self.options
+        n_pairs = self.pairs.shape[1]
+        taken = torch.arange(n_pairs) if self.replay is None else self.replay.draw(rng)
         drawn = draw_epoch(
-            self.pairs,
+            self.pairs if self.replay is None else self.pairs[:, taken],
             self.sampler,
             options.batch_size,
             rng,
             shared_negatives=options.shared_negatives,
         )
-        negatives = torch.empty_like(drawn.order)
-        negatives[drawn.order] = drawn.negatives
+        order = taken[drawn.order]
+        negatives = order.new_empty(n_pairs)
+        negatives[order] = drawn.negatives
         team = self.team
         own = generator(self.seed, f"blocks {epoch}")
         seed = int(torch.randint(2**31 - 1, (team.size,), generator=own)[team.rank])
@@ -126,7 +145,7 @@ class SampledBlocks:
             return users[team.part(len(users))], items[team.part(len(items))]
 
         blocks = self.blocks_of_epoch(seed)
-        views = blocks.load(drawn.order, options.batch_size, seeds_of)
+        views = blocks.load(order, options.batch_size, seeds_of)
         for edges, view in made_ahead(views):
             yield self.of_batch(batch_of(edges), view)
 
@@ -206,11 +225,18 @@ class BlockLosses:
         """What the alignment reads of content, if not the backbone's tables in memory."""
 
 
-def make_steps(trained: Trained, dataset: Dataset, options: TrainingOptions, seed: int) -> Steps:
-    """The kind of step that the options ask for."""
+def make_steps(
+    trained: Trained,
+    dataset: Dataset,
+    options: TrainingOptions,
+    seed: int,
+    seen: Tensor | None = None,
+) -> Steps:
+    """The kind of step that the options ask for; `seen` as in `make_replay`."""
+    replay = make_replay(options, seen)
     if options.sampling == "blocks":
-        return SampledBlocks(trained, dataset, options, seed)
-    return WholeGraph(trained, dataset, options)
+        return SampledBlocks(trained, dataset, options, seed, replay)
+    return WholeGraph(trained, dataset, options, replay)
 
 
 class _Loss(nn.Module):

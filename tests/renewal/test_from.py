@@ -192,3 +192,32 @@ def test_a_damaged_catalogue_is_refused(weeks, tmp_path, capsys) -> None:
     command = ["train", str(weeks / "two"), "--from", str(tmp_path / "run"), "--quiet"]
     assert main([*command, "--out", str(tmp_path / "next")]) == 2
     assert "catalogue.npz is damaged" in capsys.readouterr().err
+
+
+def test_pairs_are_seen_if_the_earlier_run_was_trained_on_them(weeks) -> None:
+    _, dataset, _, start = started(weeks, weeks / "two")
+    _, old, _ = load_run(weeks / "run")
+
+    def named(data, pairs):
+        users, items = pairs.tolist()
+        return [(data.user_ids[u], data.item_ids[i]) for u, i in zip(users, items, strict=True)]
+
+    trained = set(named(old, old.train))
+    expected = [pair in trained for pair in named(dataset, dataset.train)]
+    assert start.seen.tolist() == expected
+    assert 0 < sum(expected) < len(expected)
+
+
+def test_replay_needs_a_run_to_start_from(weeks, tmp_path, capsys) -> None:
+    option = ["--set", "training.replay=1"]
+    code = main(["train", str(weeks / "one"), *option, "--out", str(tmp_path / "run")])
+    assert code == 2
+    assert "--from" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_replayed_run_ends_and_says_how_it_was_trained(weeks, tmp_path, capsys) -> None:
+    out = tmp_path / "run"
+    start = ["--from", str(weeks / "run"), "--set", "training.replay=1", "--quiet"]
+    assert main(["train", str(weeks / "two"), *start, "--out", str(out)]) == 0
+    assert "replay: 1.0" in (out / "config.yaml").read_text()

@@ -10,14 +10,18 @@ first process to the last metrics. After every kill it looks for what must hold:
 - all processes of the run are gone within a minute (they are known by a mark in their environment);
 - one line on the standard error, which names who was killed (a killed launcher says nothing);
 - nothing of the run in /dev/shm, nothing in its folder for temporary files;
-- `--resume`, or the same command again where the run folder was not begun, trains to the end.
+- `--resume`, or the same command again where the run folder was not begun, trains to the end: every
+  third time on two hosts as before, else in one process on one part.
 
-What does not hold is printed, and the exit code is then 1. Needs Linux and the right to mount.
+What does not hold is printed, and the exit code is then 1. Kills that are in the folder already are
+not repeated. Needs Linux and the right to mount.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import random
@@ -32,10 +36,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from crossalign.fileio import write_text
+from crossalign import cli
+from crossalign.fileio import read_json, write_text
 
 SMALL = ("data.planted_users=60", "data.planted_items=40")
-SETTINGS = ("backbone.dim=8", "training.batch_size=64", "training.learning_rate=0.02")
+SETTINGS = ("backbone.dim=8", "training.batch_size=256", "training.learning_rate=0.02")
 SETTINGS += ("training.patience=1000", "alignment.n_prototypes=16")
 VICTIMS = ("trainer", "server", "launcher")
 MARK = "CROSSALIGN_MARK"
@@ -79,7 +84,7 @@ class Run:
 
     Args:
         folder: where everything of this run goes.
-        parts: partition folder.
+        parts: folder with partitions into `1` and `2`.
         epochs: that it trains.
     """
 
@@ -92,19 +97,35 @@ class Run:
         self.temporary.mkdir(parents=True)
 
     def start(self, *, resume: bool = False) -> subprocess.Popen[str]:
-        """Start it, or let it go on; its processes carry a new mark."""
+        """Start it on two hosts, or let it go on; its processes carry a new mark."""
         self.mark = uuid.uuid4().hex
+        command = [sys.executable, "-m", "crossalign", *self._train(2, resume=resume)]
+        own = {MARK: self.mark, "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [*command, "--hosts", "local:2"],
+            env=os.environ | own,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+        )
+
+    def here(self, *, resume: bool) -> tuple[int, str]:
+        """Train to the end in this process, on one part; exit code and standard error."""
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()) as said,
+        ):
+            code = cli.main(self._train(1, resume=resume))
+        return code, said.getvalue()
+
+    def _train(self, parts: int, *, resume: bool) -> list[str]:
         place = ["--resume" if resume else "--out", str(self.run_folder)]
-        command = [sys.executable, "-m", "crossalign", "train", "--parts", str(self.parts)]
-        command += ["--hosts", "local:2", "--quiet", *place]
+        command = ["train", "--parts", str(self.parts / f"{parts}"), "--quiet", *place]
         settings: Sequence[str] = () if resume else SETTINGS
         for setting in (*settings, f"training.epochs={self.epochs}"):
             command += ["--set", setting]
-        if not resume:
-            command += ["--backbone", "lightgcn", "--alignment", "cross"]
-        own = {MARK: self.mark, "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=os.environ | own, stdout=pipe, stderr=pipe, text=True)
+        return command + ([] if resume else ["--backbone", "lightgcn", "--alignment", "cross"])
 
     def processes(self) -> dict[int, Mapping[str, str]]:
         """Id -> environment of every living process of the last start."""
@@ -139,7 +160,7 @@ def undisturbed(run: Run) -> float:
     return time.monotonic() - started
 
 
-def kill(run: Run, kind: str, moment: float, host: int) -> Kill | None:
+def kill(run: Run, kind: str, moment: float, host: int, *, here: bool) -> Kill | None:
     """Start a run and kill one of its processes; None if it was over before.
 
     A victim that does not exist yet at the moment is killed as soon as it does.
@@ -167,7 +188,7 @@ def kill(run: Run, kind: str, moment: float, host: int) -> Kill | None:
     done.wrong += _wrong(done, run, kind, process.returncode)
     if names := {path.name for path in SHM.iterdir()} - shared:
         done.wrong.append(f"in {SHM}: {', '.join(sorted(names))}")
-    done.resumed, why = _go_on(run)
+    done.resumed, why = _go_on(run, here=here)
     done.wrong += why
     return done
 
@@ -204,47 +225,66 @@ def _wrong(done: Kill, run: Run, kind: str, code: int) -> list[str]:
     return wrong
 
 
-def _go_on(run: Run) -> tuple[str, list[str]]:
+def _go_on(run: Run, *, here: bool) -> tuple[str, list[str]]:
     """Let the run go on to its end; how, and what went wrong."""
     before = run.epoch()
     resume = (run.run_folder / "config.yaml").exists()
-    process = run.start(resume=resume)
-    _, said = process.communicate(timeout=STUCK)
-    how, wrong = "--resume" if resume else "again", []
-    if process.returncode:
-        wrong.append(f"{how} ended with {process.returncode}: {said.strip()}")
-    lines = (run.run_folder / "history.jsonl").read_text().splitlines() if not wrong else []
+    how = f"{'--resume' if resume else 'again'} {'in one process' if here else 'on two hosts'}"
+    if here:
+        code, said = run.here(resume=resume)
+    else:
+        process = run.start(resume=resume)
+        said, code = process.communicate(timeout=STUCK)[1], process.returncode
+    if code:
+        return how, [f"{how} ended with {code}: {said.strip()}"]
+    lines = (run.run_folder / "history.jsonl").read_text().splitlines()
     epochs = [json.loads(line)["epoch"] for line in lines]
-    if not wrong and epochs != list(range(1, run.epochs + 1)):
-        wrong.append(f"{how} gave epochs {epochs}, after {before}")
-    if not wrong and not (run.run_folder / "model.safetensors").is_file():
-        wrong.append(f"{how} left no model.safetensors")
-    return how, wrong
+    if epochs != list(range(1, run.epochs + 1)):
+        return how, [f"{how} gave epochs {epochs}, after {before}"]
+    if not (run.run_folder / "model.safetensors").is_file():
+        return how, [f"{how} left no model.safetensors"]
+    return how, []
 
 
 def kills(options: argparse.Namespace, folder: Path) -> list[Kill]:
-    """All of them, printed as they come."""
-    parts = folder / "parts"
-    command = [sys.executable, "-m", "crossalign", "partition", "planted", "--parts", "2"]
-    command += ["--method", "random", "--quiet", "--out", str(parts)]
+    """All of them, printed and written as they come."""
+    parts, file = folder / "parts", folder / "kills.json"
+    for n in (1, 2):
+        if not (parts / f"{n}").exists():
+            _partition(parts / f"{n}", n)
+    held = read_json(file) if file.exists() else {}
+    if not held:
+        held = {"undisturbed": undisturbed(Run(folder / "undisturbed", parts, options.epochs))}
+        write_text(file, json.dumps(held))
+    whole = held["undisturbed"]
+    print(f"undisturbed: {options.epochs} epochs in {whole:.1f} s", flush=True)
+    found = [Kill(**row) for row in held.get("kills", [])]
+    order = random.Random(options.seed).sample(range(options.times), options.times)
+    every = [(n, kind) for n in order for kind in options.victims]
+    for number, (n, kind) in enumerate(every[len(found) :], len(found)):
+        rng = random.Random(f"{options.seed} {kind} {n}")
+        share, host, done = (n + rng.random()) / options.times, rng.randrange(2), None
+        while done is None:
+            own = folder / f"{kind}{n}"
+            shutil.rmtree(own, ignore_errors=True)
+            here = number // len(options.victims) % 3 != 0
+            done = kill(Run(own, parts, options.epochs), kind, share * whole, host, here=here)
+            share *= 0.9  # it was over: earlier, then
+        print(done.line(), flush=True)
+        found.append(done)
+        rows = [asdict(one) for one in found]
+        write_text(file, json.dumps({"undisturbed": whole, "kills": rows}, indent=1) + "\n")
+    return found
+
+
+def _partition(folder: Path, n: int) -> None:
+    command = ["partition", "planted", "--parts", f"{n}", "--out", str(folder)]
+    command += ["--method", "random", "--quiet"]
     for setting in SMALL:
         command += ["--set", setting]
-    subprocess.run(command, check=True, capture_output=True)
-    whole = undisturbed(Run(folder / "undisturbed", parts, options.epochs))
-    print(f"undisturbed: {options.epochs} epochs in {whole:.1f} s", flush=True)
-    rng, done = random.Random(options.seed), []
-    for kind in options.victims:
-        for n in range(options.times):
-            share = (n + rng.random()) / options.times
-            host, found = rng.randrange(2), None
-            while found is None:
-                own = folder / f"{kind}{n}"
-                shutil.rmtree(own, ignore_errors=True)
-                found = kill(Run(own, parts, options.epochs), kind, share * whole, host)
-                share *= 0.9  # it was over: earlier, then
-            print(found.line(), flush=True)
-            done.append(found)
-    return done
+    with contextlib.redirect_stdout(io.StringIO()):
+        if cli.main(command):
+            raise SystemExit(f"the data could not be cut into {n} part(s)")
 
 
 def summary(done: Sequence[Kill]) -> str:
@@ -266,15 +306,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--times", type=int, default=10, help="kills of each victim")
     parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=list(VICTIMS))
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default="runs/host_kills", help="a new folder")
+    parser.add_argument("--out", type=Path, default="runs/host_kills", help="folder")
     options = parser.parse_args()
-    options.out.mkdir(parents=True)
     done = kills(options, options.out.absolute())
     print(summary(done))
-    rows = [asdict(one) for one in done]
-    write_text(options.out / "kills.json", json.dumps(rows, indent=1) + "\n")
     return int(any(one.wrong for one in done))
 
 

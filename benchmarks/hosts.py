@@ -1,14 +1,14 @@
 """Training on 1, 2 and 4 hosts: memory of each, bytes over the wire, steps a second.
 
-    python benchmarks/hosts.py [--hosts 1 2 4] [--pairs 1000000] [--users 500000] [--items 100000]
+    python benchmarks/hosts.py [--hosts 1 2 4] [--pairs 600000] [--users 600000] [--items 100000]
         [--method metis] [--alignment none] [--limit MIB] [--out runs/hosts]
 
 A generated graph with two content features of 128 numbers is written as a data folder, cut by
 `crossalign partition` into as many parts as there are hosts (with its seconds and peak memory), and
 trained by `crossalign train --hosts` for three epochs of which only the last one is evaluated. Each
 host is a network namespace and a control group of this machine (`host_networks.py`), so that all
-its bytes are counted; all share its cores. What Python and its libraries take is shown by the same
-run on 60 users and 40 items. Beside what was measured stands what the formulas of
+its bytes are counted; all share its cores. What Python and its libraries take is shown by a run on
+60 users and 40 items. Beside what was measured stands what the formulas of
 docs/distributed.md say.
 
 With `--limit`, the first and the last number of hosts are tried once more with hosts that have
@@ -201,21 +201,18 @@ def _read(watch: Watch, run: Path, n: int, said: str, options: argparse.Namespac
 
 
 def compare(options: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, object]]]:
-    """All numbers of hosts: cut, an empty run, a whole one."""
-    tiny, cuts, empty, full = folder / "tiny", [], [], []
-    write_data(tiny, *EMPTY)
+    """An empty run; then for each number of hosts, cut and train."""
+    cuts, full, first = [], [], options.hosts[0]
+    write_data(folder / "tiny", *EMPTY)
+    partitioned(folder / "tiny", folder / "tiny-parts", first, options)
+    empty = trained(folder / "tiny-parts", first, folder / "empty", options)
     for n in options.hosts:
-        small = folder / f"tiny-parts{n}"
-        partitioned(tiny, small, n, options)
-        train, options.train = options.train, EMPTY[2]
-        empty.append(trained(small, n, folder / f"empty{n}", options))
-        options.train = train
         cuts.append(partitioned(options.data, folder / f"parts{n}", n, options))
         print(cuts[-1].line(), flush=True)
         full.append(trained(folder / f"parts{n}", n, folder / f"hosts{n}", options))
-        for row in _lines(full[-1], empty[-1], Paper.of(options, n, cuts[-1].cut)):
+        for row in _lines(full[-1], empty, Paper.of(options, n, cuts[-1].cut)):
             print(row, flush=True)
-    sides = {"cut": cuts, "empty": empty, "trained": full}
+    sides = {"cut": cuts, "empty": [empty], "trained": full}
     return {name: [asdict(row) for row in rows] for name, rows in sides.items()}
 
 
@@ -253,11 +250,11 @@ def main() -> None:
     """Parse, run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--hosts", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--pairs", type=int, default=1_000_000)
-    parser.add_argument("--users", type=int, default=500_000)
+    parser.add_argument("--pairs", type=int, default=600_000)
+    parser.add_argument("--users", type=int, default=600_000)
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=16384)
+    parser.add_argument("--batch", type=int, default=32768)
     parser.add_argument("--fanout", type=int, nargs="+", default=[3, 2], help="one a layer")
     parser.add_argument("--method", choices=["metis", "random"], default="metis")
     parser.add_argument("--alignment", choices=["none", "cross"], default="none")

@@ -28,22 +28,19 @@ import random
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from marked_run import Run
 
 from crossalign import cli
 from crossalign.fileio import read_json, write_text
 
 SMALL = ("data.planted_users=60", "data.planted_items=40")
-SETTINGS = ("backbone.dim=8", "training.batch_size=256", "training.learning_rate=0.02")
-SETTINGS += ("training.patience=1000", "alignment.n_prototypes=16")
 VICTIMS = ("trainer", "server", "launcher")
-MARK = "CROSSALIGN_MARK"
 LONGEST = 60.0
 """Seconds within which all must have ended."""
 STUCK = 600.0
@@ -77,77 +74,6 @@ class Kill:
         end = f"{self.who:24s} at {self.moment:5.1f} s, epoch {self.epoch:3d}: all ended after "
         rest = "; ".join(self.wrong) or f"went on by {self.resumed}"
         return f"{end}{self.seconds:4.1f} s, {rest}"
-
-
-class Run:
-    """One `crossalign train` on two hosts.
-
-    Args:
-        folder: where everything of this run goes.
-        parts: folder with partitions into `1` and `2`.
-        epochs: that it trains.
-    """
-
-    def __init__(self, folder: Path, parts: Path, epochs: int) -> None:
-        self.folder = folder
-        self.parts = parts
-        self.epochs = epochs
-        self.temporary = folder / "tmp"
-        self.run_folder = folder / "run"
-        self.temporary.mkdir(parents=True)
-
-    def start(self, *, resume: bool = False) -> subprocess.Popen[str]:
-        """Start it on two hosts, or let it go on; its processes carry a new mark."""
-        self.mark = uuid.uuid4().hex
-        command = [sys.executable, "-m", "crossalign", *self._train(2, resume=resume)]
-        own = {MARK: self.mark, "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            [*command, "--hosts", "local:2"],
-            env=os.environ | own,
-            stdout=pipe,
-            stderr=pipe,
-            text=True,
-        )
-
-    def here(self, *, resume: bool) -> tuple[int, str]:
-        """Train to the end in this process, on one part; exit code and standard error."""
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()) as said,
-        ):
-            code = cli.main(self._train(1, resume=resume))
-        return code, said.getvalue()
-
-    def _train(self, parts: int, *, resume: bool) -> list[str]:
-        place = ["--resume" if resume else "--out", str(self.run_folder)]
-        command = ["train", "--parts", str(self.parts / f"{parts}"), "--quiet", *place]
-        settings: Sequence[str] = () if resume else SETTINGS
-        for setting in (*settings, f"training.epochs={self.epochs}"):
-            command += ["--set", setting]
-        return command + ([] if resume else ["--backbone", "lightgcn", "--alignment", "cross"])
-
-    def processes(self) -> dict[int, Mapping[str, str]]:
-        """Id -> environment of every living process of the last start."""
-        found = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal() and (own := _environment(entry)).get(MARK) == self.mark:
-                found[int(entry.name)] = own
-        return found
-
-    def epoch(self) -> int:
-        """Epochs that it has written."""
-        history = self.run_folder / "history.jsonl"
-        return history.read_text().count("\n") if history.exists() else 0
-
-
-def _environment(process: Path) -> dict[str, str]:
-    """Of an entry of /proc; empty for what has ended, and for the kernel's own."""
-    try:
-        held = (process / "environ").read_bytes().decode(errors="replace")
-    except OSError:
-        return {}
-    return dict(line.split("=", 1) for line in held.split("\0") if "=" in line)
 
 
 def undisturbed(run: Run) -> float:

@@ -8,6 +8,7 @@ peaks of each process, and the bytes that went over its cable. Needs root, Linux
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -22,7 +23,9 @@ V1 = CONTROL / "memory"
 LIMIT = "memory.limit_in_bytes" if V1.exists() else "memory.max"
 OWN_MEMORY = ("rss", "shmem") if V1.exists() else ("anon", "shmem")
 """What of a group's memory cannot be read from disk again: pages of processes, and /dev/shm."""
-BRIDGE = "cabridge"
+OWN = f"ca{os.getpid()}"
+"""Begins the names that this process makes."""
+BRIDGE = f"{OWN}bridge"[:15]
 EMPTY_TRIES = 100
 
 
@@ -97,7 +100,7 @@ def networks(n: int, folder: Path, *, limit: int | None = None) -> Iterator[Netw
     Raises:
         RuntimeError: this is not root, or the system lacks what it takes; says what.
     """
-    hosts = tuple(Host(f"cahost{k}", f"10.213.8.{k + 1}") for k in range(n))
+    hosts = tuple(Host(f"{OWN}h{k}", f"10.213.8.{k + 1}") for k in range(n))
     try:
         _ip("link", "add", BRIDGE, "type", "bridge")
         _ip("link", "set", BRIDGE, "up")

@@ -69,8 +69,8 @@ class Trained:
 
     Attributes:
         hosts: how many.
-        host_mib: peak of what processes and /dev/shm of a host held, while it trained.
-        evaluated_mib: the same, until the end of evaluation.
+        host_mib: peak of what processes and /dev/shm of a host held, in epochs without evaluation.
+        evaluated_mib: the same, until the end of the run.
         server_mib: peak of a server's resident set, with its share of /dev/shm.
         trainer_mib: of a trainer's.
         steps_per_second: of the second epoch.
@@ -190,7 +190,7 @@ def _read(watch: Watch, run: Path, n: int, said: str, options: argparse.Namespac
     steps = -(-options.train // options.batch)
     return Trained(
         hosts=n,
-        host_mib=max(watch.memory[:EPOCHS]) / MIB,
+        host_mib=max(watch.memory[: EPOCHS - 1]) / MIB,
         evaluated_mib=max(watch.memory) / MIB,
         server_mib=watch.roles["server"],
         trainer_mib=watch.roles["trainer"],

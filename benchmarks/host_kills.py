@@ -9,7 +9,7 @@ first process to the last metrics. After every kill it looks for what must hold:
 
 - all processes of the run are gone within a minute (they are known by a mark in their environment);
 - one line on the standard error, which names who was killed (a killed launcher says nothing);
-- nothing of the run in /dev/shm, nothing in its folder for temporary files;
+- nothing of the run in /dev/shm, nothing but torch's cache in its folder for temporary files;
 - `--resume`, or the same command again where the run folder was not begun, trains to the end: every
   third time on two hosts as before, else in one process on one part.
 
@@ -45,6 +45,8 @@ LONGEST = 60.0
 """Seconds within which all must have ended."""
 STUCK = 600.0
 SHM = Path("/dev/shm")
+TORCH = "torchinductor_*"
+"""A cache that torch makes for all its processes, empty here."""
 
 
 @dataclass
@@ -146,8 +148,8 @@ def _wrong(done: Kill, run: Run, kind: str, code: int) -> list[str]:
         wrong.append(f"exit {code}, said {lines}")
     if kind == "launcher" and lines:
         wrong.append(f"said {lines}")
-    if left := list(run.temporary.iterdir()):
-        wrong.append(f"left {', '.join(path.name for path in left)}")
+    if left := [path.name for path in run.temporary.iterdir() if not path.match(TORCH)]:
+        wrong.append(f"left {', '.join(left)}")
     return wrong
 
 
@@ -156,13 +158,10 @@ def _go_on(run: Run, *, here: bool) -> tuple[str, list[str]]:
     before = run.epoch()
     resume = (run.run_folder / "config.yaml").exists()
     how = f"{'--resume' if resume else 'again'} {'in one process' if here else 'on two hosts'}"
-    if here:
-        code, said = run.here(resume=resume)
-    else:
-        process = run.start(resume=resume)
-        said, code = process.communicate(timeout=STUCK)[1], process.returncode
-    if code:
-        return how, [f"{how} ended with {code}: {said.strip()}"]
+    process = run.start(resume=resume, hosts=1 if here else 2)
+    said = process.communicate(timeout=STUCK)[1]
+    if process.returncode:
+        return how, [f"{how} ended with {process.returncode}: {said.strip()}"]
     lines = (run.run_folder / "history.jsonl").read_text().splitlines()
     epochs = [json.loads(line)["epoch"] for line in lines]
     if epochs != list(range(1, run.epochs + 1)):

@@ -37,7 +37,9 @@ class Paper:
         shared = 64 * edges + n * (12 * d + 4) + 32 * edges + 4 * 2 * WIDTH * data.n_items
         training = shared / hosts + 16 * data.n_items
         nodes, drawn = _of_a_step(data, options, hosts)
-        wire = hosts * cut * (nodes * (4 * d + 4 * d + 8) + 24 * drawn)
+        # A third of a batch's nodes are negatives, which are drawn from the items of all hosts.
+        share = 2 / 3 * cut + 1 / 3 * (hosts - 1) / hosts
+        wire = hosts * share * (nodes * (4 * d + 4 * d + 8) + 24 * drawn)
         evaluating = training + 16 * n * d / hosts
         return cls(training / MIB, evaluating / MIB, wire / MIB)
 

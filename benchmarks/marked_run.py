@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import subprocess
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from crossalign import cli
 
 SETTINGS = ("backbone.dim=8", "training.batch_size=256", "training.learning_rate=0.02")
 SETTINGS += ("training.patience=1000", "alignment.n_prototypes=16")
@@ -35,28 +31,19 @@ class Run:
         self.run_folder = folder / "run"
         self.temporary.mkdir(parents=True)
 
-    def start(self, *, resume: bool = False) -> subprocess.Popen[str]:
-        """Start it on two hosts, or let it go on; its processes carry a new mark."""
+    def start(self, *, resume: bool = False, hosts: int = 2) -> subprocess.Popen[str]:
+        """Start it, or let it go on; its processes carry a new mark. One host is one process."""
         self.mark = uuid.uuid4().hex
-        command = [sys.executable, "-m", "crossalign", *self._train(2, resume=resume)]
+        command = [sys.executable, "-m", "crossalign", *self._train(hosts, resume=resume)]
         own = {MARK: self.mark, "TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            [*command, "--hosts", "local:2"],
+            [*command, *(["--hosts", f"local:{hosts}"] if hosts > 1 else [])],
             env=os.environ | own,
             stdout=pipe,
             stderr=pipe,
             text=True,
         )
-
-    def here(self, *, resume: bool) -> tuple[int, str]:
-        """Train to the end in this process, on one part; exit code and standard error."""
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()) as said,
-        ):
-            code = cli.main(self._train(1, resume=resume))
-        return code, said.getvalue()
 
     def _train(self, parts: int, *, resume: bool) -> list[str]:
         place = ["--resume" if resume else "--out", str(self.run_folder)]

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TextIO
 
-from .spec import ENTERED, MARK, HostSpec
+from .spec import ENTERED, MARK, NO_MEMORY, HostSpec
 
 INSIDE = "--inside"
 GRACE = 20.0
@@ -94,7 +94,7 @@ class Child:
         for reader in self.readers:
             reader.join(2)
         if code < 0:
-            short = " as memory ran out" if memory_kills() > self.memory_kills else ""
+            short = f" {NO_MEMORY}" if memory_kills() > self.memory_kills else ""
             return f"was killed ({signal.Signals(-code).name}){short}"
         said = [line for line in self.tail if line.startswith("crossalign: ")]
         last = said[-1].removeprefix("crossalign: ") if said else " ".join(list(self.tail)[-1:])

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-STATUS, RESET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+RESET_PEAK = Path("/proc/self/clear_refs")
 DIM, BATCH, USERS, ITEMS, PROTOTYPES = 64, 2048, 1800, 1300, 10240
 
 
@@ -53,9 +53,9 @@ def main(side: str) -> None:
     print((resident_kib("VmHWM") - before) / 1024)
 
 
-def resident_kib(which: str) -> int:
-    """The resident set now, `VmRSS`, or at its peak, `VmHWM`."""
-    found = re.search(rf"{which}:\s+(\d+) kB", STATUS.read_text())
+def resident_kib(which: str, process: str = "self") -> int:
+    """The resident set of a process now, `VmRSS`, or at its peak, `VmHWM`."""
+    found = re.search(rf"{which}:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     assert found is not None
     return int(found[1])
 

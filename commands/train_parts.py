@@ -32,9 +32,10 @@ def train_on_parts(options: argparse.Namespace) -> None:
         launch(options.parts, hosts, ["-m", "crossalign", *_for_trainers(options), *place])
         return
     from ..distributed.cluster import entered
-    from ..distributed.run import train_parts
 
     with entered(options.parts) as cluster:
+        from ..distributed.run import train_parts  # a server, which never gets here, is smaller
+
         run = train_parts(
             config,
             folder,

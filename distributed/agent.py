@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TextIO
 
-from .spec import ENTERED, MARK, HostSpec
+from .spec import ENTERED, MARK, NO_MEMORY, HostSpec
 
 INSIDE = "--inside"
 GRACE = 20.0
@@ -48,6 +48,7 @@ class Child:
         self.name = name
         self.shown = shown
         self.tail: deque[str] = deque(maxlen=30)
+        self.memory_kills = memory_kills()
         self.process = subprocess.Popen(
             command,
             env=os.environ | environment,
@@ -93,10 +94,17 @@ class Child:
         for reader in self.readers:
             reader.join(2)
         if code < 0:
-            return f"was killed ({signal.Signals(-code).name})"
+            short = f" {NO_MEMORY}" if memory_kills() > self.memory_kills else ""
+            return f"was killed ({signal.Signals(-code).name}){short}"
         said = [line for line in self.tail if line.startswith("crossalign: ")]
         last = said[-1].removeprefix("crossalign: ") if said else " ".join(list(self.tail)[-1:])
         return f"ended with {code}: {last[:300]}"
+
+
+def memory_kills() -> int:
+    """How many processes the system has ended so far because memory ran out, on this machine."""
+    rows = (line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    return sum(int(count) for name, count in rows if name == "oom_kill")
 
 
 def _die_with_parent() -> None:

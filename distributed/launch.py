@@ -22,7 +22,7 @@ from typing import Any
 
 from ..errors import ConfigError, RunError
 from .folder import graph_file, open_parts
-from .spec import MARK, HostSpec
+from .spec import MARK, NO_MEMORY, HostSpec
 
 SHELL = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=10"
 SHELL_VARIABLE = "CROSSALIGN_SHELL"
@@ -184,6 +184,8 @@ def _explained(events: list[Mapping[str, Any]], hosts: Hosts, host: int) -> RunE
     told = [event for event in failed if event.get("code") == 2]
     event = (killed or told or failed)[0]
     mend = "; continue with --resume" if event in killed else ""
+    if str(event["why"]).endswith(NO_MEMORY):
+        mend = "; train on more hosts, or with a smaller training.batch_size"
     return RunError(f"{event['failed']} {event['why']}{mend}")
 
 

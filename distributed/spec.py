@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 MARK = "@crossalign "
 """Begins a line of an agent or trainer that is for the launcher, and not for the user."""
 ENTERED = f"{MARK}entered"
+NO_MEMORY = "as memory ran out"
+"""Ends the words for a process that the system killed for want of memory."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class HostSpec:
             "DGL_NUM_SAMPLER": "0",
             "DGL_GRAPH_FORMAT": "csc",
             "DGL_DIST_MAX_TRY_TIMES": "40",  # of 3 seconds
+            "TORCH_CPP_LOG_LEVEL": "ERROR",  # it warns of addresses that have no name
             "CROSSALIGN_ADDRESS": self.address,
             "CROSSALIGN_MEET": f"{self.addresses[0]}:{self.port + 20}",
             "CROSSALIGN_TRAINERS": str(n_trainers),

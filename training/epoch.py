@@ -16,7 +16,7 @@ from ..evaluation.metrics import Metrics, parse_metric
 from ..evaluation.ranking import DEFAULT_KS, Evaluator
 from ..models.base import Backbone
 from .compiling import compile_layers
-from .context import Row
+from .context import Row, RunContext
 from .distributed import SharedEvaluator
 from .mapped_table import MappedTable
 from .optimizer import make_optimizer
@@ -52,14 +52,10 @@ class Training:
         features: Mapping[str, Tensor | MappedTable] | None,
         options: TrainingOptions,
         seed: int,
-        team: Team,
-        seen: Tensor | None = None,
+        context: RunContext,
     ) -> Training:
-        """Seed, move to the device, and make all that trains; arguments as in `fit`.
-
-        `seen` is that of `RunContext`.
-        """
-        device = options.torch_device()
+        """Seed, move to the device, and make all that trains; arguments as in `fit`."""
+        device, team = options.torch_device(), context.team
         seed_everything(seed)
         rngs = {purpose: generator(seed, purpose) for purpose in ("batches", "backbone")}
         modules = nn.ModuleDict({"backbone": backbone})
@@ -73,7 +69,7 @@ class Training:
         read = backbone.unprojected(raw) if alignment is not None else {}
         tables = {name: table.to(device) for name, table in read.items()}
         trained = Trained(backbone, alignment, tables, team, options.gather)
-        steps = make_steps(trained, dataset, options, seed, seen)
+        steps = make_steps(trained, dataset, options, seed, context.seen)
         optimizer = make_optimizer(modules.parameters(), options)
         ks = (*DEFAULT_KS, parse_metric(options.monitor)[1])
         evaluator = SharedEvaluator(team, dataset, "valid", ks) if dataset.holds_out else None

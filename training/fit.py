@@ -83,9 +83,7 @@ def fit(
     options, context = options or TrainingOptions(), context or RunContext()
     team = context.team
     _require_a_pair_each(team, options)
-    training = Training.prepare(
-        backbone, alignment, dataset, features, options, seed, team, context.seen
-    )
+    training = Training.prepare(backbone, alignment, dataset, features, options, seed, context)
     modules = training.modules
     if context.moments is not None:
         take_moments(training.optimizer, modules, context.moments)

@@ -29,8 +29,8 @@ before it left, and the system need not clear new pages for it."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 2 for errors the user can mend, 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] != ["serve"]:  # which holds two exports for a moment, and one for days
-        prepare_memory()
+    # A service holds two exports for a moment, and one for days.
+    prepare_memory(keep_freed=given[:1] != ["serve"])
     _occupy_streams()
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a letter gets its code
         if isinstance(stream, io.TextIOWrapper):
@@ -67,10 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def prepare_memory() -> None:
+def prepare_memory(*, keep_freed: bool = True) -> None:
     """What makes the steps of a training allocate faster, before torch allocates anything."""
     os.environ.setdefault(*HUGE_PAGES)
-    if sys.platform == "linux" and (set_option := getattr(ctypes.CDLL(None), "mallopt", None)):
+    if not keep_freed or sys.platform != "linux":
+        return
+    if set_option := getattr(ctypes.CDLL(None), "mallopt", None):
         for name, value in KEEP_FREED.items():
             set_option(name, value)
 

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from test_kill_and_continue import COMMANDS, GOES_ON, SCRIPT, contents, write_given
+from test_kill_and_continue import COMMANDS, GOES_ON, ONE_THREAD, SCRIPT, contents, write_given
 
 CHOSEN = ("train", "compare", "tune", "neighbors", "export", "encode")
 KILLS_OF_A_ROUND = 3
@@ -33,7 +33,7 @@ def start(given: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, SCRIPT, json.dumps([train])],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | ONE_THREAD,
     )  # fmt: skip
 
 

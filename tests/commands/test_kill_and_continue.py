@@ -53,6 +53,8 @@ WITH_TIMES = {"timings.jsonl", "checkpoint.pt", "trials.db"}
 FIGURES = "report-figures"
 LEFT_OUT = ("seconds", "created", "checksum", "command")
 """Keys of times, of what is over them, and of the command, which is another where a run goes on."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Surroundings in which no library starts a thread of its own: the script forks."""
 GOES_ON = {"train": {"again": ["train", "--resume", "run", "--quiet"], "begun": "run/config.yaml"}}
 """How a command goes on that is not simply given again, and the file from which on it does."""
 
@@ -81,7 +83,7 @@ def fire(given: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     script = subprocess.Popen(
         [sys.executable, SCRIPT, json.dumps([train, maps])],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | ONE_THREAD,
     )  # fmt: skip
     yield script
     script.communicate(timeout=60)

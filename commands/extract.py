@@ -204,6 +204,9 @@ def _report(done: Extraction) -> None:
     what = "written to" if done.made else "unchanged:"
     print(f"{record['modality']}: {record['items']} items, {record['dim']} numbers each; "
           f"{what} {done.file}")  # fmt: skip
+    if done.made and record.get("encoded_before"):
+        n, known = record["distinct_inputs"], record["encoded_before"]
+        print(f"  {known} of {n} different inputs were encoded before, {n - known} now")
     for item in record["missing"][:3]:
         print(f"  without: {item['item']} ({item['why']})")
     n_more = len(record["missing"]) - 3

@@ -68,9 +68,9 @@ def extract(
 ) -> Extraction:
     """Encode the content of a modality and write `<modality>_feat.<format>` and its JSON.
 
-    Equal inputs are encoded once. What is encoded is kept in a hidden file beside the features
-    until they are whole, so the same call goes on after a kill; it does nothing if the features
-    are there already. Items without a readable input are left out of the file, so that data sets
+    Equal inputs are encoded once. The vector of each is kept in a hidden file beside the features,
+    so the same call goes on after a kill, and encodes what is new when items were added; it does
+    nothing if the features are there already. Items without a readable input are left out of the file, so that data sets
     mark them as missing, and are listed in the JSON with the reason.
 
     Args:
@@ -97,8 +97,9 @@ def extract(
         return Extraction(file, old, made=False)
 
     sources = {d: s for s, d in digests.items()}
-    partial = folder / f".{inputs.modality}_feat.{recipe.key()}.partial"
-    with VectorLog(partial) as log:
+    path = folder / f".{inputs.modality}_feat.{recipe.key()}.vectors"
+    with VectorLog(path) as log:
+        n_known = sum(digest in log for digest in sources)
         failed = encode_missing(encoder, inputs.kind, sources, log, options, progress=progress)
         why.update({source: failed[d] for source, d in digests.items() if d in failed})
         vectors = {source: log[d] for source, d in digests.items() if d in log}
@@ -125,12 +126,15 @@ def extract(
         "dim": features.shape[1],
         "inputs": sum(map(len, inputs.contents)),
         "distinct_inputs": len(sources),
+        "encoded_before": n_known,
         "seconds": round(time.perf_counter() - start, 3),
         **_left_out(inputs, kept, why),
     }
     write_record(file, record)
-    for old_log in folder.glob(f".{inputs.modality}_feat.*.partial"):
-        old_log.unlink()
+    log.without_others(sources)
+    for other in folder.glob(f".{inputs.modality}_feat.*.vectors"):
+        if other != path:
+            other.unlink()
     return Extraction(file, record, made=True)
 
 

@@ -1,15 +1,17 @@
-"""Vectors on disk while they are made, so that a killed run goes on where it stopped."""
+"""Vectors on disk as they are made, so that nothing is encoded twice: after a kill, or next week."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
 from ..errors import RunError
+from ..fileio import atomic_path
 
 DIGEST_BYTES = 32
 
@@ -17,8 +19,9 @@ DIGEST_BYTES = 32
 class VectorLog:
     """Digest of an input -> its vector, in a file that only ever grows.
 
-    The file begins with the width as eight bytes; a record is a digest and a float32 vector. What
-    a kill left of a record at the end is cut off.
+    The file begins with the width as eight bytes; a record is a digest, a float32 vector and their
+    CRC-32. What a kill left of a record at the end is cut off; a record that has changed since it
+    was written counts as missing.
 
     Args:
         path: made with the first vector; read if it exists.
@@ -68,6 +71,7 @@ class VectorLog:
         rows = np.empty(len(digests), record)
         rows["digest"] = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, DIGEST_BYTES)
         rows["vector"] = vectors
+        rows["check"] = _checks(rows)
         try:
             if self._file.tell() == 0:
                 self._file.write(np.int64(vectors.shape[1]).tobytes())
@@ -79,6 +83,18 @@ class VectorLog:
                 "command again: what is done stays"
             ) from error
         self._keep(rows)
+
+    def without_others(self, wanted: Collection[bytes]) -> None:
+        """Write the file anew if most of its vectors are of other digests than `wanted`.
+
+        Raises:
+            RunError: the disk is full.
+        """
+        of_use = [digest for digest in wanted if digest in self]
+        if not of_use or 2 * len(of_use) >= len(self):
+            return
+        with atomic_path(self.path) as temporary, VectorLog(temporary) as fresh:
+            fresh.append(of_use, np.stack([self[digest] for digest in of_use]))
 
     def _keep(self, rows: np.ndarray) -> None:
         digests = rows["digest"].tobytes()
@@ -95,8 +111,18 @@ class VectorLog:
         record = _record(width)
         n_whole = (len(content) - 8) // record.itemsize
         os.truncate(self.path, 8 + n_whole * record.itemsize)
-        self._keep(np.frombuffer(content, record, count=n_whole, offset=8))
+        rows = np.frombuffer(content, record, count=n_whole, offset=8)
+        self._keep(rows[rows["check"] == _checks(rows)])
 
 
 def _record(width: int) -> np.dtype:
-    return np.dtype([("digest", np.uint8, DIGEST_BYTES), ("vector", np.float32, width)])
+    digest = ("digest", np.uint8, DIGEST_BYTES)
+    return np.dtype([digest, ("vector", np.float32, width), ("check", np.uint32)])
+
+
+def _checks(rows: np.ndarray) -> np.ndarray:
+    """CRC-32 of all of every record but itself, `(n,)`."""
+    size = rows.dtype.itemsize
+    content = memoryview(rows.tobytes())
+    starts = range(0, len(rows) * size, size)
+    return np.array([zlib.crc32(content[at : at + size - 4]) for at in starts], np.uint32)

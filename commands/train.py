@@ -23,7 +23,9 @@ from .arguments import (
     positive,
 )
 from .parser import Commands
-from .training_run import asked_config, default_folder, metric_table, show_run
+from .training_run import asked, default_folder, metric_table, show_run
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from ..evaluation import BlockScorer
@@ -126,16 +128,19 @@ def train(options: argparse.Namespace) -> None:
     if options.resume is not None:
         folder = require_run(Path(options.resume))
         options.config = options.config or folder / CONFIG_FILE
-    else:
-        folder = Path(options.out or default_folder(options))
-    config = asked_config(options)
-    resume = options.resume is not None
+    request = asked(options)
+    config, resume = request.config, options.resume is not None
     if resume:
         require_data(folder, config.path)
+    else:
+        folder = Path(options.out or default_folder(config))
     with started_team(config.training.torch_device()) as team:
         if not team.first:
             assist(config, folder, team, resume=resume)
             return
+        with told(__name__):  # a stream that cannot be written ends no training
+            for line in request.why:
+                logger.info(line)
         with told("crossalign.pipeline"):
             run = train(
                 config,

@@ -22,10 +22,11 @@ def train_on_parts(options: argparse.Namespace) -> None:
     if options.config is None:
         options.config = Path(options.resume or options.parts) / CONFIG_FILE
         options.set = [*([] if resume else ["training.sampling=blocks"]), *options.set]
-    folder = require_run(Path(options.resume)) if resume else Path(options.out or "")
-    if not resume and options.out is None:
-        folder = default_folder(options)
     config = run_config(options)
+    if resume:
+        folder = require_run(Path(options.resume))
+    else:
+        folder = Path(options.out or default_folder(config))
     if options.hosts is not None:
         place = ["--resume" if resume else "--out", str(folder.absolute())]
         hosts = read_hosts(options.hosts, options.trainers or 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from ..config import RunConfig
     from ..distributed.run import PartsRun
     from ..pipeline import Run
+
+PARTS = ("backbone", "alignment", "neighbors")
+"""Sections of a configuration that the data decide where none of them is named."""
 
 
 def show_run(run: Run | PartsRun, config: RunConfig) -> None:
@@ -87,8 +91,58 @@ def metric_table(metrics: Mapping[str, float]) -> list[str]:
     return lines
 
 
-def asked_config(options: argparse.Namespace) -> RunConfig:
-    """The configuration that is asked for: a new one, or that of the run this one follows."""
+@dataclass(frozen=True)
+class Asked:
+    """What a training is asked for.
+
+    Attributes:
+        config: the whole configuration.
+        why: lines on what the data decided, where the command left it to them.
+    """
+
+    config: RunConfig
+    why: tuple[str, ...] = ()
+
+
+def asked(options: argparse.Namespace) -> Asked:
+    """The configuration of the command line, or of the run this one follows, or of the data.
+
+    Where neither a configuration nor a backbone, alignment or neighbours are named, it is the
+    one that `recommend-setup` writes for the data.
+    """
+    if options.refit is not None or options.start_from is not None or options.resume is not None:
+        return Asked(_config_of_a_run(options))
+    config = run_config(options)
+    named = (options.config, options.backbone, options.alignment)
+    if named != (None, None, None) or any(one.lstrip().startswith(PARTS) for one in options.set):
+        return Asked(config)
+    return _of_the_data(options, config)
+
+
+def _of_the_data(options: argparse.Namespace, config: RunConfig) -> Asked:
+    """What is recommended for the data; options that the command sets go first."""
+    import yaml
+
+    from ..config import load_config
+    from ..datasets import load_dataset
+    from ..tuning.setup import recommend_setup, setup_yaml
+
+    dataset = load_dataset(config.path, options=config.data)
+    choices = recommend_setup(dataset, config)
+    recommended = yaml.safe_load(setup_yaml(dataset, choices))
+    why = [
+        f"  {choice.key} = {choice.value}: {choice.reason}"
+        for choice in choices
+        if not choice.key.startswith(("path", "data."))
+    ]
+    return Asked(
+        load_config(recommended, options.set, imports=options.imports, seed=options.seed),
+        ("no backbone is named, so the data decide (as in recommend-setup):", *why, ""),
+    )
+
+
+def _config_of_a_run(options: argparse.Namespace) -> RunConfig:
+    """That of the run which is resumed, repeated, or started from."""
     from ..renewal.refit import refit_config
     from ..run_folder import require_run
 
@@ -106,9 +160,8 @@ def asked_config(options: argparse.Namespace) -> RunConfig:
     return run_config(options, {"start_from": options.start_from, "refit_of": None})
 
 
-def default_folder(options: argparse.Namespace) -> Path:
+def default_folder(config: RunConfig) -> Path:
     """Where a run without `--out` goes."""
-    config = asked_config(options)
     alignment = f"-{config.alignment.name}" if config.alignment else ""
     data = Path(config.path).name or "data"
     kind = "-refit" if config.refit_of else "-next" if config.start_from else ""

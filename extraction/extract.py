@@ -70,8 +70,8 @@ def extract(
 
     Equal inputs are encoded once. The vector of each is kept in a hidden file beside the features,
     so the same call goes on after a kill, and encodes what is new when items were added; it does
-    nothing if the features are there already. Items without a readable input are left out of the file, so that data sets
-    mark them as missing, and are listed in the JSON with the reason.
+    nothing if the features are there already. Items without a readable input are left out of the
+    file, so that data sets mark them as missing, and are listed in the JSON with the reason.
 
     Args:
         inputs: items and their content.

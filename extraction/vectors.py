@@ -1,4 +1,4 @@
-"""Vectors on disk as they are made, so that nothing is encoded twice: after a kill, or next week."""
+"""Vectors on disk as they are made: nothing is encoded twice, after a kill or next week."""
 
 from __future__ import annotations
 

@@ -31,6 +31,40 @@ def test_the_command_writes_what_train_reads(tmp_path, capsys) -> None:
     assert main([*run, "--out", str(tmp_path / "run")]) == 0
 
 
+def test_train_alone_takes_what_is_recommended_and_says_why(tmp_path, capsys) -> None:
+    assert main(["recommend-setup", "planted", *SMALL, "-o", str(tmp_path / "setup.yaml")]) == 0
+    recommended = load_config(tmp_path / "setup.yaml", ["training.epochs=1"], seed=4)
+    capsys.readouterr()
+    train = ["train", "planted", *SMALL, "--set", "training.epochs=1", "--seed", "4", "--quiet"]
+    assert main([*train, "--out", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("no backbone is named, so the data decide")
+    assert f"alignment.name = {recommended.alignment.name}: " in shown
+    assert load_config(tmp_path / "run" / "config.yaml") == recommended
+
+
+@pytest.mark.parametrize(
+    "named",
+    [["--backbone", "lightgcn"], ["--set", "backbone.n_layers=1"], ["--alignment", "none"]],
+)
+def test_who_names_a_part_gets_the_defaults_for_the_others(tmp_path, capsys, named) -> None:
+    train = ["train", "planted", *SMALL, "--set", "training.epochs=1", "--quiet", *named]
+    assert main([*train, "--out", str(tmp_path / "run")]) == 0
+    assert "the data decide" not in capsys.readouterr().out
+    config = load_config(tmp_path / "run" / "config.yaml")
+    assert (config.backbone.name, config.alignment) == ("lightgcn", None)
+    assert config.evidence.kind == "none"
+
+
+def test_nothing_held_out_recommends_no_evidence() -> None:
+    dataset = planted(n_users=150, n_items=60, seed=3)
+    every = torch.cat([dataset.train, dataset.valid, dataset.test], 1)
+    none = dataset.valid[:, :0]
+    whole = replace(dataset, train=every, valid=none, test=none, item_graphs={})
+    assert "evidence.kind" not in chosen(whole)
+    assert "evidence.kind" in chosen(dataset)
+
+
 def test_every_choice_has_its_reason_beside_it() -> None:
     dataset = planted(n_users=150, n_items=60, seed=3)
     choices = recommend_setup(dataset, load_config(None, path="x"))

@@ -62,7 +62,7 @@ class LazyAdam(torch.optim.Adam):
     ) -> None:
         state, (beta1, beta2) = self.state[table], group["betas"]
         tables = (table, state["exp_avg"], state["exp_avg_sq"])
-        rows, mean, square = (read_rows(every, ids) for every in tables)
+        rows, mean, square = (take_rows(every, ids) for every in tables)
         torch._fused_adam_(
             [rows],
             [gradient],
@@ -79,17 +79,17 @@ class LazyAdam(torch.optim.Adam):
             maximize=False,
         )
         for every, part in zip(tables, (rows, mean, square), strict=True):
-            write_rows(every, ids, part)
+            put_rows(every, ids, part)
 
 
-def read_rows(table: Tensor, ids: Tensor) -> Tensor:
+def take_rows(table: Tensor, ids: Tensor) -> Tensor:
     """`table[ids]`; on a CPU numpy takes less time for it than torch."""
     if table.device.type == "cpu":
         return torch.from_numpy(table.detach().numpy().take(ids.numpy(), axis=0))
     return table.detach().index_select(0, ids)
 
 
-def write_rows(table: Tensor, ids: Tensor, rows: Tensor) -> None:
+def put_rows(table: Tensor, ids: Tensor, rows: Tensor) -> None:
     """`table[ids] = rows` of distinct ids; on a CPU by numpy too."""
     if table.device.type == "cpu":
         table.detach().numpy()[ids.numpy()] = rows.numpy()

@@ -121,7 +121,9 @@ def _training(n_pairs: int) -> Iterator[Choice]:
 
 
 def _evidence(dataset: Dataset) -> Iterator[Choice]:
-    """What is added to the scores once the model is trained."""
+    """What is added to the scores once the model is trained, if rows are held out to choose it."""
+    if not dataset.valid.shape[1]:
+        return
     kinds = ", ".join(possible_kinds(dataset, EvidenceOptions()))
     yield Choice(
         "evidence.kind", AUTO, f"chosen on validation, with its weight, among {kinds} and none"

@@ -38,7 +38,7 @@ def own_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    fast = "training: {learning_rate: 3.0e-3}\n"
+    fast = "training: {learning_rate: 5.0e-3}\n"
     (tmp_path / "lightgcn.yaml").write_text("backbone: {name: lightgcn, n_layers: 2}\n" + fast)
     (tmp_path / "lightgcn_cross.yaml").write_text(CROSS_FILE)
     return tmp_path
@@ -63,7 +63,7 @@ def test_an_own_alignment_inherits_the_preset_of_its_base(folder: Path) -> None:
 def test_an_own_backbone_inherits_what_it_takes(folder: Path) -> None:
     """An option that it does not have stays behind."""
     alone, aligned = cells(folder, ("my_gcn", "none"), ("my_gcn", "my_cross"))
-    assert alone.config.training.learning_rate == 3e-3
+    assert alone.config.training.learning_rate == 5e-3
     assert alone.config.backbone.options == {"dim": 64}
     assert alone.config.alignment is None
     assert aligned.config.alignment.options["ila_weight"] == 0.25
@@ -90,10 +90,10 @@ def test_defaults_say_what_they_give_up(folder: Path) -> None:
     assert max(map(len, lines)) <= 80
     text = " ".join(lines)
     assert text.startswith("bpr has no preset: it takes the defaults, and gives up ")
-    assert "training.learning_rate 0.003 (lightgcn), here 0.001" in text
+    assert "training.learning_rate 0.005 (lightgcn), here 0.003" in text
 
 
 def test_defaults_of_a_pair_keep_the_preset_of_the_backbone(folder: Path) -> None:
     (cell,) = cells(folder, ("lightgcn", "bm3"), defaults=True)
-    assert cell.config.training.learning_rate == 3e-3
+    assert cell.config.training.learning_rate == 5e-3
     assert "lightgcn.yaml, and the defaults of bm3" in " ".join(remarks([cell]))

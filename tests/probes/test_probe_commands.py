@@ -33,7 +33,10 @@ def test_probe_of_a_run_writes_beside_it(
 ) -> None:
     folder = tmp_path / "run"
     short = ["--set", "training.epochs=1", *SMALL]
-    assert run(capsys, "train", "planted", "--out", str(folder), *short)[0] == 0
+    assert (
+        run(capsys, "train", "planted", "--backbone", "lightgcn", "--out", str(folder), *short)[0]
+        == 0
+    )
     code, out, _ = run(capsys, "probe", "--run", str(folder), "--clusters", "8")
     assert code == 0
     assert "k-means, 8 clusters" in out

@@ -11,7 +11,7 @@ from crossalign.training import TrainingOptions
 
 def test_defaults_are_the_usual_protocol():
     options = TrainingOptions()
-    assert (options.epochs, options.batch_size, options.learning_rate) == (1000, 2048, 1e-3)
+    assert (options.epochs, options.batch_size, options.learning_rate) == (1000, 2048, 3e-3)
     assert (options.patience, options.monitor) == (20, "recall@20")
 
 

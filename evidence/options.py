@@ -19,7 +19,7 @@ class EvidenceOptions(Options):
     section: ClassVar[str] = "evidence"
 
     kind: str = NONE
-    """Where evidence comes from: `none`, a kind such as `cooccurrence`, `ease` or `content` (all in
+    """Where evidence comes from: `none`, a kind such as `cooccurrence` or `contentease` (all in
     `crossalign list`), a sum such as `allocation+ease`, or `auto`: chosen on validation."""
     weight: NonNegativeFloat | None = None
     """Of the evidence, in standard deviations of the model's scores; chosen on validation if not
@@ -29,13 +29,13 @@ class EvidenceOptions(Options):
     neighbors: PositiveInt = 200
     """Entries kept for each item."""
     ridge: PositiveFloat = 200.0
-    """Of the squared weights of `ease` and `content_ease`."""
+    """Of the squared weights of `ease` and `contentease`."""
     content_weight: PositiveFloat = 20.0
-    """Of content in the Gram matrix of `content_ease`."""
+    """Of content in the Gram matrix of `contentease`."""
     content_k: PositiveInt = 20
-    """Neighbours per item by content, for `content`."""
+    """Neighbours per item by content, for `contentknn`."""
     modalities: tuple[str, ...] | None = None
-    """Content that `content` and `content_ease` read; all if not given."""
+    """Content that `contentknn` and `contentease` read; all if not given."""
     memory_mib: PositiveInt = 4096
-    """Bound on the square of the catalogue that `ease` and `content_ease` work on: 4096 are 32,768
+    """Bound on the square of the catalogue that `ease` and `contentease` work on: 4096 are 32,768
     items."""

@@ -18,6 +18,7 @@ from crossalign.evaluation.scores import block_scorer
 from crossalign.models import Representations
 from crossalign.references import (
     EASE,
+    GFCF,
     REFERENCES,
     ContentEASE,
     ContentKNN,
@@ -28,6 +29,7 @@ from crossalign.references import (
 from crossalign.references.ease import ease_weights
 from crossalign.references.ials import IALS
 from crossalign.references.inputs import history_matrix
+from crossalign.references.low_pass import low_pass
 from crossalign.studies.reference_rows import parse_names
 
 
@@ -206,3 +208,24 @@ def test_itemknn_with_shared_users_counts_one_over_their_items(planted):
     found = ItemKNN(planted, k=planted.n_items, shrink=0.0, shared=True).scores()
     expected = neighbour_scores(planted, cosine, planted.n_items)
     np.testing.assert_allclose(score_table(found), expected, atol=1e-5)
+
+
+def test_gfcf_is_its_two_filters(planted):
+    """`x (R'R + alpha D^-1/2 V V' D^1/2)` by a dense singular value decomposition."""
+    history = history_matrix(planted).toarray().astype(np.float64)
+    users = np.maximum(history.sum(1), 1)[:, None] ** -0.5
+    items = np.maximum(history.sum(0), 1)[None] ** 0.5
+    normalised = users * history / items
+    leading = np.linalg.svd(normalised)[2][:12]
+    ideal = (leading / items).T @ (leading * items)
+    expected = history @ (normalised.T @ normalised + 0.7 * ideal)
+    found = score_table(GFCF(planted, rank=12, alpha=0.7).scores())
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("n_users", "n_items"), [(1, 5), (2, 3), (6, 2)])
+def test_gfcf_of_a_few_rows_lets_fewer_signals_pass(n_users, n_items):
+    history = sp.csr_matrix(np.eye(n_users, n_items, dtype=np.float32))
+    filters = low_pass(history, 256)
+    assert filters.left.shape == filters.right.shape == (min(n_users, n_items) - 1, n_items)
+    assert np.isfinite(filters.left).all()

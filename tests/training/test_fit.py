@@ -166,7 +166,7 @@ def test_matches_a_plain_adam_loop(decoupled, tiny_mf, tiny_dataset):
     result = fit(model, tiny_dataset, options, seed=9, context=RunContext(progress=False))
 
     kind = torch.optim.AdamW if decoupled else torch.optim.Adam
-    optimizer = kind(plain.parameters(), lr=1e-3, weight_decay=0.01, foreach=False)
+    optimizer = kind(plain.parameters(), lr=options.learning_rate, weight_decay=0.01, foreach=False)
     sampler = NegativeSampler(tiny_dataset.train, 40, 24)
     batches, own = generator(9, "batches"), generator(9, "backbone")
     for row in result.history[: result.best_epoch]:

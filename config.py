@@ -105,7 +105,7 @@ def load_config(
         file: YAML file, or what is in it, or None for the defaults.
         overrides: `section.key=value`; values are YAML.
         imports: files and modules with own parts, beside those that the file names.
-        known: top-level values, e.g. `path`, `seed`, `backbone` (a name).
+        known: values by key, e.g. `path`, `seed`, `backbone` (a name), or `section.option`.
 
     Raises:
         ConfigError: a file is missing or malformed, a key unknown, a value out of range.

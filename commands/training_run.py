@@ -121,22 +121,19 @@ def asked(options: argparse.Namespace) -> Asked:
 
 def _of_the_data(options: argparse.Namespace, config: RunConfig) -> Asked:
     """What is recommended for the data; options that the command sets go first."""
-    import yaml
-
     from ..config import load_config
     from ..datasets import load_dataset
-    from ..tuning.setup import recommend_setup, setup_yaml
+    from ..tuning.setup import recommend_setup
 
-    dataset = load_dataset(config.path, options=config.data)
-    choices = recommend_setup(dataset, config)
-    recommended = yaml.safe_load(setup_yaml(dataset, choices))
+    choices = recommend_setup(load_dataset(config.path, options=config.data), config)
+    recommended: dict[str, Any] = {choice.key: choice.value for choice in choices}
     why = [
         f"  {choice.key} = {choice.value}: {choice.reason}"
         for choice in choices
         if not choice.key.startswith(("path", "data."))
     ]
     return Asked(
-        load_config(recommended, options.set, imports=options.imports, seed=options.seed),
+        load_config(None, options.set, imports=options.imports, seed=options.seed, **recommended),
         ("no backbone is named, so the data decide (as in recommend-setup):", *why, ""),
     )
 

@@ -17,7 +17,7 @@ DIGEST_BYTES = 32
 
 
 class VectorLog:
-    """Digest of an input -> its vector, in a file that only ever grows.
+    """Digest of an input -> its vector, in a file to which records are added.
 
     The file begins with the width as eight bytes; a record is a digest, a float32 vector and their
     CRC-32. What a kill left of a record at the end is cut off; a record that has changed since it
